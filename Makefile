@@ -1,0 +1,42 @@
+# Everything a person or CI types. Paths are relative, so the checkout may live anywhere.
+.DEFAULT_GOAL := help
+PYTHON_HERE := .venv/bin/python
+
+.PHONY: help env programs ready check test demo fresh lock clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 16
+
+env:  ## .venv from the hash-locked requirements; quick when nothing changed
+	@sh tools/env.sh
+
+programs:  ## POV-Ray, ffmpeg and the demo's scene (apt when root, else one line that says what to type)
+	@sh tools/programs.sh render scene
+
+# The interpreter first; then both at once, as they wait for different things.
+ready:
+	@sh tools/env.sh interpreter || exit 1; \
+	sh tools/programs.sh render scene & programs=$$!; sh tools/env.sh; env=$$?; wait $$programs && exit $$env
+
+check: env  ## style, types and the borders between the packages
+	$(PYTHON_HERE) -m ruff check .
+	$(PYTHON_HERE) -m ruff format --check .
+	$(PYTHON_HERE) -m mypy
+	$(PYTHON_HERE) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
+
+test: ready check  ## check, then every test
+	$(PYTHON_HERE) -m pytest
+
+demo: export DEMO_BEGAN := $(shell date +%s)
+demo: ready  ## a film and a rebuild through the farm, back to zero, with the bill
+	$(PYTHON_HERE) -m demo
+
+fresh:  ## the demo again, in a new minimal Debian made for it (root only)
+	@sh tools/fresh-root.sh make demo
+
+lock:  ## resolve requirements/*.in anew (needs uv)
+	for name in run dev; do uv pip compile --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url requirements/$$name.in -o requirements/$$name.txt; done
+
+clean:  ## remove what make made
+	rm -rf .venv demo-out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
