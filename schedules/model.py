@@ -1,0 +1,163 @@
+"""What a policy sees and what it may ask for. Frozen values; identity by strings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """What a window, or the pool's own settings, say of one pool. None: says nothing, the one below holds."""
+
+    floor: int | None = None  # executors in total, whatever the backlog
+    ceiling: int | None = None  # slots in total
+    idle: timedelta | None = None  # an idle executor is sent away after this
+    price_per_hour: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Named opening hours in an IANA zone. `end` ≤ `start` crosses midnight; the day is the day it starts.
+
+    Windows may overlap: the last that is open wins, setting by setting.
+    """
+
+    name: str
+    zone: str
+    days: frozenset[int]  # 0 is Monday
+    start: time
+    end: time
+    pools: Mapping[str, Hours]
+    holidays: frozenset[str] = frozenset()  # ISO dates on which it does not open
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A source of like executors. `ceiling` is in slots; `slots` is an executor's size when nothing asks for more."""
+
+    name: str
+    price_per_hour: Decimal
+    slots: int
+    ceiling: int
+    max_slots: int  # the largest executor it can give
+    boot: timedelta  # learned median, or the configured prior
+    boot_p95: timedelta
+    floor: int = 0
+    idle: timedelta | None = None  # None: derived from the boot time
+    min_bill: timedelta = timedelta()
+    breaker_open_until: datetime | None = None
+
+
+ExecutorState = Literal["ordered", "booting", "ready", "draining"]
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    id: str
+    pool: str
+    state: ExecutorState
+    slots: int
+    busy_slots: int
+    since: datetime  # when it was ordered
+    idle_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A class of jobs. W = clip(alpha · predicted, w_min, w_max) is how long its tasks may wait."""
+
+    name: str
+    weight: float = 1.0
+    alpha: float = 0.0
+    w_min: timedelta = timedelta()
+    w_max: timedelta = timedelta()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """`count` ready tasks alike in everything that matters; of job `who`, which is named in the reasons."""
+
+    count: int
+    arrival: datetime
+    due: datetime
+    predicted: timedelta
+    slots: int = 1
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """`slots` of a running attempt are expected back at `predicted_finish`, unless its `executor`, if told, drains."""
+
+    predicted_finish: datetime
+    slots: int = 1
+    executor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    lane: str
+    waiting: tuple[Waiting, ...] = ()
+    running: tuple[Busy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All a policy may know. Stored with every decision, so that any decision can be replayed."""
+
+    now: datetime
+    lanes: tuple[Lane, ...]
+    pools: tuple[Pool, ...]
+    executors: tuple[Executor, ...]
+    demand: tuple[Demand, ...]
+    schedule: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    pool: str
+    count: int
+    slots: int
+    why: str
+    who: str = ""  # the job whose backlog asked first: boot time is booked on it
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Give it no more work; it goes when its last attempt ends."""
+
+    executor: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """It is empty: send it away now."""
+
+    executor: str
+    why: str
+
+
+Action = Launch | Drain | Retire
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """Demand that this decision leaves waiting without a machine on its way, and the rule that says so."""
+
+    who: str
+    slots: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    actions: tuple[Action, ...]
+    look_again: datetime | None = None  # nothing will change before, unless an event comes
+    unmet: tuple[Unmet, ...] = field(default=())
+
+
+class ScalingPolicy(Protocol):
+    def __call__(self, seen: Snapshot, /) -> Decision: ...

@@ -1,0 +1,76 @@
+"""The farm's own policy: backlog and time of day in, launches, drains and retirements out. docs/policy.md tells it."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from schedules.demand import rows
+from schedules.expansion import Expansion, Source, expand, ordered, sources
+from schedules.floors import orders
+from schedules.idle import above_ceiling, leaves_at, retire, spare, useful
+from schedules.model import Decision, Drain, Executor, Retire, Snapshot
+from schedules.placement import late, rooms
+from schedules.windows import OpenHours, hours
+
+
+def default(seen: Snapshot) -> Decision:
+    """What should change now. Pure: the same snapshot gives the same decision."""
+    open_hours = {pool.name: hours(pool, seen.schedule, seen.now) for pool in seen.pools}
+    over = [act for pool in seen.pools for act in above_ceiling(pool, open_hours[pool.name], seen.executors)]
+    kept = _without(seen.executors, over)
+    pools = sources(seen.pools, open_hours, seen.executors, seen.now)
+    plan = orders(rows(seen), rooms(seen, kept), pools, kept, seen.now)
+    gone, leaving = _retirements(seen, open_hours, kept, plan, pools)
+    return Decision((*plan.launches, *over, *gone), _look_again(seen, open_hours, leaving), plan.unmet)
+
+
+def _without(executors: Iterable[Executor], leaving: Iterable[Retire | Drain]) -> list[Executor]:
+    ids = {act.executor for act in leaving}
+    return [e for e in executors if e.id not in ids]
+
+
+def _retirements(
+    seen: Snapshot, open_hours: Mapping[str, OpenHours], kept: Sequence[Executor], plan: Expansion, pools: list[Source]
+) -> tuple[list[Retire], list[datetime]]:
+    """Those that go now, and when the others that nothing needs may go."""
+    needed = _needed(seen, kept)
+    free = [(e, pool) for pool in seen.pools for e in spare(pool, open_hours[pool.name], kept, needed)]
+    at = {e.id: leaves_at(e, pool, open_hours[pool.name]) for e, pool in free}
+    gone = [retire(e, pool, open_hours[pool.name], seen.now) for e, pool in free if at[e.id] <= seen.now]
+    if gone and _missed(seen, _without(kept, gone), plan, pools):
+        gone = []
+    return gone, [moment for moment in at.values() if moment > seen.now]
+
+
+def _needed(seen: Snapshot, kept: Sequence[Executor]) -> set[str]:
+    """Those that waiting work could use. A late one and what was ordered in its place both stay until one is there."""
+    pools = {pool.name: pool for pool in seen.pools}
+    behind = [e for e in kept if e.pool in pools and late(e, pools[e.pool], seen.now)]
+    slow, waiting = {e.id for e in behind}, rows(seen)
+    return useful([e for e in kept if e.id not in slow], waiting) | useful(behind, waiting)
+
+
+def _missed(seen: Snapshot, kept: Sequence[Executor], plan: Expansion, pools: list[Source]) -> bool:
+    """Whether others would be ordered in the place of those that go."""
+    coming, left = ordered(rooms(seen, kept), pools, plan.launches)
+    return bool(expand(rows(seen), coming, left, seen.now).launches)
+
+
+def _look_again(seen: Snapshot, open_hours: Mapping[str, OpenHours], leaving: Iterable[datetime]) -> datetime | None:
+    """The first instant at which something changes by itself."""
+    edges = (found.until for found in open_hours.values() if found.until)
+    shut = (pool.breaker_open_until for pool in seen.pools if pool.breaker_open_until)
+    moments = (*leaving, *edges, *shut, *_promises(seen))
+    return min((moment for moment in moments if moment > seen.now), default=None)
+
+
+def _promises(seen: Snapshot) -> Iterator[datetime]:
+    """While something waits: due dates, expected finishes, and when a booting executor is no longer relied upon."""
+    waiting = [w for d in seen.demand for w in d.waiting if w.count]
+    if not waiting:
+        return
+    boots = {pool.name: max(pool.boot, pool.boot_p95) for pool in seen.pools}
+    yield from (w.due for w in waiting)
+    yield from (b.predicted_finish for d in seen.demand for b in d.running)
+    yield from (
+        e.since + boots[e.pool] for e in seen.executors if e.state in ("ordered", "booting") and e.pool in boots
+    )
