@@ -1,0 +1,1 @@
+"""Knows clouds, machines and Ray; knows nothing of jobs."""

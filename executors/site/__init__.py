@@ -1,0 +1,1 @@
+"""One network: its Ray cluster, its gateway, and the work on its executors."""

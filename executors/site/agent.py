@@ -1,0 +1,180 @@
+"""The agent of an executor: takes works, keeps what happened until the farm has it. Plain Python, no Ray."""
+
+import json
+import os
+import pwd
+import threading
+import time
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from executors.contract import Event, EventKind, Running, Work
+from executors.site.backlog import Backlog
+from executors.site.journal import Journal
+from executors.site.proc import below, started_at
+from executors.site.scratch import clear_all
+from executors.site.slot import Floor, Slot, never_started
+from executors.site.spool import Spools
+from executors.store import FolderStore
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Agent:
+    """One per executor, in its `folder`. Methods may be called from any thread; all return soon but `poll` and `stop`.
+
+    A second agent in the same folder, after the first has died, goes on with its events; what ran is reported lost.
+    """
+
+    def __init__(self, executor: str, folder: str, slots: int, store: str) -> None:
+        self.executor, self.folder = executor, Path(folder)
+        for name in ("scratch", "work"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        clear_all([self.folder / "scratch", self.folder / "work"])
+        self._spools = Spools(str(self.folder / "spool"))
+        self._journal = Journal(str(self.folder / "events"), self._spools)
+        self._backlog = Backlog(slots, self._wake)
+        self._terms = _Terms(self.folder / "term")
+        self._lease = _Lease(self.folder / "lease")
+        self._started = time.time_ns()
+        self._mourn()
+        floor = Floor(self.folder, self._backlog, self._journal, self._spools, FolderStore(store), _environment())
+        self._slots = [Slot(n, floor) for n in range(slots)]
+        for slot in self._slots:
+            slot.start()
+
+    def _mourn(self) -> None:
+        """What an earlier agent of this folder had running died with it."""
+        left = self._journal.unfinished()
+        now = time.time_ns()
+        self._journal.append(
+            [
+                {"kind": EventKind.FINISHED, "attempt": e.attempt, "token": e.token, "at": now, "exit": -9}
+                | {"cause": "lost", "message": "its agent ended"}
+                for e in left.values()
+            ]
+        )
+        self._backlog.know(e.attempt for e in self._journal.finished())
+
+    def _wake(self) -> None:
+        for slot in self._slots:
+            slot.wake()
+
+    def submit(self, works: Sequence[Work]) -> None:
+        """Take works; repeating an attempt changes nothing. One of an older term than seen ends as `stale-term`."""
+        stale = [w for w in works if not self._terms.accepts(w.term)]
+        self._journal.append([never_started(w, "stale-term", "another scheduler has taken over") for w in stale])
+        self._backlog.add(w for w in works if w not in stale)
+        self._wake()
+
+    def poll(self, after: int, acknowledged: int, lease_s: float, wait_s: float) -> list[Event]:
+        """Events beyond `after`; forgets those up to `acknowledged`; waits up to `wait_s` while there are none."""
+        self.renew(lease_s)
+        self._journal.acknowledge(acknowledged)
+        return self._journal.after(after, wait_s)
+
+    def renew(self, lease_s: float) -> None:
+        """The executor may live for another `lease_s` seconds; 0 says nothing."""
+        if lease_s > 0:
+            self._lease.renew(lease_s)
+
+    def cancel(self, attempts: Collection[str], grace_s: float) -> None:
+        """TERM, then KILL after `grace_s`. Unknown and ended ones are fine."""
+        waiting, held = self._backlog.cancel(attempts)
+        self._journal.append([never_started(w, "cancelled") for w in waiting])
+        self._backlog.forget(waiting)
+        for number, attempt in held:
+            self._slots[number].cancel(attempt, grace_s)
+
+    def snapshot(self) -> list[Running]:
+        running = {s.current.work.attempt for s in self._slots if s.current}
+        return self._backlog.snapshot(self.executor, self._journal.finished(), running)
+
+    def stop(self, grace_s: float) -> None:
+        """Take nothing more, end what runs (TERM, `grace_s`, KILL), let the keepers go. Events can still be polled."""
+        self.cancel(self._backlog.close(), grace_s)
+        self._backlog.settled(grace_s + 2)
+        for slot in self._slots:
+            slot.end()
+        for slot in self._slots:
+            slot.join()
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Let the polls that wait now return."""
+        self._journal.nudge()
+
+    @property
+    def last(self) -> int:
+        """Number of the last event."""
+        return self._journal.last
+
+    def close(self) -> None:
+        """After `stop`: let go of the files."""
+        self._journal.close()
+
+    def processes(self) -> list[dict[str, Any]]:
+        """Executor, agent, keepers and tasks: {role, pid, started, executor, attempt}; `started` is ns of the epoch."""
+        found = [*self._signed(), self._process("agent", os.getpid(), self._started)]
+        for slot in self._slots:
+            line, current = slot.line, slot.current
+            if line is None:
+                continue
+            found.append(self._process("keeper", line.pid, slot.born))
+            if current is not None:
+                tasks = below(line.pid, 2 if line.alone else 1)
+                found.extend(self._process("task", pid, started_at(pid), current.work.attempt) for pid in tasks)
+        return found
+
+    def _signed(self) -> list[dict[str, Any]]:
+        """The executor's own process, where it has signed its folder."""
+        try:
+            pid = int(json.loads((self.folder / "machine.json").read_text())["pid"])
+        except (OSError, ValueError, KeyError):
+            return []
+        return [self._process("executor", pid, started_at(pid))]
+
+    def _process(self, role: str, pid: int, started: int, attempt: str = "") -> dict[str, Any]:
+        return {"role": role, "pid": pid, "started": started, "executor": self.executor, "attempt": attempt}
+
+
+class _Terms:
+    """The highest term of a scheduler that was ever heard here."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._lock = file, threading.Lock()
+        self._highest = int(file.read_text()) if file.exists() else 0
+
+    def accepts(self, term: int) -> bool:
+        with self._lock:
+            if term > self._highest:
+                self._highest = term
+                self._file.write_text(str(term))
+            return term >= self._highest
+
+
+class _Lease:
+    """Until when the executor may live: seconds of CLOCK_MONOTONIC in a file, written at most once a second."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._lock, self._written = file, threading.Lock(), 0.0
+
+    def renew(self, lease_s: float) -> None:
+        with self._lock:
+            now = time.monotonic()
+            if now - self._written < min(1.0, lease_s / 4):
+                return
+            self._written = now
+            fresh = self._file.with_suffix(".new")
+            fresh.write_text(str(now + lease_s))
+            fresh.rename(self._file)
+
+
+def _environment() -> Mapping[str, str]:
+    """What every task sees: nothing of the farm's, of Ray's or of who started it."""
+    try:
+        user = pwd.getpwuid(os.getuid())
+    except KeyError:  # a container's arbitrary user
+        return {"PATH": PATH, "HOME": "/", "LANG": "C.UTF-8"}
+    return {"PATH": PATH, "HOME": user.pw_dir, "USER": user.pw_name, "LANG": "C.UTF-8"}

@@ -1,0 +1,52 @@
+"""`sync` over a Unix socket: one call, one answer."""
+
+import http.client
+import socket
+from pathlib import Path
+
+from executors.site.protocol import CONTENT_TYPE, Answer, Report, decode_answer, encode_report
+
+PATIENCE_S = 30.0  # beyond the time the farm may take by agreement
+
+
+class Away(Exception):
+    """The farm did not answer, or not in our words; the text says what happened."""
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("farm", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Channel:
+    """One kept-alive connection; for one thread."""
+
+    def __init__(self, path: str, token: Path, site: str, wait_s: float) -> None:
+        self._token, self._target = token, f"/v1/sites/{site}/sync"
+        self._connection = _Connection(path, wait_s + PATIENCE_S)
+
+    def call(self, report: Report) -> Answer:
+        """Raises Away; the next call connects anew."""
+        try:
+            headers = {"Authorization": f"Bearer {self._token.read_text().strip()}", "Content-Type": CONTENT_TYPE}
+            self._connection.request("POST", self._target, encode_report(report), headers)
+            response = self._connection.getresponse()
+            body = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise Away(f"{type(error).__name__}: {error}") from error
+        if response.status != 200:
+            raise Away(f"{response.status} {body[:200].decode(errors='replace')}")
+        try:
+            return decode_answer(body)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Away(f"an answer that is none of ours: {error}") from error
+
+    def close(self) -> None:
+        self._connection.close()

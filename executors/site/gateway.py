@@ -1,0 +1,155 @@
+"""The process of a site: `python -m executors.site.gateway --run DIR --farm ID --site NAME --socket PATH --token FILE`.
+
+It never touches the farm's database, and may be killed at any moment: executors and their work live on, and the next
+gateway finds them again. SIGTERM ends it alone; the message `halt` ends the head of the site too.
+"""
+
+import argparse
+import fcntl
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from executors.contract import Site
+from executors.errors import Lost
+from executors.site.channel import Channel
+from executors.site.conversation import Conversation, ListsProcesses
+from executors.site.head import head_processes, stop_head
+from executors.site.process import sign, started_at
+
+log = logging.getLogger(__name__)
+
+PROCESSES_S = 2.0
+DIED = 70  # EX_SOFTWARE of sysexits.h
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="executors.site.gateway", description=__doc__)
+    for name, what in {
+        "run": "short private folder of this farm: sockets, the head",
+        "farm": "id of the farm",
+        "site": "name of the site",
+        "socket": "Unix socket of the farm's service",
+        "token": "file with the farm's token",
+    }.items():
+        parser.add_argument(f"--{name}", required=True, help=what)
+    parser.add_argument("--engine", choices=("ray", "plain"), default="ray", help="what runs the work")
+    options = parser.parse_args(words)
+    for name in ("run", "socket", "token"):  # the working folder changes
+        setattr(options, name, os.path.abspath(getattr(options, name)))
+    return options
+
+
+def build(engine: str, run: str, farm: str) -> Site:
+    """The site itself. Raises Lost when its head does not come up."""
+    if engine == "plain":
+        from executors.site.plain_site import PlainSite
+
+        return PlainSite(run)
+    from executors.site.ray_site import RaySite
+
+    return RaySite(run, farm)
+
+
+class Gateway:
+    """Holds the lock of the run folder, the site and the conversation about it."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._options = options
+        self._ended = threading.Event()
+        self._halted = False
+        self._lock: IO[str] | None = None
+
+    def run(self) -> int:
+        """Until SIGTERM or `halt`. Exit status: 0 ended as asked, 3 no head, 4 another gateway is there;
+        70 the conversation has died, see `died`."""
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s gateway %(levelname)s %(message)s")
+        _go_where_nothing_is(self._options.run)
+        if not self._alone():
+            print("another gateway serves this run folder", file=sys.stderr)  # noqa: T201
+            return 4
+        try:
+            site = build(self._options.engine, self._options.run, self._options.farm)
+        except (Lost, ImportError) as error:
+            print(f"the site does not come up: {error}", file=sys.stderr)  # noqa: T201
+            return 3
+        self._serve(site)
+        return 0
+
+    def _alone(self) -> bool:
+        file = Path(self._options.run) / "gateway.lock"
+        self._lock = file.open("a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        sign(file)
+        return True
+
+    def _serve(self, site: Site) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._ended.set())
+        conversation = Conversation(site, self._channel, self._halt, died)
+        threading.Thread(target=self._list, args=(site, conversation), name="processes", daemon=True).start()
+        if self._options.engine == "ray":
+            threading.Thread(target=self._guard, name="head", daemon=True).start()
+        conversation.start()
+        self._ended.wait()
+        conversation.close()
+        site.close()
+        if self._halted:
+            stop_head(self._options.run)
+
+    def _channel(self, wait_s: float) -> Channel:
+        return Channel(self._options.socket, Path(self._options.token), self._options.site, wait_s)
+
+    def _halt(self) -> None:
+        self._halted = True
+        self._ended.set()
+
+    def _list(self, site: Site, conversation: Conversation) -> None:
+        while not self._ended.is_set():
+            try:
+                below = site.processes() if isinstance(site, ListsProcesses) else ()
+                conversation.tell_processes([*self._own(), *below])
+            except Exception:
+                log.exception("the processes could not be listed")
+            self._ended.wait(PROCESSES_S)
+
+    def _own(self) -> list[Mapping[str, Any]]:
+        head = {role: p.pid for role, p in head_processes(self._options.run).items() if p.alive()}
+        roles = {"gateway": os.getpid()} | head
+        return [
+            {"role": role, "pid": pid, "started": started_at(pid), "executor": "", "attempt": ""}
+            for role, pid in roles.items()
+        ]
+
+    def _guard(self) -> None:
+        """When a part of the head dies, begin anew: it is started again, and a driver cannot change its node."""
+        descriptors = [os.pidfd_open(p.pid) for p in head_processes(self._options.run).values() if p.alive()]
+        select.select(descriptors, [], [])
+        if not self._ended.is_set():
+            log.warning("a part of Ray's head has died; starting again")
+            os.execv(sys.executable, [sys.executable, "-m", "executors.site.gateway", *sys.argv[1:]])
+
+
+def died() -> None:
+    """End at once, so that the supervisor starts another gateway: work lives on, and is found again."""
+    os._exit(DIED)
+
+
+def _go_where_nothing_is(run: str) -> None:
+    """A foreign `executors/` in the working directory would shadow ours on Ray's workers."""
+    folder = Path(run) / "cwd"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    os.chdir(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(Gateway(arguments(sys.argv[1:])).run())

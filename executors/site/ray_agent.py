@@ -1,0 +1,57 @@
+"""The agent of an executor as a Ray actor."""
+
+import os
+import select
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from executors.contract import Event, Running, Work
+from executors.site.agent import Agent
+from executors.site.proc import started_at
+from executors.site.raylet import FOLDER_VARIABLE, STORE_VARIABLE
+
+RAYLET_VARIABLE = "RAY_RAYLET_PID"  # Ray tells its workers
+
+
+class RayAgent:
+    """Runs on the executor's own node, whose environment says where its folder and the store are."""
+
+    def __init__(self, executor: str, slots: int) -> None:
+        self._raylet = int(os.environ[RAYLET_VARIABLE])
+        threading.Thread(target=_end_with, args=(os.pidfd_open(self._raylet),), daemon=True).start()
+        self._agent = Agent(executor, os.environ[FOLDER_VARIABLE], slots, os.environ[STORE_VARIABLE])
+        self._executor = executor
+
+    def hello(self) -> int:
+        """Answers when it can take work: its process id."""
+        return os.getpid()
+
+    def submit(self, works: Sequence[Work]) -> None:
+        self._agent.submit(works)
+
+    def poll(self, after: int, acknowledged: int, lease_s: float, wait_s: float) -> list[Event]:
+        return self._agent.poll(after, acknowledged, lease_s, wait_s)
+
+    def nudge(self) -> None:
+        self._agent.nudge()
+
+    def cancel(self, attempts: Sequence[str], grace_s: float) -> None:
+        self._agent.cancel(attempts, grace_s)
+
+    def snapshot(self) -> list[Running]:
+        return self._agent.snapshot()
+
+    def stop(self, grace_s: float) -> None:
+        self._agent.stop(grace_s)
+
+    def processes(self) -> list[dict[str, Any]]:
+        pid = self._raylet
+        raylet = {"role": "raylet", "pid": pid, "started": started_at(pid), "executor": self._executor, "attempt": ""}
+        return [raylet, *self._agent.processes()]
+
+
+def _end_with(raylet: int) -> None:
+    """Ray's workers test the raylet's pid, and live on while nobody reaps it: measured. A pidfd tells at once."""
+    select.select([raylet], [], [])
+    os._exit(1)

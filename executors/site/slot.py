@@ -1,0 +1,277 @@
+"""One slot of an executor: a thread that feeds a keeper and turns what it says into events."""
+
+import os
+import select
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from executors.contract import PYTHON, EventKind, Work
+from executors.site.backlog import Backlog, solo, wants_folder
+from executors.site.journal import Facts, Journal
+from executors.site.line import Line
+from executors.site.scratch import Desk, NoInputs, NoOutputs
+from executors.site.spool import CHUNK, Spools
+from executors.store import FolderStore
+
+DEEPEST = 40  # works a keeper holds at most
+AHEAD_S = 0.025  # … or as many as it can do in this time
+TAIL_S = 0.1  # how often the output of a running task is looked at
+SHORT_S = 0.5  # a keeper that lives no longer is not replaced at once
+HARD_S = 5.0  # beyond a cancel's grace: the keeper itself is replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What the slots of an executor share; `env` is the environment under that of each work."""
+
+    folder: Path
+    backlog: Backlog
+    journal: Journal
+    spools: Spools
+    store: FolderStore
+    env: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Current:
+    """The announced attempt; `shipped` is how far its output is in the journal."""
+
+    work: Work
+    started: int
+    spool: str
+    lo: int
+    shipped: int
+
+
+class Slot(threading.Thread):
+    """The keeper is spawned by this thread and never outlives it."""
+
+    def __init__(self, number: int, floor: Floor) -> None:
+        super().__init__(name=f"slot-{number}", daemon=True)
+        self.number, self.floor = number, floor
+        self.current: Current | None = None
+        self.line: Line | None = None
+        self.born = 0
+        self._held: dict[str, Work] = {}
+        self._desk: Desk | None = None
+        self._pace = 1.0
+        self._orders: deque[tuple[str, float]] = deque()
+        self._ending = False
+        self._hard: dict[str, float] = {}  # until when cancelled attempts may be held
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    # ── from other threads ───────────────────────────────────────────────────────────────────────
+
+    def wake(self) -> None:
+        os.eventfd_write(self._bell, 1)
+
+    def cancel(self, attempt: str, grace_s: float) -> None:
+        self._orders.append((attempt, grace_s))
+        self.wake()
+
+    def end(self) -> None:
+        """Let the keeper go and end the thread; whatever still runs is killed."""
+        self._ending = True
+        self.wake()
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────
+
+    def run(self) -> None:
+        """A slot that fails takes the whole agent with it: a farm that sees it gone helps itself."""
+        try:
+            while not self._ending:
+                self._live()
+        except BaseException:
+            traceback.print_exc()
+            os._exit(70)
+
+    def _live(self) -> None:
+        """The life of one keeper."""
+        line = self.line = Line(self.floor.folder, self.number, self.floor.env)
+        born = time.monotonic()
+        self.born = time.time_ns()
+        try:
+            self._serve(line)
+        finally:
+            line.close()
+        self._bury()
+        if not self._ending and time.monotonic() - born < SHORT_S:
+            select.select([self._bell], [], [], SHORT_S)
+
+    def _serve(self, line: Line) -> None:
+        poller = select.poll()
+        poller.register(self._bell, select.POLLIN)
+        poller.register(line.out, select.POLLIN)
+        while not self._ending and not self._overdue():
+            while self._refill(line):
+                pass
+            files = [file for file, _ in poller.poll(TAIL_S * 1000 if self._held else None)]
+            if self._bell in files:
+                os.eventfd_read(self._bell)
+            self._pass_on(line)
+            if line.out in files and not self._listen(line):
+                return
+            self._tail()
+
+    def _overdue(self) -> bool:
+        """Whether a cancelled attempt has outlived its grace by far: the keeper is stuck."""
+        return bool(self._hard) and time.monotonic() > min(self._hard.values())
+
+    def _refill(self, line: Line) -> bool:
+        """Hand works to the keeper; whether to look again at once."""
+        depth = max(1, min(DEEPEST, int(AHEAD_S / self._pace)))
+        if self.current or len(self._held) > depth // 2 or any(solo(work) for work in self._held.values()):
+            return False
+        works = self.floor.backlog.take(self.number, depth - len(self._held))
+        if not works:
+            return False
+        self._held.update((work.attempt, work) for work in works)
+        if wants_folder(works[0]) and not self._lay(works[0]):
+            return True
+        line.say({"run": [self._item(work) for work in works]})
+        return False
+
+    def _item(self, work: Work) -> list[Any]:
+        cwd = self._desk.cwd if self._desk else work.cwd
+        program = sys.executable if work.argv[:1] == (PYTHON,) else None
+        argv = (program, *work.argv[1:]) if program else work.argv
+        return [work.attempt, argv, dict(work.env), cwd, work.timeout_s, work.owner]
+
+    def _lay(self, work: Work) -> bool:
+        """Prepare the folder of a work; whether it can start."""
+        self._desk = Desk(self.floor.folder / "work", work)
+        try:
+            self._desk.prepare(self.floor.store)
+        except NoInputs as why:
+            now = time.time_ns()
+            self._finish([[work.attempt, now, now, 1, "inputs", str(why), 0, 0, "", 0, 0]])
+            return False
+        return True
+
+    def _pass_on(self, line: Line) -> None:
+        while self._orders:
+            attempt, grace_s = self._orders.popleft()
+            if attempt in self._held:
+                line.say({"cancel": attempt, "grace": grace_s})
+                self._hard[attempt] = time.monotonic() + grace_s + HARD_S
+
+    # ── what the keeper says ─────────────────────────────────────────────────────────────────────
+
+    def _listen(self, line: Line) -> bool:
+        """Whether the keeper still lives."""
+        words = line.hear()
+        for word in words or ():
+            if "done" in word:
+                self._finish(word["done"])
+            elif "started" in word:
+                self._announce(line, *word["started"])
+            else:
+                self._returned(word["back"])
+        return words is not None
+
+    def _announce(self, line: Line, attempt: str, at: int, _pid: int, spool: str, lo: int) -> None:
+        work = self._held[attempt]
+        self.current = Current(work, at, spool, lo, lo)
+        fact = {"kind": EventKind.STARTED, "attempt": attempt, "token": work.token, "at": at, "spool": spool, "lo": lo}
+        self.floor.journal.append([fact])
+        if len(self._held) > 1:  # a straggler: what waits behind it may go elsewhere
+            line.say({"recall": 1})
+
+    def _returned(self, attempts: Sequence[str]) -> None:
+        for attempt in attempts:
+            del self._held[attempt]
+            self._hard.pop(attempt, None)
+        self._pace = max(self._pace, AHEAD_S)
+        ended = self.floor.backlog.give_back(self.number, attempts)
+        self.floor.journal.append([never_started(work, "cancelled") for work in ended])
+        self.floor.backlog.forget(ended)
+        self.floor.backlog.wake()
+
+    def _finish(self, ends: Sequence[Sequence[Any]]) -> None:
+        facts: list[Facts] = []
+        for end in ends:
+            work = self._held.pop(end[0])
+            self._hard.pop(end[0], None)
+            facts.extend(self._output(work, *end[8:]))
+            facts.append(self._ended(work, *end))
+            self._learn(end[1], end[2])
+        if self.current and self.current.work.attempt not in self._held:
+            self.current = None
+        self.floor.journal.append(facts)
+        self.floor.backlog.finished(self.number, [end[0] for end in ends])
+
+    def _learn(self, started: int, at: int) -> None:
+        """How long a work takes here, lately; in seconds, one at most."""
+        if started:
+            self._pace = min(1.0, 0.8 * self._pace + 0.2 * (at - started) / 1e9)
+
+    def _ended(
+        self, work: Work, attempt: str, started: int, at: int, code: int, cause: str, text: str, *rest: Any
+    ) -> Facts:
+        cpu_ms, rss_kib, spool, lo, hi = rest
+        fact: dict[str, Any] = {"kind": EventKind.FINISHED, "attempt": attempt, "token": work.token}
+        fact |= {"at": at, "started": started, "exit": code, "cause": cause, "message": text}
+        fact |= {"cpu_ms": cpu_ms, "rss_kib": rss_kib, "spool": spool, "lo": lo, "hi": hi}
+        return fact | self._collected(cause, code)
+
+    def _collected(self, cause: str, code: int) -> dict[str, Any]:
+        """The outputs of the work that had a folder, or why there are none."""
+        desk, self._desk = self._desk, None
+        if desk is None:
+            return {}
+        try:
+            return {"outputs": desk.collect(self.floor.store)} if not cause and code == 0 else {}
+        except NoOutputs as why:
+            return {"exit": 1, "cause": "outputs", "message": str(why)}
+        finally:
+            desk.clear()
+
+    def _output(self, work: Work, spool: str, lo: int, hi: int) -> Iterator[Facts]:
+        current = self.current
+        if current is not None and current.work is work:
+            lo = max(lo, current.shipped)
+        for start in range(lo, hi, CHUNK):
+            end = min(hi, start + CHUNK)
+            yield {
+                "kind": EventKind.LOG,
+                "attempt": work.attempt,
+                "token": work.token,
+                "spool": spool,
+                "lo": start,
+                "hi": end,
+            }
+
+    def _tail(self) -> None:
+        """Ship what the running task has written since."""
+        current = self.current
+        if current is None:
+            return
+        size = self.floor.spools.size(current.spool)
+        if size > current.shipped:
+            self.floor.journal.append(list(self._output(current.work, current.spool, current.shipped, size)))
+            current.shipped = size
+
+    def _bury(self) -> None:
+        """The keeper is gone: what it held is lost, or cancelled if that was wanted."""
+        ends = []
+        for attempt in self._held:
+            at = time.time_ns()
+            cause, text = ("cancelled", "") if attempt in self._hard or self._ending else ("lost", "its keeper ended")
+            began = self.current if self.current and self.current.work.attempt == attempt else None
+            spool, lo, hi = (began.spool, began.lo, began.shipped) if began else ("", 0, 0)
+            ends.append([attempt, began.started if began else 0, at, -9, cause, text, 0, 0, spool, lo, hi])
+        if ends:
+            self._finish(ends)
+
+
+def never_started(work: Work, cause: str, text: str = "") -> Facts:
+    """The end of a work that had no process."""
+    fact: dict[str, Any] = {"kind": EventKind.FINISHED, "attempt": work.attempt, "token": work.token}
+    return fact | {"at": time.time_ns(), "exit": -15, "cause": cause, "message": text}

@@ -1,0 +1,32 @@
+"""What an executor is told at its start: a small JSON file."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """`engine` is "ray" or "plain"; `lease_s` holds from the start on, until the farm is heard of."""
+
+    executor: str
+    farm: str
+    run: str
+    folder: str
+    store: str
+    slots: int
+    engine: str
+    lease_s: float
+
+    @classmethod
+    def read(cls, file: str | os.PathLike[str]) -> "Ticket":
+        """Fields of a newer farm are ignored. Raises OSError, ValueError, TypeError when it is no ticket."""
+        raw = json.loads(Path(file).read_text())
+        return cls(**{f.name: raw[f.name] for f in fields(cls) if f.name in raw})
+
+    def write(self, file: str | os.PathLike[str]) -> None:
+        path = Path(file)
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(self)))
+        fresh.replace(path)
