@@ -1,0 +1,55 @@
+"""The HTTP API. docs/api.md is the table of it; /openapi.json the document."""
+
+import hmac
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Depends, FastAPI, Request
+
+from farm import __version__
+from farm.api import errors, files, fleet, jobs, logs, rebuilds, reports, sync
+from farm.api import why as reasons
+
+if TYPE_CHECKING:
+    from farm.context import Farm
+
+THREADS = 256  # long polls sit on threads
+
+
+def app(farm: "Farm") -> FastAPI:
+    """The API of one farm, as an ASGI application."""
+    check = _authorised(farm.home.token())
+    made = FastAPI(
+        title="Farm",
+        version=__version__,
+        lifespan=_roomy,
+        dependencies=[Depends(check)],
+        docs_url=None,
+        redoc_url=None,
+    )
+    made.state.farm = farm
+    errors.install(made)
+    made.router.routes.insert(0, sync.route(farm, check))
+    for part in (jobs, logs, fleet, files, reports, rebuilds, reasons):
+        made.include_router(part.router, prefix="/v1")
+    return made
+
+
+@asynccontextmanager
+async def _roomy(_app: FastAPI) -> AsyncIterator[None]:
+    from anyio import to_thread
+
+    to_thread.current_default_thread_limiter().total_tokens = THREADS
+    yield
+
+
+def _authorised(token: str) -> Callable[[Request], Any]:
+    expected = f"Bearer {token}".encode()
+
+    async def check(request: Request) -> None:
+        given = request.headers.get("authorization", "").encode()
+        if not hmac.compare_digest(given, expected):
+            raise errors.Unauthorized
+
+    return check

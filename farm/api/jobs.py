@@ -1,0 +1,116 @@
+"""Jobs and tasks: submit, look, wait, cancel, retry."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+
+from executors.site.protocol import Message
+from farm import read
+from farm.api.farmed import Farmed
+from farm.model import BIG, JobSpec, JobState, Number
+from farm.queue.cancel import cancel as cancel_in
+from farm.queue.retry import retry as retry_in
+from farm.reference import parse_reference
+from farm.refusal import Refusal
+from farm.submission import submit as submit_to
+
+router = APIRouter()
+LONGEST_S = 30.0
+GROUP_S = 0.15  # changes of a job that come closer together are one answer
+ENDED = ("done", "failed", "cancelled")
+
+
+@router.post("/jobs", status_code=201)
+def submit(farm: Farmed, spec: JobSpec) -> dict[str, int]:
+    return {"id": submit_to(farm, spec)}
+
+
+@router.get("/jobs")
+def jobs(
+    farm: Farmed, state: JobState | Literal[""] = "", owner: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 50
+) -> dict[str, Any]:
+    with farm.db.read() as tx:
+        return {"jobs": read.jobs(tx, state, owner, limit)}
+
+
+@router.get("/jobs/{job}")
+def job(farm: Farmed, job: Number) -> dict[str, Any]:
+    with farm.db.read() as tx:
+        return read.job(tx, job) | {"seen": read.job_row(tx, job).changes}
+
+
+@router.get("/jobs/{job}/tasks")
+def tasks(
+    farm: Farmed,
+    job: Number,
+    state: str = "",
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
+    offset: Annotated[int, Query(ge=0, le=BIG)] = 0,
+) -> dict[str, Any]:
+    with farm.db.read() as tx:
+        return {"tasks": read.tasks(tx, job, state, limit, offset)}
+
+
+@router.get("/jobs/{job}/wait")
+def wait(
+    farm: Farmed,
+    job: Number,
+    timeout: Annotated[float, Query(ge=0, le=LONGEST_S)] = 20,
+    seen: Annotated[int, Query(ge=0, le=BIG)] = 0,
+) -> dict[str, Any]:
+    """As soon as the job changed beyond `seen` (0: at once), or after `timeout` seconds."""
+    found: dict[str, Any] = {}
+    with farm.feed.waiter(lambda: found.get("state", "done") in ENDED):
+        mark = farm.feed.mark(job)
+        found = _look(farm, job, seen)
+        if found["seen"] <= seen and found["state"] not in ENDED:
+            if farm.feed.wait(job, mark, timeout):
+                farm.feed.wait_ended(job, min(timeout, GROUP_S))  # short tasks end by the thousand
+            found = _look(farm, job, seen)
+        if found["state"] in ENDED and found["kind"] == "packages":
+            farm.published(10)
+        return found
+
+
+def _look(farm: Farmed, job: Number, seen: int) -> dict[str, Any]:
+    with farm.db.read() as tx:
+        ended, upto = read.finished_since(tx, job, seen)
+        return read.job(tx, job) | {"seen": upto, "finished_tasks": ended}
+
+
+@router.post("/jobs/{ref}/cancel")
+def cancel(farm: Farmed, ref: str) -> dict[str, int]:
+    about = parse_reference(ref)
+    if about.ordinal is not None:
+        raise Refusal(f"{ref} is an attempt", remedy=f"cancel its task: `farm cancel {about.job}.{about.number}`")
+    with farm.db.write() as tx:
+        cancelled = cancel_in(tx, about, farm.clock.now())
+    if farm.sites is not None and cancelled.attempts:
+        attempts = tuple(attempt for _, attempt in cancelled.attempts)
+        farm.sites.tell(Message(0, "cancel", attempts=attempts, grace_s=2))
+    farm.feed.publish(cancelled.changed)
+    farm.wake()
+    return {"changed": cancelled.tasks}
+
+
+@router.post("/jobs/{ref}/retry")
+def retry(farm: Farmed, ref: str) -> dict[str, int]:
+    about = parse_reference(ref)
+    if about.ordinal is not None:
+        raise Refusal(f"{ref} is an attempt", remedy=f"retry its task: `farm retry {about.job}.{about.number}`")
+    with farm.db.write() as tx:
+        again, changed = retry_in(tx, about)
+        if farm.sites is not None:
+            farm.sites.dispatch(tx, farm.clock.now())
+    farm.feed.publish(changed)
+    farm.wake()
+    return {"changed": again}
+
+
+@router.get("/tasks/{ref}")
+def task(farm: Farmed, ref: str) -> dict[str, Any]:
+    about = parse_reference(ref)
+    if about.number is None:
+        raise Refusal(f"{ref} is a job", remedy=f"name a task, such as {ref}.1")
+    with farm.db.read() as tx:
+        return read.task(tx, about)

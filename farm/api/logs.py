@@ -1,0 +1,39 @@
+"""Logs, as bytes."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from farm.api.farmed import Farmed
+from farm.logbook import Part, part
+from farm.reference import Reference, parse_reference
+
+router = APIRouter()
+
+
+@router.get("/logs/{ref}")
+def log(
+    farm: Farmed,
+    ref: str,
+    offset: Annotated[int, Query(ge=0, le=2**60)] = 0,
+    wait: Annotated[float, Query(ge=0, le=30)] = 0,
+) -> Response:
+    """From `offset`; with `wait` seconds it blocks while there is nothing."""
+    about = parse_reference(ref)
+    left = farm.clock.now().timestamp() + wait
+    while True:
+        mark = farm.feed.mark(about.job)
+        found = _look(farm, about, offset)
+        rest = left - farm.clock.now().timestamp()
+        if found.data or found.final or rest <= 0 or not farm.feed.wait(about.job, mark, rest, logs=True):
+            return _answer(found)
+
+
+def _look(farm: Farmed, about: Reference, offset: int) -> Part:
+    with farm.db.read() as tx:
+        return part(tx, farm.home.logs, about, offset, farm.sites.shipped if farm.sites else {})
+
+
+def _answer(found: Part) -> Response:
+    headers = {"Farm-Offset": str(found.next), "Farm-Final": "true" if found.final else "false"}
+    return Response(found.data, media_type="application/octet-stream", headers=headers)

@@ -1,0 +1,22 @@
+"""What it cost, and what always-on would have cost."""
+
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter
+
+from farm.api.farmed import Farmed
+from farm.bills import bill
+from farm.costs import By
+
+router = APIRouter()
+
+
+@router.get("/reports/cost")
+def cost(farm: Farmed, by: By = "job", since: datetime | None = None, until: datetime | None = None) -> dict[str, Any]:
+    return bill(farm, by, since, until)
+
+
+@router.get("/reports/usage")
+def usage(farm: Farmed, by: By = "job", since: datetime | None = None, until: datetime | None = None) -> dict[str, Any]:
+    return bill(farm, by, since, until)

@@ -1,0 +1,138 @@
+"""The one table of commands: the overview, the lazy groups and docs/commands.md are made from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command: `target` is module:function below farm.cli, imported when the command is used."""
+
+    part: str
+    target: str
+    summary: str
+    examples: tuple[str, ...]
+    hidden: bool = False
+    foreign: bool = False  # everything from the first plain word on belongs to the command that is submitted
+
+
+RUN, LOOK, CHANGE, FLEET, MONEY, FARM = "Run", "Look", "Change", "Executors", "Money", "The farm itself"
+
+COMMANDS: Mapping[str, Entry] = {
+    "submit": Entry(
+        RUN,
+        "submit:submit",
+        "Queue a command, in any language, or an array of them.",
+        (
+            "farm submit --wait -- make -j2",
+            "farm submit --name sweep --array 1-100 -- ./simulate --seed {index}",
+            "farm submit --input data.csv --output 'out/*.png' -- python plot.py data.csv",
+        ),
+        foreign=True,
+    ),
+    "render": Entry(
+        RUN,
+        "render:render",
+        "Render the frames of a scene, and make a film of them.",
+        ("farm render scene.pov --frames 1-24 --wait", "farm render scene.pov --frames 1-240:2 --film --out frames"),
+    ),
+    "rebuild": Entry(
+        RUN,
+        "rebuild:rebuild",
+        "Build the packages that changed, and what depends on them, in order.",
+        ("farm rebuild --wait", "farm rebuild ../packages --changed HEAD~1..HEAD"),
+    ),
+    "jobs": Entry(LOOK, "jobs:jobs", "List jobs, the newest first.", ("farm jobs", "farm jobs --state running --json")),
+    "show": Entry(LOOK, "jobs:show", "Show a job and its tasks, or a task and its attempts.", ("farm show 17",)),
+    "logs": Entry(
+        LOOK, "logs:logs", "Print what a job or task wrote, and follow it.", ("farm logs 17", "farm logs 17.3 -f")
+    ),
+    "wait": Entry(LOOK, "wait:wait", "Wait until a job ends; exit 1 when it did not succeed.", ("farm wait 17",)),
+    "get": Entry(
+        LOOK, "get:get", "Fetch the files a job produced.", ("farm get 17", "farm get 17 results --overwrite")
+    ),
+    "why": Entry(
+        LOOK,
+        "why:why",
+        "Say why a job, task, executor or pool is as it is, and what comes next.",
+        ("farm why 17", "farm why 17.3", "farm why pool local"),
+    ),
+    "cancel": Entry(CHANGE, "jobs:cancel", "Cancel a job or a task.", ("farm cancel 17", "farm cancel 17.3")),
+    "retry": Entry(
+        CHANGE, "jobs:retry", "Run the failed and cancelled tasks of a job again.", ("farm retry 17", "farm retry 17.3")
+    ),
+    "executors": Entry(
+        FLEET, "fleet:executors", "List the machines that run tasks.", ("farm executors", "farm executors --all")
+    ),
+    "pools": Entry(FLEET, "fleet:pools", "List the sources of executors and what they cost.", ("farm pools",)),
+    "schedule show": Entry(
+        FLEET, "fleet:schedule_show", "Show the opening hours and what holds now.", ("farm schedule show",)
+    ),
+    "report cost": Entry(
+        MONEY,
+        "report:cost",
+        "What the executors cost, and what always-on would have.",
+        ("farm report cost --by owner", "farm report cost --by job --csv > cost.csv"),
+    ),
+    "report usage": Entry(
+        MONEY,
+        "report:usage",
+        "Boot, busy, idle and drain seconds of the executors.",
+        ("farm report usage --by project",),
+    ),
+    "up": Entry(
+        FARM, "service:up", "Start the farm and return when it answers.", ("farm up", "farm up --home /srv/farm")
+    ),
+    "down": Entry(
+        FARM,
+        "service:down",
+        "Stop the farm and its local executors; their tasks go back into the queue.",
+        ("farm down", "farm down --drain"),
+    ),
+    "status": Entry(FARM, "service:status", "Show what runs: processes, queue, executors.", ("farm status --json",)),
+    "hook install": Entry(
+        FARM,
+        "hook:install",
+        "Let a push to a git repository rebuild what changed.",
+        ("farm hook install /srv/git/packages.git",),
+    ),
+    "doctor": Entry(
+        FARM, "doctor:doctor", "Check this machine and this home, with a remedy for every finding.", ("farm doctor",)
+    ),
+    "bench dispatch": Entry(
+        FARM,
+        "bench:dispatch",
+        "Measure how fast `true` goes through the whole farm, beside a bare spawn loop.",
+        ("farm bench dispatch --tasks 2000 --json",),
+    ),
+    "event": Entry(
+        FARM,
+        "hook:event",
+        "Tell the farm of a push; the git hook calls it.",
+        ("farm event REPOSITORY < lines-of-post-receive",),
+        hidden=True,
+    ),
+}
+ABOUT = "Farm keeps exactly as many executors alive as the work justifies, zero when there is none."
+
+
+def overview() -> str:
+    """The text of `farm --help`."""
+    shown = {name: entry for name, entry in COMMANDS.items() if not entry.hidden}
+    width = max(map(len, shown)) + 2
+    lines = ["Usage: farm COMMAND [OPTIONS] [ARGUMENTS]", "", ABOUT]
+    for part in dict.fromkeys(entry.part for entry in shown.values()):
+        lines += ["", f"{part}:"]
+        lines += [f"  {name:<{width}}{entry.summary}" for name, entry in shown.items() if entry.part == part]
+    return "\n".join([*lines, "", *_EPILOG])
+
+
+_EPILOG = (
+    "Every command takes --help (with examples), --json, and --home FOLDER (else FARM_HOME, else a folder by XDG).",
+    "",
+    "To begin:",
+    "  farm submit --wait -- echo hello     run one command; starts a farm for as long as it takes",
+    "  farm up                              start the farm in the background; `farm down` stops it",
+    "",
+    "Exit status: 0 fine, 1 a job failed, 2 the request is wrong, 3 the farm or its environment is, 130 Ctrl-C.",
+)

@@ -1,0 +1,126 @@
+"""`farm get`: the files a job produced, never outside the folder they were asked into."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import typer
+
+from farm.cli.options import HomeOption, JsonOption, RefArgument
+from farm.cli.output import emit, say
+from farm.cli.reach import reader
+from farm.client import Client
+from farm.home import Home
+from farm.reference import Reference, parse_reference
+from farm.refusal import Refusal
+
+
+def get(
+    ref: RefArgument,
+    dest: Annotated[str | None, typer.Argument(metavar="[DEST]", help="Folder; else job-17.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that differ.")] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """When several tasks produced a file of the same name, each is put into a folder named by its task's number."""
+    about = parse_reference(ref)
+    folder = Path(dest or f"job-{about.job}")
+    with reader(Home.find(home)) as client:
+        files = _placed(list(_outputs(client, about)))
+        if not files:
+            say(f"{about} has no outputs so far; they are named at submit with --output")
+        for name, file in files.items():
+            _fetch(client, file, folder, name, overwrite)
+    if json:
+        emit({"folder": str(folder), "files": [{**file, "path": name} for name, file in files.items()]})
+    else:
+        print("\n".join(str(folder / name) for name in files))
+    return 0
+
+
+def _outputs(client: Client, about: Reference) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Task number and file of everything that was accepted."""
+    if about.number is not None:
+        task = client.get(f"/v1/tasks/{about.job}.{about.number}")
+        yield from ((str(about.number), file) for file in task["outputs"])
+        return
+    offset = 0
+    while tasks := client.get(f"/v1/jobs/{about.job}/tasks", limit=500, offset=offset)["tasks"]:
+        for task in tasks:
+            yield from ((task["ref"].split(".")[1], file) for file in task["outputs"])
+        offset += len(tasks)
+
+
+def _placed(outputs: list[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Relative name → file; names that would clash get their task's number in front."""
+    contents: dict[str, set[str]] = {}
+    for _, file in outputs:
+        contents.setdefault(file["path"], set()).add(file["digest"])
+    return {
+        safe(f"{number}/{file['path']}" if len(contents[file["path"]]) > 1 else file["path"]): file
+        for number, file in outputs
+    }
+
+
+def safe(name: str) -> str:
+    """`name`, if it stays below the folder it is joined to. Raises Refusal."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in name:
+        raise Refusal(
+            f"an output is called {name!r}", "which is outside of the folder", "fetch it by hand if you trust it"
+        )
+    return str(path)
+
+
+def fetcher(folder: Path) -> Callable[[Client, Any], None]:
+    """Fetches the outputs of each task it is given into `folder`."""
+
+    def fetch(client: Client, task: Any) -> None:
+        for file in task["outputs"]:
+            _fetch(client, file, folder, safe(file["path"]), overwrite=True)
+
+    return fetch
+
+
+def _fetch(client: Client, file: dict[str, Any], folder: Path, name: str, overwrite: bool) -> None:
+    target = folder / name
+    _folder_for(target, folder)
+    if target.is_symlink() or target.exists():
+        if not target.is_symlink() and _digest(target) == file["digest"]:
+            return
+        if not overwrite:
+            raise Refusal("there is another file of that name", str(target), "choose another folder, or --overwrite")
+    descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=".farm-")
+    try:
+        with os.fdopen(descriptor, "wb") as into:
+            client.download(file["digest"], into)
+        _verify(Path(partial), file)
+        os.chmod(partial, file["mode"] & 0o777)
+        os.replace(partial, target)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+def _folder_for(target: Path, folder: Path) -> None:
+    """Make the folders above `target`; none of them may be a link that leads elsewhere."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(f"can't make the folder: {error.strerror}", str(target.parent), "choose another one") from error
+    if not target.parent.resolve().is_relative_to(folder.resolve()):
+        raise Refusal("a link leads out of the folder", str(target.parent), "choose another folder")
+
+
+def _digest(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _verify(path: Path, file: dict[str, Any]) -> None:
+    if _digest(path) != file["digest"]:
+        raise Refusal(f"{file['path']} arrived damaged", "", "try again; `farm doctor` checks the store")

@@ -1,0 +1,57 @@
+"""`farm hook install`, and `farm event`, which the installed hook calls."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from farm.cli.options import HomeOption, JsonOption
+from farm.cli.output import emit
+from farm.client import connect
+from farm.home import Home
+from farm.refusal import Refusal
+
+
+def install(
+    repository: Annotated[str, typer.Argument(metavar="REPOSITORY", help="A git repository on this machine.")],
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Adds a post-receive hook that writes one line and never makes a push wait; a hook that is there stays."""
+    from farm.hooks import install as put
+
+    path = put(Path(repository), Home.find(home).make())
+    if json:
+        emit({"hook": str(path)})
+    else:
+        print(f"installed {path}: pushes reach the farm in {Home.find(home).path}")
+    return 0
+
+
+def event(
+    repository: Annotated[str, typer.Argument(metavar="REPOSITORY")], home: HomeOption = None, json: JsonOption = False
+) -> int:
+    """Reads lines `OLD NEW REF`, as git gives them to post-receive. Without a running farm it only says so: the hook
+    has noted the push in the home, where the farm finds it."""
+    pushes = [_push(repository, line) for line in sys.stdin.read().splitlines() if line.strip()]
+    with connect(Home.find(home)) as client:
+        answers = [client.post("/v1/events/git", push) for push in pushes]
+    if json:
+        emit({"events": answers})
+    else:
+        for answer in answers:
+            _tell(answer)
+    return 0
+
+
+def _push(repository: str, line: str) -> dict[str, str]:
+    words = line.split(maxsplit=2)
+    if len(words) != 3:
+        raise Refusal(f"{line!r} is no push", "stdin", "give lines of `OLD NEW REF`, as post-receive gets them")
+    old, new, ref = words
+    return {"repository": str(Path(repository).absolute()), "ref": ref, "old": old, "new": new}
+
+
+def _tell(answer: Any) -> None:
+    print(f"job {answer['id']}: {answer['why']}" if answer["id"] else answer["why"])

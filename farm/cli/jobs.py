@@ -1,0 +1,146 @@
+"""`farm jobs`, `farm show`, `farm cancel`, `farm retry`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from farm.cli.moments import moment, progress, span
+from farm.cli.options import HomeOption, JsonOption, RefArgument
+from farm.cli.output import emit, facts, say, table
+from farm.cli.reach import reader
+from farm.client import Client
+from farm.home import Home
+from farm.reference import parse_reference
+
+TASKS_SHOWN = 200
+
+
+def jobs(
+    state: Annotated[str | None, typer.Option(help="Only jobs in this state, such as running.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only jobs of this owner.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """States: held, queued, running, done, failed, cancelled. Works without a running farm too."""
+    with reader(Home.find(home)) as client:
+        found = client.get("/v1/jobs", state=state, owner=owner, limit=limit)
+    if json:
+        emit(found)
+        return 0
+    if not found["jobs"]:
+        say("no jobs; submit one with `farm submit -- COMMAND`")
+        return 0
+    table(
+        ("job", "name", "state", "tasks", "lane", "owner", "submitted", "took", "cost"),
+        [_row(job) for job in found["jobs"]],
+        numbers=("job", "cost"),
+    )
+    return 0
+
+
+def _row(job: dict[str, Any]) -> list[Any]:
+    took = span(job["started"], job["finished"])
+    return [
+        job["id"],
+        job["name"],
+        job["state"],
+        progress(job["tasks"]),
+        job["lane"],
+        job["owner"],
+        moment(job["submitted"]),
+        took,
+        job["cost"],
+    ]
+
+
+def show(
+    ref: RefArgument,
+    state: Annotated[str | None, typer.Option(help="Only tasks in this state, such as failed.")] = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """With --json a job carries its tasks, a task its attempts."""
+    about = parse_reference(ref)
+    with reader(Home.find(home)) as client:
+        found = _job(client, about.job, state) if about.number is None else client.get(f"/v1/tasks/{about}")
+    if json:
+        emit(found)
+    elif about.number is None:
+        _show_job(found)
+    else:
+        _show_task(found)
+    return 0
+
+
+def _job(client: Client, job: int, state: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = client.get(f"/v1/jobs/{job}")
+    listed = client.get(f"/v1/jobs/{job}/tasks", state=state, limit=TASKS_SHOWN)["tasks"]
+    return {**found, "listed": listed}
+
+
+def _show_job(job: dict[str, Any]) -> None:
+    names = ("name", "kind", "state", "why", "owner", "project", "lane", "priority", "after")
+    shown = [(name, job.get(name)) for name in names]
+    took = span(job["started"], job["finished"])
+    facts([("job", job["id"]), *shown, ("submitted", moment(job["submitted"])), ("took", took)])
+    facts([("tasks", progress(job["tasks"])), ("cost", job["cost"]), *job["extra"].items()])
+    if not job["listed"]:
+        return
+    print()
+    table(
+        ("task", "name", "state", "exit", "executor", "took", "cpu s", "rss MiB", "cause"),
+        [_task_row(task) for task in job["listed"]],
+        numbers=("exit", "cpu s", "rss MiB"),
+    )
+    if len(job["listed"]) == TASKS_SHOWN < job["tasks"]["total"]:
+        say(f"the first {TASKS_SHOWN} tasks; choose with --state, such as `farm show {job['id']} --state failed`")
+
+
+def _task_row(task: dict[str, Any]) -> list[Any]:
+    took = span(task["started"], task["finished"])
+    columns = ("ref", "name", "state", "exit", "executor")
+    return [*(task[name] for name in columns), took, task["cpu_s"], task["rss_mib"], task["cause"]]
+
+
+def _show_task(task: dict[str, Any]) -> None:
+    facts((name, task.get(name)) for name in ("ref", "name", "index", "state", "exit", "cause", "cpu_s", "rss_mib"))
+    for file in task.get("outputs") or ():
+        facts([("output", f"{file['path']} ({file['size']} bytes)")])
+    if not task["attempts"]:
+        return
+    print()
+    table(
+        ("attempt", "state", "exit", "executor", "started", "took", "cause", "message"),
+        [_attempt_row(attempt) for attempt in task["attempts"]],
+        numbers=("exit",),
+    )
+
+
+def _attempt_row(attempt: dict[str, Any]) -> list[Any]:
+    begin, end = attempt["started"], attempt["finished"]
+    state = f"{attempt['state']}, accepted" if attempt["accepted"] else attempt["state"]
+    what = [attempt["ref"], state, attempt["exit"], attempt["executor"]]
+    return [*what, moment(begin), span(begin, end), attempt["cause"], attempt["message"]]
+
+
+def cancel(ref: RefArgument, home: HomeOption = None, json: JsonOption = False) -> int:
+    """What has not begun never does; what runs is asked to end, then ended."""
+    return _change(ref, "cancel", "cancelled", home, json)
+
+
+def retry(ref: RefArgument, home: HomeOption = None, json: JsonOption = False) -> int:
+    """What was done stays done."""
+    return _change(ref, "retry", "to be run again", home, json)
+
+
+def _change(ref: str, verb: str, outcome: str, home: str | None, json: bool) -> int:
+    about = parse_reference(ref)
+    with reader(Home.find(home)) as client:
+        changed = client.post(f"/v1/jobs/{about}/{verb}")
+    if json:
+        emit(changed)
+    else:
+        count = changed["changed"]
+        print(f"{about}: {count} {'task' if count == 1 else 'tasks'} {outcome}")
+    return 0

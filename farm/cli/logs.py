@@ -1,0 +1,109 @@
+"""`farm logs`: bytes as the tasks wrote them, with a safe form for terminals."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from farm.cli.options import HomeOption, JsonOption, RefArgument
+from farm.cli.output import emit_line, raw
+from farm.cli.reach import reader
+from farm.client import Client, LogPart
+from farm.home import Home
+from farm.reference import parse_reference
+
+POLL_S = 20.0
+_ESCAPES = re.compile(
+    rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]?"
+    rb"|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]|\xc2[\x80-\x9f]"  # the last are C1 controls as UTF-8
+)
+
+
+def logs(
+    ref: RefArgument,
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Stay and print what comes, until the end.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Pass terminal escape sequences on to a terminal.")] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Of a task its last attempt is shown, of an attempt (17.3.2) itself. The tasks of an array come one after the
+    other, each under a line with its name; with -f each when it has ended. Into a file or pipe the bytes go exactly as
+    they were written."""
+    about = parse_reference(ref)
+    show = _Show(writer(raw), json, follow)
+    with reader(Home.find(home)) as client:
+        if about.number is not None or client.get(f"/v1/jobs/{about.job}")["tasks"]["total"] == 1:
+            show.log(client, str(about) if about.number else f"{about.job}.1")
+        else:
+            for task in _ended_tasks(client, about.job) if follow and client.running else _tasks(client, about.job):
+                show.heading(task)
+                show.log(client, task["ref"])
+    return 0
+
+
+def _tasks(client: Client, job: int) -> Iterator[dict[str, Any]]:
+    """Those that have begun, in order."""
+    offset = 0
+    while found := client.get(f"/v1/jobs/{job}/tasks", limit=500, offset=offset)["tasks"]:
+        yield from found
+        offset += len(found)
+
+
+def _ended_tasks(client: Client, job: int) -> Iterator[dict[str, Any]]:
+    """Those of a job as they end, up to its own end."""
+    from farm.cli.wait import changes
+
+    for state in changes(client, job):
+        yield from state["finished_tasks"]
+
+
+def stream(client: Client, ref: str, wait_s: float = 0) -> Iterator[LogPart]:
+    """The parts of a log: up to what is there now, or with `wait_s` up to its end."""
+    offset = 0
+    while True:
+        part = client.log(ref, offset, wait_s)
+        yield part
+        if part.final or (not wait_s and not part.data):
+            return
+        offset = part.next
+
+
+def writer(unsafe: bool = False) -> Callable[[bytes], None]:
+    """How log bytes reach stdout: as they are, but for a terminal without what it would obey."""
+    if unsafe or not sys.stdout.isatty():
+        return raw
+    return lambda data: raw(tame(data))
+
+
+def tame(data: bytes) -> bytes:
+    """Without escape sequences and control characters; tab, line feed and carriage return stay."""
+    return _ESCAPES.sub(b"", data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Show:
+    """How logs are shown: bytes by `write`, or JSON, a line per part when they are followed."""
+
+    write: Callable[[bytes], None]
+    json: bool
+    follow: bool
+
+    def heading(self, task: dict[str, Any]) -> None:
+        if not self.json:
+            self.write(f"==> {task['ref']} {task['name']} <==\n".encode())
+
+    def log(self, client: Client, ref: str) -> None:
+        parts = stream(client, ref, POLL_S if self.follow and client.running else 0)
+        if not self.json:
+            for part in parts:
+                self.write(part.data)
+        elif self.follow:
+            for part in parts:
+                emit_line({"ref": ref, "text": part.data.decode(errors="backslashreplace"), "final": part.final})
+        else:
+            read = list(parts)
+            text = b"".join(part.data for part in read).decode(errors="backslashreplace")
+            emit_line({"ref": ref, "text": text, "final": read[-1].final})

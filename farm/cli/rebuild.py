@@ -1,0 +1,75 @@
+"""`farm rebuild`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from farm.cli.options import (
+    HomeOption,
+    JsonOption,
+    LaneOption,
+    OwnerOption,
+    PriorityOption,
+    ProjectOption,
+    WaitOption,
+)
+from farm.cli.output import emit, say
+from farm.cli.submit import Placing, me
+from farm.client import Client
+from farm.home import Home
+from farm.refusal import Refusal
+
+
+def rebuild(
+    tree: Annotated[str, typer.Argument(metavar="[TREE]", help="A folder of packages, or a git repository.")] = ".",
+    changed: Annotated[
+        str | None, typer.Option(metavar="OLD..NEW", help="Only what these commits touch, and what depends on it.")
+    ] = None,
+    lane: LaneOption = "default",
+    priority: PriorityOption = 0,
+    owner: OwnerOption = None,
+    project: ProjectOption = "",
+    wait: WaitOption = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """What is as it was built before is left alone. Packages land in the farm's own index, HOME/index/simple."""
+    old, new = _commits(changed)
+    body = {
+        "tree": _folder(tree),
+        "old": old,
+        "new": new,
+        "lane": lane,
+        "priority": priority,
+        "owner": owner or me(),
+        "project": project,
+    }
+
+    def send(client: Client) -> int | None:
+        answer = client.post("/v1/rebuilds", body)
+        if not json:
+            for text in (*answer.get("notes", ()), answer["why"]):
+                say(text)
+        elif answer["id"] is None:
+            emit(answer)
+        return answer["id"] if answer["id"] is None else int(answer["id"])
+
+    return Placing(Home.find(home), wait=wait, json=json).place(send)
+
+
+def _folder(tree: str) -> str:
+    path = Path(tree).absolute()
+    if not path.is_dir():
+        raise Refusal(f"there is no folder {tree}", "TREE", "name a folder of packages or a git repository")
+    return str(path)
+
+
+def _commits(changed: str | None) -> tuple[str, str]:
+    """The sides of `OLD..NEW`; an empty one is HEAD, as git has it."""
+    if changed is None:
+        return "", ""
+    old, dots, new = changed.partition("..")
+    if not dots:
+        raise Refusal(f"{changed!r} are no two commits", "--changed", "write OLD..NEW, such as HEAD~1..HEAD")
+    return old or "HEAD", new or "HEAD"

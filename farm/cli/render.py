@@ -1,0 +1,85 @@
+"""`farm render`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from farm.cli.options import (
+    HomeOption,
+    JsonOption,
+    LaneOption,
+    NameOption,
+    OwnerOption,
+    PriorityOption,
+    ProjectOption,
+    WaitOption,
+)
+from farm.cli.submit import Placing, me
+from farm.client import Client
+from farm.home import Home
+
+
+def render(
+    scene: Annotated[str, typer.Argument(metavar="SCENE", help="A POV-Ray scene; the files it names go with it.")],
+    frames: Annotated[str, typer.Option(metavar="1-240[:2]", help="Frames; several ranges with commas.")] = "1",
+    of: Annotated[
+        str, typer.Option(metavar="1-240", help="The whole film, when --frames is a part of it: sets the clock.")
+    ] = "",
+    chunk: Annotated[int, typer.Option(min=1, help="Frames in one task.")] = 1,
+    size: Annotated[str, typer.Option(metavar="480x270", help="Width and height of a frame.")] = "480x270",
+    turn: Annotated[bool, typer.Option("--turn", help="Carry the camera round the scene.")] = False,
+    film: Annotated[bool, typer.Option("--film", help="Make film.mp4 and contact.png of the frames.")] = False,
+    rate: Annotated[int, typer.Option(min=1, max=240, help="Frames a second of the film.")] = 24,
+    povray: Annotated[
+        list[str] | None, typer.Option("--option", metavar="+A0.3", help="An option of POV-Ray's own; may be repeated.")
+    ] = None,
+    includes: Annotated[
+        list[str] | None, typer.Option("--input", metavar="FILE", help="A file beyond those that the scene names.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Fetch frames and film into this folder as they finish.")
+    ] = None,
+    name: NameOption = None,
+    lane: LaneOption = "default",
+    priority: PriorityOption = 0,
+    owner: OwnerOption = None,
+    project: ProjectOption = "",
+    wait: WaitOption = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """The first, the last and the middle frame come first. --out waits for the frames, as --wait does."""
+    from farm.cli.get import fetcher
+    from farm.model import JobSpec
+
+    def send(client: Client) -> int:
+        from farm.cli.uploads import putter
+        from farm.workloads.render.povray import plan_render
+
+        steps = plan_render(
+            Path(scene),
+            frames,
+            put=putter(client),
+            size=size,
+            chunk=chunk,
+            film=film,
+            rate=rate,
+            of=of,
+            turn=turn,
+            options=povray or (),
+            includes=[Path(path) for path in includes or ()],
+        )
+        job = JobSpec(
+            kind="render",
+            name=name or Path(scene).name[:200],
+            owner=owner or me(),
+            project=project,
+            lane=lane,
+            priority=priority,
+            steps=steps,
+        )
+        return int(client.post("/v1/jobs", job.model_dump(mode="json", exclude_defaults=True))["id"])
+
+    fetch = fetcher(Path(out)) if out else None
+    return Placing(Home.find(home), wait=wait or out is not None, json=json, finished=fetch).place(send)

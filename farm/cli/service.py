@@ -1,0 +1,180 @@
+"""`farm up`, `farm down`, `farm status`."""
+
+import os
+import select
+import subprocess
+import sys
+from json import loads as json_of
+from typing import Annotated, Any
+
+import typer
+
+from farm.cli.options import HomeOption, JsonOption
+from farm.cli.output import emit, facts, say, table
+from farm.cli.reach import reader
+from farm.client import Client, Unavailable, Unreachable, connect
+from farm.home import Home
+from farm.refusal import Refusal
+
+START_S = 60.0
+STOP_S = 120.0
+
+
+def up(
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground, for systemd.")] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """A farm that is up already is fine. Settings are read from farm.toml in the home; none are needed."""
+    place = Home.find(home).make()
+    if foreground:
+        return _foreground(place)
+    already = _status(place)
+    status = already or start(place)
+    if json:
+        emit(status)
+    else:
+        print(f"the farm {'was up already' if already else 'is up'}: home {place.path}")
+    return 0
+
+
+def _foreground(home: Home) -> int:
+    os.execv(sys.executable, _command(home))
+
+
+def _command(home: Home) -> list[str]:
+    return [sys.executable, "-P", "-m", "farm.service", "--home", str(home.path)]
+
+
+def start(home: Home) -> Any:
+    """Start the service in a session of its own; its status as soon as it answers. Raises Unavailable."""
+    with home.service_log.open("ab") as log:
+        begin = log.tell()
+        process = subprocess.Popen(
+            _command(home),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    return _answered(home, process, begin)
+
+
+def _answered(home: Home, process: "subprocess.Popen[bytes]", begin: int) -> Any:
+    ended = select.poll()
+    pidfd = os.pidfd_open(process.pid)
+    ended.register(pidfd, select.POLLIN)
+    try:
+        for _ in range(int(START_S / 0.05)):
+            gone = ended.poll(50)
+            status = _status(home)
+            if status:
+                return status
+            if gone:
+                raise _did_not_start(home, process.wait(), begin)
+    finally:
+        os.close(pidfd)
+    raise Unavailable(f"the farm did not answer within {START_S:.0f} s", str(home.service_log), _LOOK)
+
+
+_LOOK = "read that file, or type `farm doctor`"
+
+
+def _did_not_start(home: Home, code: int, begin: int) -> Refusal:
+    """What the service said last, if it said it as an error of ours, else the end of its log."""
+    with home.service_log.open("rb") as log:
+        log.seek(begin)
+        lines = log.read()[-20_000:].decode(errors="replace").strip().splitlines()
+    try:
+        said = json_of(lines[-1])["error"]
+        return Unavailable(said["what"], said["where"], said["remedy"])
+    except (IndexError, ValueError, KeyError, TypeError):
+        say("\n".join(lines[-15:]))
+    return Unavailable(f"the farm ended at once with status {code}", str(home.service_log), _LOOK)
+
+
+def _status(home: Home) -> Any:
+    """The status of a running farm, or None."""
+    try:
+        with connect(home) as client:
+            return client.get("/v1/status")
+    except Unreachable:
+        return None
+
+
+def down(
+    drain: Annotated[bool, typer.Option("--drain", help="First let running tasks end.")] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """Tasks that are running go back into the queue and count as never tried; nothing is lost."""
+    place = Home.find(home)
+    ended = stop(place, drain)
+    if json:
+        emit({"home": str(place.path), "was_up": ended})
+    else:
+        print(f"the farm {'is down' if ended else 'was down already'}: home {place.path}")
+    return 0
+
+
+def stop(home: Home, drain: bool) -> bool:
+    try:
+        client = connect(home)
+        processes = client.get("/v1/status")["processes"]
+    except Unreachable:
+        return False
+    watched = [os_pidfd for one in processes if one["role"] == "service" for os_pidfd in _pidfd(one["pid"])]
+    client.post("/v1/down", {"drain": drain})
+    client.close()
+    try:
+        _ended(watched, None if drain else STOP_S)
+    finally:
+        for descriptor in watched:
+            os.close(descriptor)
+    return True
+
+
+def _pidfd(pid: int) -> list[int]:
+    try:
+        return [os.pidfd_open(pid)]
+    except ProcessLookupError:
+        return []
+
+
+def _ended(watched: list[int], patience_s: float | None) -> None:
+    """Wait until every process is gone. Raises Unavailable when that takes too long."""
+    for descriptor in watched:
+        if not select.select([descriptor], [], [], patience_s)[0]:
+            raise Unavailable(f"the farm did not end within {patience_s} s", remedy=_LOOK)
+
+
+def status(home: HomeOption = None, json: JsonOption = False) -> int:
+    """Also works while the farm is down: then it shows the queue that waits for `farm up`."""
+    place = Home.find(home)
+    with reader(place) as client:
+        found = client.get("/v1/status")
+    if json:
+        emit(found)
+    else:
+        _show(found, client)
+    return 0
+
+
+def _show(found: Any, client: Client) -> None:
+    queue, executors = found["queue"], found["executors"]
+    facts(
+        [
+            ("farm", "up" if client.running else "down; start it with `farm up`"),
+            ("home", found["home"]),
+            ("version", found.get("version")),
+            ("runs on", found["engine"]),
+            ("tasks", ", ".join(f"{count} {state}" for state, count in queue.items())),
+            ("executors", ", ".join(f"{n} {state}" for state, n in executors.items() if n) or "none"),
+            ("spent", f"{found['spent']} {found['currency']}"),
+        ]
+    )
+    if found["processes"]:
+        print()
+        columns = ("role", "pid", "executor", "attempt")
+        table(columns, [[one.get(c) for c in columns] for one in found["processes"]], numbers=("pid",))

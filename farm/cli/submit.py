@@ -1,0 +1,137 @@
+"""`farm submit`, which is also `submit-job`."""
+
+import os
+import pwd
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from farm.cli import values
+from farm.cli.options import (
+    HomeOption,
+    JsonOption,
+    LaneOption,
+    NameOption,
+    OwnerOption,
+    PriorityOption,
+    ProjectOption,
+    WaitOption,
+)
+from farm.cli.output import emit, say
+from farm.cli.reach import reader
+from farm.client import Client
+from farm.home import Home
+from farm.workloads.command import check_command, files_of
+
+
+def submit(
+    command: Annotated[list[str], typer.Argument(metavar="[--] COMMAND...", help="What to run, and its arguments.")],
+    name: NameOption = None,
+    lane: LaneOption = "default",
+    priority: PriorityOption = 0,
+    owner: OwnerOption = None,
+    project: ProjectOption = "",
+    array: Annotated[
+        str | None, typer.Option(metavar="1-100[:2]", help="One task per index; {index} in the command becomes it.")
+    ] = None,
+    after: Annotated[
+        list[str] | None, typer.Option(metavar="JOB", help="Start only when this job has succeeded; may be repeated.")
+    ] = None,
+    needs: Annotated[str, typer.Option(metavar="cpu=2,memory=4G", help="What one task needs.")] = "",
+    retries: Annotated[int, typer.Option(min=0, max=100, help="Run a task again so often when it fails.")] = 0,
+    timeout: Annotated[str | None, typer.Option(metavar="10m", help="End a task that runs longer.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="Environment of the command; K alone takes this shell's.")
+    ] = None,
+    cwd: Annotated[
+        str, typer.Option(metavar="FOLDER", help="Where to run: below the task's own folder, or absolute.")
+    ] = "",
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="PATH", help="File or folder the task sees; may be repeated."),
+    ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option("--output", metavar="GLOB", help="Files to keep, for `farm get`; may be repeated."),
+    ] = None,
+    wait: WaitOption = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> int:
+    """A task runs in a folder of its own that holds its inputs and nothing else. {index} (or {frame}) is replaced, no
+    other word is; FARM_JOB, FARM_TASK, FARM_ATTEMPT, FARM_INDEX and FARM_SCRATCH are set."""
+    step: dict[str, Any] = {
+        "argv": command,
+        "env": values.environment(env or []),
+        "cwd": cwd,
+        "retries": retries,
+        "outputs": outputs or [],
+        **values.needs(needs),
+    }
+    check_command(command, step["env"], step["outputs"])
+    if array is not None:
+        step["array"] = values.array(array)
+    if timeout is not None:
+        step["timeout_s"] = values.seconds(timeout, "--timeout")
+    job = {
+        "kind": "command",
+        "name": name or os.path.basename(command[0]),
+        "lane": lane,
+        "priority": priority,
+        "owner": owner or me(),
+        "project": project,
+        "after": [values.positive(one, "--after") for one in after or []],
+        "steps": [step],
+    }
+    return Placing(Home.find(home), wait=wait, json=json).place(lambda client: _send(client, job, inputs or []))
+
+
+def me() -> str:
+    """The name of this user."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _send(client: Client, job: dict[str, Any], inputs: list[str]) -> int:
+    if inputs:
+        from farm.cli.uploads import upload
+
+        files = files_of([Path(path) for path in inputs])
+        job["steps"][0]["inputs"] = [upload(client, path, name) for name, path in files.items()]
+    return int(client.post("/v1/jobs", job)["id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """How a job is brought to a farm: and stayed with, when `wait`; `finished` is called with each task that ended."""
+
+    home: Home
+    wait: bool
+    json: bool
+    finished: Callable[[Client, Any], None] | None = None
+
+    def place(self, send: Callable[[Client], int | None]) -> int:
+        """Submit by `send`, which may find nothing to do; the exit status."""
+        if self.wait:
+            from farm.cli.wait import submit_and_wait
+
+            return submit_and_wait(self.home, send, json=self.json, finished=self.finished)
+        with reader(self.home) as client:
+            job = send(client)
+            if job is not None:
+                _placed(job, client.running, self.json)
+        return 0
+
+
+def _placed(job: int, running: bool, json: bool) -> None:
+    if json:
+        emit({"id": job})
+    else:
+        print(f"job {job}")
+    if not running:
+        say(f"no farm is running: job {job} waits in the queue until `farm up`")

@@ -1,0 +1,207 @@
+"""`farm wait`, and the `--wait` of everything that submits."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+from farm.cli.logs import POLL_S, stream, writer
+from farm.cli.moments import progress, span
+from farm.cli.options import HomeOption, JobArgument, JsonOption
+from farm.cli.output import emit_line, say
+from farm.cli.reach import reader
+from farm.cli.values import positive
+from farm.client import Client, Unavailable, Unreachable, connect
+from farm.home import Home
+
+OnTask = Callable[[Client, Any], None]
+ENDED = ("done", "failed", "cancelled")
+
+
+def wait(job: JobArgument, home: HomeOption = None, json: JsonOption = False) -> int:
+    """Ctrl-C ends the waiting, not the job. With --json one line per change."""
+    number = positive(job, "JOB")
+    with reader(Home.find(home)) as client:
+        if not client.running:
+            return _offline(client, number, json)
+        try:
+            return follow(client, number, json=json, log=False)
+        except KeyboardInterrupt:
+            say(_DETACHED.format(number))
+            raise
+
+
+def _offline(client: Client, number: int, json: bool) -> int:
+    job = client.get(f"/v1/jobs/{number}")
+    if job["state"] not in ENDED:
+        raise Unavailable(f"job {number} is {job['state']} and no farm is running", remedy="start it with `farm up`")
+    return _ended(job, json)
+
+
+def submit_and_wait(
+    home: Home, send: Callable[[Client], int | None], *, json: bool, finished: OnTask | None = None
+) -> int:
+    """Submit and wait: with the running farm, else with one that lives as long as somebody waits."""
+    with _farm(home) as (client, embedded):
+        job = send(client)
+        if job is None:
+            return 0
+        if json:
+            emit_line({"id": job})
+        else:
+            say(f"job {job}")
+        try:
+            return follow(client, job, json=json, finished=finished)
+        except KeyboardInterrupt:
+            say(_REQUEUED.format(job) if embedded else _DETACHED.format(job))
+            raise
+
+
+@contextmanager
+def _farm(home: Home) -> Iterator[tuple[Client, bool]]:
+    try:
+        client = connect(home)
+    except Unreachable:
+        from farm.embedded import hosted
+
+        with hosted(home) as found:
+            yield found
+    else:
+        with client:
+            yield client, False
+
+
+_DETACHED = "\njob {0} goes on: see `farm wait {0}` and `farm logs {0} -f`, end it with `farm cancel {0}`"
+_REQUEUED = "\nstopping; job {0} stays in the queue: go on with `farm up` and `farm wait {0}`"
+
+
+def follow(client: Client, job: int, *, json: bool, log: bool = True, finished: OnTask | None = None) -> int:
+    """Show a job until it ends, a single task by its `log`; 0 when it succeeded, else 1.
+
+    `finished` is called with each task that ended.
+    """
+
+    def fetched() -> Iterator[Any]:
+        for state in changes(client, job):
+            for task in state["finished_tasks"] if finished else ():
+                assert finished is not None
+                finished(client, task)
+            yield state
+
+    states = fetched()
+    first = next(states)
+    show = _show_json if json else _show_one if log and first["tasks"]["total"] == 1 else _show_many
+    return show(client, chain([first], states))
+
+
+def changes(client: Client, job: int) -> Iterator[Any]:
+    """The job now and whenever it changed, up to its end."""
+    seen = 0
+    while True:
+        state = changed(client, job, seen)
+        yield state
+        if state["state"] in ENDED:
+            return
+        seen = state["seen"]
+
+
+def changed(client: Client, job: int, seen: int) -> Any:
+    """The job as soon as it changed beyond `seen`, or after a while; with `finished_tasks`."""
+    return client.get(f"/v1/jobs/{job}/wait", timeout=POLL_S, seen=seen)
+
+
+def _show_json(client: Client, states: Iterator[Any]) -> int:
+    told, last = None, None
+    for last in states:
+        if last["seen"] != told:
+            emit_line(last)
+            told = last["seen"]
+    return _status(last)
+
+
+def _show_one(client: Client, states: Iterator[Any]) -> int:
+    """Its log, attempt after attempt, as it is written."""
+    write, shown, why, job = writer(), 0, "", None
+    for job in states:
+        for attempt in client.get(f"/v1/tasks/{job['id']}.1")["attempts"][shown:]:
+            if shown:
+                say(f"attempt {attempt['ref']}")
+            for part in stream(client, attempt["ref"], POLL_S):
+                write(part.data)
+            shown += 1
+        why = _explain(job, why)
+    return _ended(job, False)
+
+
+def _explain(job: Any, told: str) -> str:
+    """Say why it waits, once per reason; what was said."""
+    why = job["why"] or ""
+    if why and why != told and job["state"] not in ENDED and sys.stderr.isatty():
+        say(why)
+    return why
+
+
+def _show_many(client: Client, states: Iterator[Any]) -> int:
+    job = first = next(states)
+    with _meter(first) as show:
+        for job in chain([first], states):
+            for task in job["finished_tasks"]:
+                _lament(task)
+            show(job)
+    return _ended(job, False)
+
+
+def _lament(task: Any) -> None:
+    if task["state"] == "failed":
+        cause = task["cause"] or f"exit {task['exit']}"
+        say(f"{task['ref']} {task['name']} failed: {cause}; see `farm logs {task['ref']}`")
+
+
+@contextmanager
+def _meter(job: Any) -> Iterator[Callable[[Any], None]]:
+    """How far it is: a bar on a terminal, else a line now and then."""
+    if not sys.stderr.isatty():
+        yield _lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=job["tasks"]["total"])
+        yield lambda job: bar.update(task, completed=_over(job["tasks"]), description=progress(job["tasks"]))
+
+
+def _over(counts: dict[str, int]) -> int:
+    return sum(counts[state] for state in ("done", "failed", "cancelled", "skipped"))
+
+
+def _lines() -> Callable[[Any], None]:
+    told, told_at = "", -60.0
+
+    def show(job: Any) -> None:
+        nonlocal told, told_at
+        text, now = progress(job["tasks"]), time.monotonic()
+        if text != told and now - told_at >= 2:
+            say(text)
+            told, told_at = text, now
+
+    return show
+
+
+def _ended(job: Any, json: bool) -> int:
+    if json:
+        emit_line(job)
+        return _status(job)
+    took = span(job["started"], job["finished"])
+    cost = f", cost {job['cost']}" if job["cost"] else ""
+    say(f"job {job['id']} {job['state']}: {progress(job['tasks'])}, took {took}{cost}")
+    if job["state"] != "done":
+        say(f"see `farm show {job['id']}` and `farm logs {job['id']}`")
+    return _status(job)
+
+
+def _status(job: Any) -> int:
+    return 0 if job["state"] == "done" else 1

@@ -1,0 +1,248 @@
+"""farm.toml: pools, lanes, schedules. Every key is known; without the file the defaults hold."""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from farm.durations import BadDuration, parse_duration
+from schedules.model import Hours, Lane, Window
+from schedules.windows import never_wins
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+class BadConfig(Exception):
+    """farm.toml is wrong; the text says where and what to type."""
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return parse_duration(value)
+        except BadDuration as error:
+            raise ValueError(str(error)) from error
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return timedelta(seconds=value)
+    return value
+
+
+class HoursConfig(_Part):
+    """What a window says of a pool."""
+
+    floor: Annotated[int, Field(ge=0)] | None = None
+    ceiling: Annotated[int, Field(ge=0)] | None = None
+    idle: timedelta | None = None
+    price_per_hour: Annotated[Decimal, Field(ge=0)] | None = None
+
+    _parse = field_validator("idle", mode="before")(_duration)
+
+    def hours(self) -> Hours:
+        return Hours(self.floor, self.ceiling, self.idle, self.price_per_hour)
+
+
+class PoolConfig(_Part):
+    """A source of like executors. `options` belong to the provider, which checks them itself."""
+
+    provider: str = "local"
+    slots: Annotated[int, Field(ge=1)] = 1
+    max_slots: Annotated[int, Field(ge=1)] | None = None
+    floor: Annotated[int, Field(ge=0)] = 0
+    ceiling: Annotated[int, Field(ge=0)] | None = None
+    price_per_hour: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    idle: timedelta | None = None
+    boot: timedelta = timedelta(seconds=2)
+    min_bill: timedelta = timedelta()
+    options: Mapping[str, Any] = {}
+
+    _parse = field_validator("idle", "boot", "min_bill", mode="before")(_duration)
+
+    @model_validator(mode="after")
+    def _floor_fits(self) -> Self:
+        if self.floor * self.slots > self.ceiling_slots:
+            raise ValueError(f"a floor of {self.floor} executors is above the ceiling of {self.ceiling_slots} slots")
+        return self
+
+    @property
+    def ceiling_slots(self) -> int:
+        return cores() if self.ceiling is None else self.ceiling
+
+    @property
+    def largest(self) -> int:
+        return self.max_slots or max(self.slots, self.ceiling_slots)
+
+
+class LaneConfig(_Part):
+    weight: Annotated[float, Field(gt=0)] = 1.0
+    alpha: Annotated[float, Field(ge=0)] = 0.0
+    w_min: timedelta = timedelta()
+    w_max: timedelta = timedelta()
+
+    _parse = field_validator("w_min", "w_max", mode="before")(_duration)
+
+
+class WindowConfig(_Part):
+    """Named opening hours: days `mon-fri` or `sat,sun`, hours `19:00-07:00` (may cross midnight)."""
+
+    name: str
+    zone: str = "UTC"
+    days: str = "mon-sun"
+    hours: str = "00:00-24:00"
+    holidays: tuple[str, ...] = ()
+    pools: Mapping[str, HoursConfig]
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        self.window()
+        return self
+
+    def window(self) -> Window:
+        """Raises ValueError when days, hours or zone mean nothing."""
+        start, end = _hours(self.hours)
+        _zone(self.zone)
+        pools = {name: hours.hours() for name, hours in self.pools.items()}
+        return Window(self.name, self.zone, _days(self.days), start, end, pools, frozenset(self.holidays))
+
+
+class SiteConfig(_Part):
+    engine: Literal["ray", "plain"] = "ray"
+    lease: timedelta = timedelta(seconds=60)
+
+    _parse = field_validator("lease", mode="before")(_duration)
+
+
+class FarmConfig(_Part):
+    """All of farm.toml."""
+
+    currency: str = "EUR"
+    site: SiteConfig = SiteConfig()
+    pools: Mapping[str, PoolConfig] = {"local": PoolConfig()}
+    lanes: Mapping[str, LaneConfig] = {}
+    schedules: tuple[WindowConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        for window in self.schedules:
+            for pool in window.pools:
+                if pool not in self.pools:
+                    raise ValueError(f"schedule {window.name!r} names the pool {pool!r}{nearest(pool, self.pools)}")
+        dead = never_wins(self.windows())
+        if dead:
+            raise ValueError(f"schedule {dead[0]!r} can never win: later ones cover all of it; move it further down")
+        return self
+
+    def windows(self) -> tuple[Window, ...]:
+        return tuple(w.window() for w in self.schedules)
+
+    def all_lanes(self) -> dict[str, Lane]:
+        """The three of every farm, and the configured ones."""
+        wait = {name: Lane(name, c.weight, c.alpha, c.w_min, c.w_max) for name, c in self.lanes.items()}
+        return {lane.name: lane for lane in DEFAULT_LANES} | wait
+
+
+DEFAULT_LANES = (
+    Lane("interactive", weight=4),
+    Lane("default", weight=2, alpha=0.5, w_max=timedelta(seconds=900)),
+    Lane("bulk", weight=1, alpha=1, w_min=timedelta(seconds=300), w_max=timedelta(seconds=3600)),
+)
+
+
+def load(path: Path) -> FarmConfig:
+    """Raises BadConfig naming the key, its line and the nearest right one."""
+    if not path.exists():
+        return FarmConfig()
+    text = path.read_text(errors="replace")
+    try:
+        return FarmConfig.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise BadConfig(f"{path}: {error}") from error
+    except ValidationError as error:
+        raise BadConfig(f"{path}{explain(error, text, FarmConfig)}") from error
+
+
+def explain(error: ValidationError, text: str, model: type[BaseModel]) -> str:
+    """The first finding as ` line 3: …`, with the nearest right key for an unknown one."""
+    found = error.errors()[0]
+    keys = [str(k) for k in found["loc"]]
+    where = ".".join(keys)
+    line = next((i for i, row in enumerate(text.split("\n"), 1) if keys and _names(row, keys[-1])), 0)
+    at = f" line {line}" if line else ""
+    if found["type"] == "extra_forbidden":
+        return f"{at}: unknown key {where!r}{nearest(keys[-1], _known(model, found['loc'][:-1]))}"
+    message = found["msg"].removeprefix("Value error, ")
+    return f"{at}: {where}: {message}" if where else f"{at}: {message}"
+
+
+def nearest(word: str, known: Any) -> str:
+    """`; did you mean 'ceiling'?`, or what there is."""
+    names = sorted(str(k) for k in known)
+    close = difflib.get_close_matches(word, names, 1, 0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names) or 'none'}"
+
+
+def _names(row: str, key: str) -> bool:
+    head = row.split("=")[0].strip().strip("[]").strip()
+    return head.split(".")[-1].strip("\"' ") == key
+
+
+def _known(model: Any, path: tuple[Any, ...]) -> list[str]:
+    """The keys that are allowed at `path` below `model`."""
+    for key in path:
+        if isinstance(model, type) and issubclass(model, BaseModel) and key in model.model_fields:
+            model = model.model_fields[key].annotation
+        model = next((m for m in _models(model)), model)
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [m for a in getattr(annotation, "__args__", ()) for m in _models(a)]
+
+
+def _hours(text: str) -> tuple[time, time]:
+    start, dash, end = text.partition("-")
+    if not dash:
+        raise ValueError(f"hours {text!r} are no span; write 19:00-07:00")
+    return _time(start), _time("00:00" if end.strip() == "24:00" else end)
+
+
+def _time(text: str) -> time:
+    try:
+        return time.fromisoformat(text.strip())
+    except ValueError as error:
+        raise ValueError(f"{text.strip()!r} is no time of day; write 07:00") from error
+
+
+def _days(text: str) -> frozenset[int]:
+    days: set[int] = set()
+    for part in text.lower().split(","):
+        first, dash, last = (p.strip() for p in part.partition("-"))
+        if first not in DAYS or (dash and last not in DAYS):
+            raise ValueError(f"days {text!r} mean nothing; write mon-fri or sat,sun")
+        a, b = DAYS.index(first), DAYS.index(last) if dash else DAYS.index(first)
+        days |= {d % 7 for d in range(a, (b if b >= a else b + 7) + 1)}
+    return frozenset(days)
+
+
+def _zone(name: str) -> None:
+    import zoneinfo
+
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError(f"zone {name!r} is unknown{nearest(name, zoneinfo.available_timezones())}") from error

@@ -1,0 +1,81 @@
+"""Reports: pure functions of what the ledger says."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Literal
+
+from farm.ledger import NANO, split
+
+UNITS = 10_000  # parts of the currency in a report
+KINDS = ("boot", "busy", "idle", "drain")
+By = Literal["job", "owner", "project", "pool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A sum of ledger rows."""
+
+    kind: str
+    key: str
+    micros: int
+    cost_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A pool as it would have stood the whole time."""
+
+    executors: int
+    price_nano: int
+
+
+def report(
+    entries: Iterable[Entry], pools: Iterable[Standing], currency: str, by: By, span: tuple[datetime, datetime] | None
+) -> dict[str, object]:
+    """{currency, by, rows: [{key, boot_s, busy_s, idle_s, drain_s, cost}], total, always_on, since, until}.
+
+    Costs are decimal strings with four places, so that a minute of a small machine shows; the rows add up to the
+    total exactly (largest remainder).
+    """
+    keys: dict[str, dict[str, int]] = {}
+    for entry in entries:
+        row = keys.setdefault(entry.key, dict.fromkeys((*KINDS, "cost"), 0))
+        row[entry.kind] += entry.micros
+        row["cost"] += entry.cost_nano
+    total = sum(row["cost"] for row in keys.values())
+    whole = _units(total)
+    shares = split(whole, [row["cost"] for row in keys.values()]) if total else [0] * len(keys)
+    return {
+        "currency": currency,
+        "by": by,
+        "rows": [_row(key, row, share) for (key, row), share in zip(keys.items(), shares, strict=True)],
+        "total": money(whole),
+        "always_on": money(_units(always_on(pools, span))),
+        "since": span[0].isoformat() if span else None,
+        "until": span[1].isoformat() if span else None,
+    }
+
+
+def always_on(pools: Iterable[Standing], span: tuple[datetime, datetime] | None) -> int:
+    """Nano-units: every pool at its ceiling for the whole span."""
+    if span is None:
+        return 0
+    seconds = Decimal(str((span[1] - span[0]).total_seconds()))
+    per_hour = sum(p.executors * p.price_nano for p in pools)
+    return int(seconds * per_hour / 3600)
+
+
+def _row(key: str, row: Mapping[str, int], share: int) -> dict[str, object]:
+    seconds = {f"{kind}_s": round(row[kind] / 1e6, 3) for kind in KINDS}
+    return {"key": key, **seconds, "cost": money(share)}
+
+
+def _units(nano: int) -> int:
+    return int((Decimal(nano) * UNITS / NANO).quantize(Decimal(1), ROUND_HALF_EVEN))
+
+
+def money(units: int) -> str:
+    """Ten-thousandths of the currency as a decimal string."""
+    return f"{Decimal(units) / UNITS:.4f}"

@@ -1,0 +1,86 @@
+"""Tells those who wait that something moved. It says that, never what: they look for themselves."""
+
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from farm.queue.progress import Changed
+
+STAYS_S = 2.0  # a waiter between two questions
+
+
+class Feed:
+    """A counter per job that only grows, and a condition to wait on."""
+
+    def __init__(self) -> None:
+        self._moved = threading.Condition()
+        self._count: dict[int, int] = {}
+        self._logs: dict[int, int] = {}
+        self._ended: set[int] = set()
+        self._closed = False
+        self._present: dict[int, float] = {}
+        self._numbers = itertools.count()
+        self.accepted: Callable[[Sequence[tuple[int, int]]], None] = lambda _tasks: None
+
+    def publish(self, changed: Changed) -> None:
+        """These jobs changed."""
+        with self._moved:
+            self._ended |= changed.ended
+            self._ended -= changed.jobs - changed.ended  # opened again by a retry
+            for job in changed.jobs | changed.ended:
+                self._count[job] = self._count.get(job, 0) + 1
+            self._moved.notify_all()
+
+    def logged(self, job: int) -> None:
+        """A task of this job wrote something."""
+        with self._moved:
+            self._logs[job] = self._logs.get(job, 0) + 1
+            self._moved.notify_all()
+
+    def mark(self, job: int) -> tuple[int, int]:
+        """Where a waiter stands; take it before looking."""
+        with self._moved:
+            return self._count.get(job, 0), self._logs.get(job, 0)
+
+    def wait(self, job: int, mark: tuple[int, int], seconds: float, logs: bool = False) -> bool:
+        """Block until the job moved beyond `mark` (or wrote, with `logs`); False when the time is up."""
+        with self._moved:
+            return self._moved.wait_for(lambda: self._closed or self._beyond(job, mark, logs), seconds)
+
+    def wait_ended(self, job: int, seconds: float) -> bool:
+        """Block until the job ends, or the time is up."""
+        with self._moved:
+            return self._moved.wait_for(lambda: self._closed or job in self._ended, seconds)
+
+    def _beyond(self, job: int, mark: tuple[int, int], logs: bool) -> bool:
+        if self._count.get(job, 0) != mark[0]:
+            return True
+        return logs and self._logs.get(job, 0) != mark[1]
+
+    @contextmanager
+    def waiter(self, gone: Callable[[], bool]) -> Iterator[None]:
+        """Somebody waits for a job; between two questions too, unless it is `gone` afterwards."""
+        number = next(self._numbers)
+        self._present[number] = math.inf
+        try:
+            yield
+        finally:
+            if gone():
+                self._present.pop(number, None)
+            else:
+                self._present[number] = time.monotonic() + STAYS_S
+
+    @property
+    def waiters(self) -> int:
+        now = time.monotonic()
+        for number in [n for n, until in list(self._present.items()) if until < now]:
+            self._present.pop(number, None)
+        return len(self._present)
+
+    def close(self) -> None:
+        with self._moved:
+            self._closed = True
+            self._moved.notify_all()

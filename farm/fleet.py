@@ -1,0 +1,134 @@
+"""Executors in the database: placed, ready, draining, gone, lost. Every move is conditional on where it starts."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from executors.contract import Machine
+from farm import tables as t
+from farm.model import ExecutorState
+from farm.queue import settle
+from farm.tables import AnyRow
+
+ALIVE = (ExecutorState.BOOTING, ExecutorState.READY, ExecutorState.DRAINING)
+
+_INSERT = insert(t.Executor)
+_EXISTS = select(t.Executor.id).where(t.Executor.id == bindparam("e"))
+_READY = (
+    update(t.Executor)
+    .where(t.Executor.id == bindparam("e"), t.Executor.state == ExecutorState.BOOTING)
+    .values(state=ExecutorState.READY, ready=bindparam("at"), idle_since=bindparam("at"))
+    .returning(t.Executor.pool, t.Executor.ordered)
+)
+_DRAIN = (
+    update(t.Executor)
+    .where(t.Executor.id == bindparam("e"), t.Executor.state.in_([ExecutorState.READY, ExecutorState.BOOTING]))
+    .values(state=ExecutorState.DRAINING, draining=bindparam("at"), why=bindparam("w"))
+)
+_STOPPING = (
+    update(t.Executor)
+    .where(t.Executor.id == bindparam("e"), t.Executor.stopping.is_(None))
+    .values(stopping=bindparam("at"))
+)
+_END = (
+    update(t.Executor)
+    .where(t.Executor.id == bindparam("e"), t.Executor.state.in_(ALIVE))
+    .values(state=bindparam("to"), ended=bindparam("at"), why=bindparam("w"), idle_since=None)
+)
+_ALIVE = select(t.Executor).where(t.Executor.state.in_(ALIVE)).order_by(t.Executor.ordered, t.Executor.id)
+_STATE = select(t.Executor.state).where(t.Executor.id == bindparam("e"))
+_FACT = select(t.PoolFact).where(t.PoolFact.name == bindparam("p"))
+_ADD_FACT = insert(t.PoolFact)
+_LEARN = (
+    update(t.PoolFact)
+    .where(t.PoolFact.name == bindparam("p"))
+    .values(boots=bindparam("n"), boot_s=bindparam("m"), boot_p95_s=bindparam("q"), failures=0, error="")
+)
+
+
+def alive(tx: Connection) -> Sequence[AnyRow]:
+    return tx.execute(_ALIVE).all()
+
+
+def place(tx: Connection, machines: Sequence[Machine], order: AnyRow, site: str, price_nano: int) -> list[str]:
+    """Rows for machines that an order bought; the new ones' ids."""
+    fresh = [m for m in machines if tx.execute(_EXISTS, {"e": m.id}).first() is None]
+    if fresh:
+        tx.execute(_INSERT, [_placed_row(m, order, site, price_nano) for m in fresh])
+    return [m.id for m in fresh]
+
+
+def _placed_row(machine: Machine, order: AnyRow, site: str, price_nano: int) -> dict[str, object]:
+    return {
+        "id": machine.id,
+        "order": order.token,
+        "pool": order.pool,
+        "site": site,
+        "state": ExecutorState.BOOTING,
+        "slots": machine.slots,
+        "price_nano": price_nano,
+        "why": order.why,
+        "job": order.job,
+        "ordered": order.created,
+        "launched": machine.launched_at,
+        "billed_until": machine.launched_at,
+    }
+
+
+def ready(tx: Connection, executors: Sequence[str], now: datetime) -> bool:
+    """They can take work; whether any of them could not before. Teaches the pool's boot time."""
+    moved = False
+    for executor in executors:
+        row = tx.execute(_READY, {"e": executor, "at": now}).one_or_none()
+        if row is not None:
+            moved = True
+            learn_boot(tx, row.pool, (now - row.ordered).total_seconds())
+    return moved
+
+
+def learn_boot(tx: Connection, pool: str, seconds: float) -> None:
+    """Exponentially forgotten mean, and a p95 that jumps up at once and comes down slowly."""
+    fact = pool_fact(tx, pool)
+    weight = max(0.2, 1 / (fact.boots + 1))
+    mean = fact.boot_s + weight * (seconds - fact.boot_s)
+    high = max(seconds, fact.boot_p95_s + 0.05 * (seconds - fact.boot_p95_s))
+    tx.execute(_LEARN, {"p": pool, "n": fact.boots + 1, "m": mean, "q": high})
+
+
+def pool_fact(tx: Connection, pool: str) -> AnyRow:
+    """What is known of a pool; made when there is nothing yet."""
+    row = tx.execute(_FACT, {"p": pool}).one_or_none()
+    if row is None:
+        tx.execute(_ADD_FACT, {"name": pool})
+        row = tx.execute(_FACT, {"p": pool}).one()
+    return row
+
+
+def drain(tx: Connection, executor: str, why: str, now: datetime) -> bool:
+    """No more work for it."""
+    return bool(tx.execute(_DRAIN, {"e": executor, "w": why, "at": now}).rowcount)
+
+
+def stopping(tx: Connection, executor: str, now: datetime) -> bool:
+    """It is told to go; True the first time."""
+    return bool(tx.execute(_STOPPING, {"e": executor, "at": now}).rowcount)
+
+
+def lost(tx: Connection, executor: str, why: str, now: datetime) -> settle.Settled | None:
+    """It vanished: its attempts are requeued. None when that is known already."""
+    state = tx.execute(_STATE, {"e": executor}).scalar_one_or_none()
+    if state not in ALIVE:
+        return None
+    settled = settle.lose(tx, executor, f"executor {executor}: {why}", now)
+    draining_empty = state == ExecutorState.DRAINING and not settled.freed
+    to = ExecutorState.GONE if draining_empty else ExecutorState.LOST
+    tx.execute(_END, {"e": executor, "to": to, "w": why, "at": now})
+    return settled
+
+
+def ended(tx: Connection, executor: str, why: str, now: datetime) -> settle.Settled:
+    """We ended it ourselves: gone, and its attempts go back uncharged."""
+    settled = settle.lose(tx, executor, why, now, charged=False)
+    tx.execute(_END, {"e": executor, "to": ExecutorState.GONE, "w": why, "at": now})
+    return settled

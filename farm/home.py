@@ -1,0 +1,152 @@
+"""The one folder that holds all state of a farm, and the short private folder for its sockets."""
+
+import hashlib
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+SITE = "local"  # the site beside the farm, the only one yet
+
+
+class BadHome(Exception):
+    """The home cannot be used; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """`path` is the home; nothing outside it and `run` is ever written."""
+
+    path: Path
+
+    @classmethod
+    def find(cls, given: str | None = None) -> "Home":
+        """`--home`, else FARM_HOME, else $XDG_STATE_HOME/farm, else ~/.local/state/farm."""
+        state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        chosen = given or os.environ.get("FARM_HOME") or os.path.join(state, "farm")
+        return cls(Path(chosen).expanduser().absolute())
+
+    def make(self) -> "Home":
+        """Create what is missing. Raises BadHome when it can't be written."""
+        with self._explained():
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for folder in (self.store, self.logs, self.pools):
+                folder.mkdir(exist_ok=True, mode=0o700)
+            _write_private(self.token_file, secrets.token_urlsafe(32))
+            _write_private(self._identity, secrets.token_hex(4))
+        return self
+
+    def make_run(self) -> None:
+        """Create the folder for sockets. Raises BadHome when somebody else was there first."""
+        with self._explained():
+            _private_folder(self.run)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise BadHome(
+                f"the home {self.path} can't be used: {reason}; choose another with --home or FARM_HOME"
+            ) from error
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "farm.toml"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "farm.db"
+
+    @property
+    def store(self) -> Path:
+        """Content-addressed files."""
+        return self.path / "store"
+
+    @property
+    def logs(self) -> Path:
+        """Mirrors of the executors' spools: logs/EXECUTOR/SPOOL."""
+        return self.path / "logs"
+
+    @property
+    def pools(self) -> Path:
+        """What providers keep: pools/NAME."""
+        return self.path / "pools"
+
+    @property
+    def index(self) -> Path:
+        """Published packages (PEP 503)."""
+        return self.path / "index" / "simple"
+
+    @property
+    def token_file(self) -> Path:
+        return self.path / "token"
+
+    @property
+    def _identity(self) -> Path:
+        return self.path / "farm-id"
+
+    def identity(self) -> str:
+        """The name under which this farm tags what it starts."""
+        return self._identity.read_text().strip()
+
+    @property
+    def gateway_log(self) -> Path:
+        return self.path / "gateway.log"
+
+    @property
+    def service_log(self) -> Path:
+        return self.path / "service.log"
+
+    @cached_property
+    def run(self) -> Path:
+        """Short, because Unix socket paths end at 107 bytes; derived from user and home, so that all find it."""
+        base = tempfile.gettempdir()
+        name = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:10]
+        return Path(base if len(base) < 40 else "/tmp") / f"farm-{os.getuid()}-{name}"
+
+    @property
+    def socket(self) -> Path:
+        return self.run / "api.sock"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one service of this home. Not in `run`, which its holder may remove."""
+        return self.path / "service.lock"
+
+    def token(self) -> str:
+        """The token of the farm's own user. Raises BadHome when it is missing."""
+        try:
+            return self.token_file.read_text().strip()
+        except OSError as error:
+            raise BadHome(f"no token in {self.path}: {error.strerror}; start the farm with `farm up`") from error
+
+
+def _private_folder(path: Path) -> None:
+    """Make `path` ours alone; refuse one that somebody else could have prepared."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise PermissionError(1, f"{path} belongs to somebody else")
+    path.chmod(0o700)
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Whole or not at all; one that is there stays."""
+    if path.exists():
+        return
+    coming = path.with_name(f".{path.name}-{os.getpid()}")
+    descriptor = os.open(coming, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    try:
+        os.link(coming, path)
+    except FileExistsError:
+        pass
+    coming.unlink()

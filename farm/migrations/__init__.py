@@ -1,0 +1,1 @@
+"""Alembic's scripts; the first one made the first tables."""

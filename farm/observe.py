@@ -1,0 +1,125 @@
+"""The farm as the policy sees it: like work aggregated, executors with what they do, pools with what is known."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import Connection, func, select
+
+from farm import tables as t
+from farm.config import FarmConfig, PoolConfig
+from farm.fleet import alive, pool_fact
+from farm.model import AttemptState, JobState, OrderState, TaskState
+from farm.tables import AnyRow
+from schedules.model import Busy, Demand, Executor, Pool, Snapshot, Waiting
+
+_OPEN_JOBS = (JobState.QUEUED, JobState.RUNNING)
+_ACTIVE = (AttemptState.CLAIMED, AttemptState.STARTED)
+_ROWS = 500  # groups of like work that a snapshot carries: the earliest due ones
+
+_ARRAYS = (
+    select(t.Step.job, t.Step.due, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
+    .add_columns((t.Step.total - t.Step.next).label("waiting"))
+    .join(t.Job, t.Job.id == t.Step.job)
+    .where(t.Step.state == "ready", t.Step.next < t.Step.total, t.Job.state.in_(_OPEN_JOBS))
+    .order_by(t.Step.due)
+    .limit(_ROWS)
+)
+_TASKS = (
+    select(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
+    .add_columns(func.min(t.Task.due).label("due"), func.count().label("waiting"))
+    .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
+    .join(t.Job, t.Job.id == t.Task.job)
+    .where(t.Task.state == TaskState.READY, t.Job.state.in_(_OPEN_JOBS))
+    .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
+    .limit(_ROWS)
+)
+_RUNNING = (
+    select(t.Attempt.executor, t.Attempt.started, t.Attempt.claimed, t.Attempt.slots, t.Step.predicted_s, t.Job.lane)
+    .join(t.Task, (t.Task.job == t.Attempt.job) & (t.Task.number == t.Attempt.number))
+    .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
+    .join(t.Job, t.Job.id == t.Attempt.job)
+    .where(t.Attempt.finished.is_(None), t.Attempt.state.in_(_ACTIVE))
+)
+_ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN)
+
+
+def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
+    """Everything the policy may know, from the database alone."""
+    running = tx.execute(_RUNNING).all()
+    taken: dict[str, int] = {}
+    for row in running:
+        taken[row.executor] = taken.get(row.executor, 0) + row.slots
+    executors = [_executor(row, taken.get(row.id, 0)) for row in alive(tx)]
+    for order in tx.execute(_ORDERS):
+        executors += [_ordered(order, n) for n in range(1, order.machines + 1)]
+    return Snapshot(
+        now=now,
+        lanes=tuple(config.all_lanes().values()),
+        pools=tuple(_pool(tx, name, pool) for name, pool in config.pools.items()),
+        executors=tuple(executors),
+        demand=_demand(tx, running, now),
+        schedule=config.windows(),
+    )
+
+
+def _executor(row: AnyRow, taken: int) -> Executor:
+    busy = min(taken, row.slots)
+    return Executor(row.id, row.pool, row.state, row.slots, busy, row.ordered, None if busy else row.idle_since)
+
+
+def _ordered(order: AnyRow, n: int) -> Executor:
+    return Executor(f"{order.token}-{n}", order.pool, "ordered", order.slots, 0, order.created)
+
+
+def _pool(tx: Connection, name: str, pool: PoolConfig) -> Pool:
+    fact = pool_fact(tx, name)
+    boot = timedelta(seconds=fact.boot_s) if fact.boots else pool.boot
+    return Pool(
+        name=name,
+        price_per_hour=Decimal(pool.price_per_hour),
+        slots=pool.slots,
+        ceiling=pool.ceiling_slots,
+        max_slots=pool.largest,
+        boot=boot,
+        boot_p95=max(boot, timedelta(seconds=fact.boot_p95_s), pool.boot),
+        floor=pool.floor,
+        idle=pool.idle,
+        min_bill=pool.min_bill,
+        breaker_open_until=fact.breaker_until,
+    )
+
+
+def _demand(tx: Connection, running: Sequence[AnyRow], now: datetime) -> tuple[Demand, ...]:
+    waiting: dict[str, list[Waiting]] = {}
+    for row in (*tx.execute(_ARRAYS).all(), *tx.execute(_TASKS).all()):
+        waiting.setdefault(row.lane, []).append(_waiting(row))
+    busy: dict[str, list[Busy]] = {}
+    for row in running:
+        busy.setdefault(row.lane, []).append(_busy(row, now))
+    return tuple(
+        Demand(lane, tuple(waiting.get(lane, ())), tuple(busy.get(lane, ()))) for lane in sorted({*waiting, *busy})
+    )
+
+
+def _waiting(row: AnyRow) -> Waiting:
+    predicted = timedelta(seconds=row.predicted_s)
+    return Waiting(row.waiting, row.submitted, row.due, predicted, row.slots, str(row.job))
+
+
+def _busy(row: AnyRow, now: datetime) -> Busy:
+    """A task that outlives its prediction is expected to take as long again."""
+    start = row.started or row.claimed
+    predicted = timedelta(seconds=row.predicted_s)
+    while start + predicted < now and predicted < timedelta(days=30):
+        predicted = predicted * 2
+    return Busy(start + predicted, row.slots, row.executor)
+
+
+def prices_nano(config: FarmConfig, open_prices: Mapping[str, Decimal | None]) -> dict[str, int]:
+    """Pool → nano-units an hour that hold now: the window's price, else the pool's."""
+    out: dict[str, int] = {}
+    for name, pool in config.pools.items():
+        price = open_prices.get(name)
+        out[name] = int((pool.price_per_hour if price is None else price) * 1_000_000_000)
+    return out

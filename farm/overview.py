@@ -1,0 +1,142 @@
+"""Executors, pools and opening hours as people see them."""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, func, select
+
+from executors.site.process import started_at
+from farm import tables as t
+from farm.config import FarmConfig
+from farm.fleet import ALIVE, alive, pool_fact
+from farm.model import ExecutorState, OrderState
+from farm.observe import observe
+from farm.read import money, when
+from farm.tables import AnyRow
+from schedules.idle import patience
+from schedules.windows import OpenHours, hours
+
+if TYPE_CHECKING:
+    from farm.context import Farm
+
+_TAKEN = (
+    select(t.Attempt.executor, func.sum(t.Attempt.slots).label("slots"))
+    .where(t.Attempt.finished.is_(None))
+    .group_by(t.Attempt.executor)
+)
+_JOBS = select(t.Job.state, func.count()).group_by(t.Job.state)
+_SPENT = select(func.coalesce(func.sum(t.Ledger.cost_nano), 0))
+_EXECUTORS = select(t.Executor).order_by(t.Executor.ordered, t.Executor.id)
+_ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN).order_by(t.Order.created)
+
+
+def status(farm: "Farm") -> dict[str, Any]:
+    """What `farm status` shows."""
+    with farm.db.read() as tx:
+        jobs = dict(tx.execute(_JOBS).tuples().all())
+        states = [row.state for row in alive(tx)]
+        spent = tx.execute(_SPENT).scalar_one()
+    executors = {str(s): states.count(s) for s in ExecutorState if s in states}
+    return {
+        "farm": farm.id,
+        "home": str(farm.home.path),
+        "engine": farm.config.site.engine,
+        "running": farm.wheel is not None,
+        "processes": _processes(farm),
+        "queue": {"queued": jobs.get("queued", 0), "running": jobs.get("running", 0)},
+        "executors": executors,
+        "spent": money(int(spent)),
+        "currency": farm.config.currency,
+        "waiters": farm.feed.waiters,
+    }
+
+
+def _processes(farm: "Farm") -> list[Mapping[str, Any]]:
+    if farm.wheel is None:
+        return []
+    pid = os.getpid()
+    mine: Mapping[str, Any] = {"role": "service", "pid": pid, "started": started_at(pid), "executor": "", "attempt": ""}
+    return [mine, *(farm.sites.processes if farm.sites else ())]
+
+
+def executors(tx: Connection, every: bool) -> list[dict[str, Any]]:
+    """Living ones and open orders; with `every` those of the past too."""
+    taken = {row.executor: int(row.slots) for row in tx.execute(_TAKEN)}
+    query = _EXECUTORS if every else _EXECUTORS.where(t.Executor.state.in_(ALIVE))
+    found = [_executor(row, taken.get(row.id, 0)) for row in tx.execute(query)]
+    return found + [_ordered(row, n) for row in tx.execute(_ORDERS) for n in range(1, row.machines + 1)]
+
+
+def _executor(row: AnyRow, taken: int) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "pool": row.pool,
+        "state": row.state,
+        "slots": row.slots,
+        "busy": min(taken, row.slots),
+        "ordered": when(row.ordered),
+        "ready": when(row.ready),
+        "idle_since": when(row.idle_since) if not taken else None,
+        "gone": when(row.ended),
+        "price": money(row.price_nano),
+        "why": row.why,
+    }
+
+
+def _ordered(row: AnyRow, n: int) -> dict[str, Any]:
+    return {
+        "id": f"{row.token}-{n}",
+        "pool": row.pool,
+        "state": "ordered",
+        "slots": row.slots,
+        "busy": 0,
+        "ordered": when(row.created),
+        "ready": None,
+        "idle_since": None,
+        "gone": None,
+        "price": None,
+        "why": row.error or row.why,
+    }
+
+
+def pools(tx: Connection, config: FarmConfig, now: datetime) -> list[dict[str, Any]]:
+    seen = observe(tx, config, now)
+    out = []
+    for pool in seen.pools:
+        found = hours(pool, seen.schedule, now)
+        fact = pool_fact(tx, pool.name)
+        out.append(
+            {
+                "name": pool.name,
+                "provider": config.pools[pool.name].provider,
+                "slots": pool.slots,
+                "boot_s": pool.boot.total_seconds(),
+                "breaker_open_until": when(fact.breaker_until)
+                if fact.breaker_until and fact.breaker_until > now
+                else None,
+                "error": fact.error,
+                "executors": sum(e.pool == pool.name for e in seen.executors),
+                **_open(found),
+                "idle_s": patience(pool, found).total_seconds(),
+            }
+        )
+    return out
+
+
+def schedule(tx: Connection, config: FarmConfig, now: datetime) -> dict[str, Any]:
+    seen = observe(tx, config, now)
+    windows = [w.model_dump(mode="json", exclude_none=True) for w in config.schedules]
+    return {"windows": windows, "now": {p.name: _open(hours(p, seen.schedule, now)) for p in seen.pools}}
+
+
+def _open(found: OpenHours) -> dict[str, Any]:
+    return {
+        "floor": found.floor,
+        "ceiling": found.ceiling,
+        "idle_s": found.idle.total_seconds() if found.idle is not None else None,
+        "price_per_hour": str(found.price_per_hour),
+        "window": found.window,
+        "until": when(found.until),
+    }

@@ -1,0 +1,138 @@
+"""What is accepted is published: wheels go into the farm's index, and what they were built of is remembered."""
+
+import logging
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select
+
+from farm import tables as t
+from farm.model import File, Item, JobSpec, StepSpec, TaskState
+from farm.tables import AnyRow
+from farm.workloads.packages.plan import Built, remember
+
+if TYPE_CHECKING:
+    from farm.context import Farm
+
+log = logging.getLogger(__name__)
+
+_GOOD = [TaskState.DONE, TaskState.SKIPPED]
+_ITEMS = (
+    select(t.Task.number, t.Task.name, t.Task.params, t.Task.outputs, t.Task.state, t.Job.owner)
+    .join(t.Job, t.Job.id == t.Task.job)
+    .where(t.Task.job == bindparam("j"), t.Job.kind == "packages", t.Task.params.is_not(None))
+    .where(t.Task.cause != "needs")
+)
+_BUILT = select(t.Built)
+_UNPUBLISHED = (
+    select(t.Task.job)
+    .join(t.Job, t.Job.id == t.Task.job)
+    .outerjoin(t.Built, t.Built.package == t.Task.name)
+    .where(and_(t.Job.kind == "packages", t.Task.state.in_(_GOOD), t.Task.params.is_not(None)))
+    .where(t.Task.cause != "needs", (t.Built.job.is_(None)) | (t.Built.job < t.Task.job))
+    .distinct()
+    .order_by(t.Task.job)
+)
+_FORGET = delete(t.Built).where(t.Built.package == bindparam("p"), t.Built.job <= bindparam("j"))
+_KNOWN = select(t.Built.package).where(t.Built.package == bindparam("p"))
+_INSERT = insert(t.Built)
+
+
+def built(tx: Connection) -> dict[str, Built]:
+    """The last accepted build of every package."""
+    return {
+        row.package: Built(row.source, row.environment, tuple(File(**o) for o in row.outputs))
+        for row in tx.execute(_BUILT)
+    }
+
+
+class Publisher:
+    """One thread: accepted results in, the index and the table of builds out. Repeating any of it is harmless."""
+
+    def __init__(self, farm: "Farm") -> None:
+        self._farm = farm
+        self._jobs: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._publishing, name="publisher", daemon=True)
+        self._pending, self._moved = 0, threading.Condition()
+        farm.feed.accepted = self._accepted
+        farm.published = self.published
+
+    def _accepted(self, tasks: Sequence[tuple[int, int]]) -> None:
+        for job in dict.fromkeys(job for job, _ in tasks):
+            self._put(job)
+
+    def _put(self, job: int) -> None:
+        with self._moved:
+            self._pending += 1
+        self._jobs.put(job)
+
+    def start(self) -> None:
+        with self._farm.db.read() as tx:
+            for job in tx.execute(_UNPUBLISHED).scalars().all():
+                self._put(job)
+        self._thread.start()
+
+    def published(self, seconds: float) -> bool:
+        """Wait until all that was accepted before this call is in the index; False when the time is up."""
+        with self._farm.db.write():
+            pass  # whoever was writing has announced by now what it accepted
+        with self._moved:
+            return self._moved.wait_for(lambda: not self._pending or not self._thread.is_alive(), seconds)
+
+    def stop(self) -> None:
+        self._jobs.put(None)
+        if self._thread.is_alive():
+            self._thread.join(30)
+
+    def _publishing(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self.publish(job)
+            except Exception:
+                log.exception("results of job %s could not be published; they are at the next start", job)
+            with self._moved:
+                self._pending -= 1
+                self._moved.notify_all()
+
+    def publish(self, job: int) -> None:
+        """Everything of a job that is accepted and not published yet."""
+        from farm.workloads.packages.index import publish
+
+        with self._farm.db.read() as tx:
+            rows = tx.execute(_ITEMS, {"j": job}).all()
+            before = built(tx)
+        outputs = {r.name: [File(**o) for o in r.outputs or ()] for r in rows if r.state in _GOOD}
+        fresh = [f for r in rows if r.state == TaskState.DONE for f in outputs[r.name]]
+        if not outputs:
+            return
+        publish(fresh, self._farm.store, self._farm.home.index)
+        known = remember(_spec(rows), outputs, before)
+        self._write(job, rows, {name: known[name] for name in outputs if name in known})
+
+    def _write(self, job: int, rows: Sequence[AnyRow], known: Mapping[str, Built]) -> None:
+        number = {row.name: row.number for row in rows}
+        with self._farm.db.write() as tx:
+            for name, build in known.items():
+                tx.execute(_FORGET, {"p": name, "j": job})
+                if tx.execute(_KNOWN, {"p": name}).first() is None:
+                    tx.execute(_INSERT, _row(name, build, job, number[name], self._farm))
+
+
+def _row(name: str, build: Built, job: int, number: int, farm: "Farm") -> dict[str, Any]:
+    return {
+        "package": name,
+        "source": build.source,
+        "environment": build.environment,
+        "outputs": [o.model_dump() for o in build.outputs],
+        "job": job,
+        "number": number,
+        "at": farm.clock.now(),
+    }
+
+
+def _spec(rows: Sequence[AnyRow]) -> JobSpec:
+    """The job as it was planned, from its tasks."""
+    items = tuple(Item(**row.params) for row in rows)
+    return JobSpec(kind="packages", name="rebuild", owner=rows[0].owner, steps=(StepSpec(items=items),))

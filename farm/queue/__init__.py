@@ -1,0 +1,1 @@
+"""The durable priority queue: plain functions on a transaction. State moves are `UPDATE … WHERE state = :from`."""

@@ -1,0 +1,93 @@
+"""Ending what a user no longer wants."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, bindparam, select, update
+
+from farm import tables as t
+from farm.model import AttemptState, JobState, TaskState
+from farm.queue.progress import ENDED, Changed, End, account, give_up
+from farm.reference import Reference
+from farm.refusal import Conflict, NotFound
+from farm.tables import AnyRow
+
+_JOB = select(t.Job).where(t.Job.id == bindparam("j"))
+_RUNNING = (
+    select(t.Task.job, t.Task.number, t.Task.step, t.Task.params.is_not(None).label("item"), t.Attempt.ordinal)
+    .add_columns(t.Attempt.executor)
+    .join(t.Attempt, and_(t.Attempt.job == t.Task.job, t.Attempt.number == t.Task.number))
+    .where(t.Task.job == bindparam("j"), t.Task.state == TaskState.RUNNING)
+    .where(t.Attempt.state.in_([AttemptState.CLAIMED, AttemptState.STARTED]))
+)
+_ONE_RUNNING = _RUNNING.where(t.Task.number == bindparam("n"))
+_TASK = select(t.Task).where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"))
+_END_TASK = (
+    update(t.Task)
+    .where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"), t.Task.state == bindparam("was"))
+    .values(state=TaskState.CANCELLED, cause="cancelled", finished=bindparam("at"))
+)
+_END_ATTEMPT = (
+    update(t.Attempt)
+    .where(t.Attempt.job == bindparam("j"), t.Attempt.number == bindparam("n"), t.Attempt.ordinal == bindparam("o"))
+    .where(t.Attempt.state.in_([AttemptState.CLAIMED, AttemptState.STARTED]))
+    .values(state=AttemptState.CANCELLED, cause="cancelled", finished=bindparam("at"))
+)
+
+
+@dataclass(slots=True)
+class Cancelled:
+    """Attempts that must be ended where they run, and what moved."""
+
+    attempts: list[tuple[str, str]] = field(default_factory=list)  # (executor, attempt)
+    tasks: int = 0
+    changed: Changed = field(default_factory=Changed)
+
+
+def cancel(tx: Connection, ref: Reference, now: datetime) -> Cancelled:
+    """A job with all its tasks, or one task. Raises NotFound, Conflict when it has ended already."""
+    job = tx.execute(_JOB, {"j": ref.job}).one_or_none()
+    if job is None:
+        raise NotFound(f"there is no job {ref.job}", remedy="see `farm jobs`")
+    if job.state in (JobState.DONE, JobState.FAILED, JobState.CANCELLED):
+        raise Conflict(f"job {ref.job} is {job.state} already")
+    return _cancel_job(tx, ref.job, now) if ref.number is None else _cancel_task(tx, ref, now)
+
+
+def _cancel_job(tx: Connection, job: int, now: datetime) -> Cancelled:
+    out = Cancelled()
+    ends = [_end_running(tx, row, out, now) for row in tx.execute(_RUNNING, {"j": job}).all()]
+    ends += give_up(tx, job, "cancelled by its user", out.changed, now)
+    out.tasks = sum(e.rows for e in ends)
+    out.changed.join(account(tx, ends, now))
+    return out
+
+
+def _end_running(tx: Connection, row: AnyRow, out: Cancelled, now: datetime) -> End:
+    out.attempts.append((row.executor, f"{row.job}.{row.number}.{row.ordinal}"))
+    key = {"j": row.job, "n": row.number, "at": now}
+    tx.execute(_END_TASK, key | {"was": TaskState.RUNNING})
+    tx.execute(_END_ATTEMPT, key | {"o": row.ordinal})
+    return End(row.job, row.number, row.step, TaskState.CANCELLED, item=bool(row.item))
+
+
+def _cancel_task(tx: Connection, ref: Reference, now: datetime) -> Cancelled:
+    out = Cancelled()
+    running = tx.execute(_ONE_RUNNING, {"j": ref.job, "n": ref.number}).one_or_none()
+    ends = [_end_running(tx, running, out, now) if running is not None else _end_waiting(tx, ref, now)]
+    out.tasks = len(ends)
+    out.changed.join(account(tx, ends, now))
+    return out
+
+
+def _end_waiting(tx: Connection, ref: Reference, now: datetime) -> End:
+    task = tx.execute(_TASK, {"j": ref.job, "n": ref.number}).one_or_none()
+    if task is None:
+        raise NotFound(
+            f"task {ref} has not been handed out yet, or does not exist",
+            remedy=f"cancel the whole job: `farm cancel {ref.job}`",
+        )
+    if task.state in ENDED:
+        raise Conflict(f"task {ref} is {task.state} already")
+    tx.execute(_END_TASK, {"j": ref.job, "n": ref.number, "was": task.state, "at": now})
+    return End(task.job, task.number, task.step, TaskState.CANCELLED, False, item=task.params is not None)

@@ -1,0 +1,203 @@
+"""A new job: rows for its steps; rows for its tasks only where they have something of their own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select
+
+from farm import tables as t
+from farm.model import Item, JobSpec, JobState, StepSpec, TaskState
+from farm.queue import predict
+from farm.refusal import Refusal
+from schedules.model import Lane
+from schedules.ordering import due
+
+MOST_TASKS = 1_000_000  # of one job: a typo must not fill the queue
+
+_INSERT_JOB = insert(t.Job).returning(t.Job.id)
+_INSERT_JOB_EDGE = insert(t.JobEdge)
+_INSERT_STEP = insert(t.Step)
+_INSERT_TASK = insert(t.Task)
+_INSERT_EDGE = insert(t.TaskEdge)
+_STATE = select(t.Job.state, t.Job.id).where(t.Job.id == bindparam("id"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a step stands in its job."""
+
+    job: int
+    ordinal: int
+    first_number: int
+
+
+def submit(tx: Connection, spec: JobSpec, lanes: Mapping[str, Lane], now: datetime) -> int:
+    """Enqueue a job; its id. Raises Refusal when it can't ever run as written."""
+    lane = _lane(spec, lanes)
+    _check_names(spec)
+    open_jobs = _open_jobs(tx, spec.after)
+    job = _insert_job(tx, spec, now)
+    if spec.after:
+        tx.execute(_INSERT_JOB_EDGE, [{"job": job, "before": b} for b in dict.fromkeys(spec.after)])
+    number = 1
+    for ordinal, step in enumerate(spec.steps):
+        _insert_step(tx, _Place(job, ordinal, number), step, spec, lane, open_jobs, now)
+        number += count(step)
+    return job
+
+
+def count(step: StepSpec) -> int:
+    """How many tasks a step has."""
+    if step.items:
+        return len(step.items)
+    return -(-len(step.array) // step.chunk) if step.array else 1
+
+
+def _lane(spec: JobSpec, lanes: Mapping[str, Lane]) -> Lane:
+    if spec.lane not in lanes:
+        raise Refusal(f"there is no lane {spec.lane!r}", "--lane", f"choose one of {', '.join(sorted(lanes))}")
+    return lanes[spec.lane]
+
+
+def _check_names(spec: JobSpec) -> None:
+    if (tasks := sum(count(step) for step in spec.steps)) > MOST_TASKS:
+        raise Refusal(f"{tasks} tasks are too many for one job; {MOST_TASKS} may be", "--array", "submit it in parts")
+    seen: set[str] = set()
+    for step in spec.steps:
+        if step.name in seen:
+            raise Refusal(f"two steps are named {step.name!r}", "steps", "give each step its own name")
+        if unknown := [a for a in step.after if a not in seen]:
+            raise Refusal(f"step {step.name!r} comes after {unknown[0]!r}, which is no earlier step", "steps")
+        seen.add(step.name)
+        _check_step(step)
+
+
+def _check_step(step: StepSpec) -> None:
+    if step.array is not None and not len(step.array):
+        raise Refusal("the array is empty", f"step {step.name!r}", "write --array FIRST-LAST with FIRST ≤ LAST")
+    if step.items and step.array:
+        raise Refusal("a step has items or an array, not both", f"step {step.name!r}")
+    if not step.items and not step.argv:
+        raise Refusal("there is no command", f"step {step.name!r}", "write it behind --")
+    if step.items:
+        levels(step.items)
+
+
+def levels(items: Sequence[Item]) -> list[list[str]]:
+    """Items by level of dependency. Raises Refusal for a name twice, an unknown name, or a cycle (named)."""
+    waits = {item.name: set(item.after) for item in items}
+    if len(waits) != len(items):
+        raise Refusal("two items have the same name", "items")
+    for name, before in waits.items():
+        if missing := sorted(before - set(waits)):
+            raise Refusal(f"{name!r} comes after {missing[0]!r}, which is not in the list", "items")
+    out: list[list[str]] = []
+    done: set[str] = set()
+    while waits:
+        free = sorted(name for name, before in waits.items() if before <= done)
+        if not free:
+            raise Refusal(f"the dependencies form a cycle: {_cycle(waits)}", "items", "break one of these edges")
+        out.append(free)
+        done.update(free)
+        waits = {name: before for name, before in waits.items() if name not in done}
+    return out
+
+
+def _cycle(waits: Mapping[str, set[str]]) -> str:
+    walk = [min(waits)]
+    while walk[-1] not in walk[:-1]:
+        walk.append(min(b for b in waits[walk[-1]] if b in waits))
+    return " → ".join(walk[walk.index(walk[-1]) :])
+
+
+def _open_jobs(tx: Connection, after: Sequence[int]) -> int:
+    """How many of the jobs this one comes after have not succeeded yet."""
+    waits = 0
+    for job in dict.fromkeys(after):
+        state = tx.execute(_STATE, {"id": job}).scalar_one_or_none()
+        if state is None:
+            raise Refusal(f"there is no job {job}", "--after", "see `farm jobs`")
+        if state in (JobState.FAILED, JobState.CANCELLED):
+            raise Refusal(f"job {job} is {state}", "--after", f"type `farm retry {job}` first")
+        waits += state != JobState.DONE
+    return waits
+
+
+def _insert_job(tx: Connection, spec: JobSpec, now: datetime) -> int:
+    row = {
+        "kind": spec.kind,
+        "name": spec.name,
+        "owner": spec.owner,
+        "project": spec.project,
+        "lane": spec.lane,
+        "priority": spec.priority,
+        "state": JobState.HELD if spec.held else JobState.QUEUED,
+        "extra": dict(spec.extra),
+        "submitted": now,
+        "total": sum(count(step) for step in spec.steps),
+    }
+    return tx.execute(_INSERT_JOB, row).scalar_one()
+
+
+def _insert_step(
+    tx: Connection, place: _Place, step: StepSpec, spec: JobSpec, lane: Lane, open_jobs: int, now: datetime
+) -> None:
+    predicted = step.predicted_s or predict.seconds(tx, predict.what(spec.kind, spec.name, step.name))
+    waits = open_jobs + len(set(step.after))
+    row = {
+        "job": place.job,
+        "ordinal": place.ordinal,
+        "name": step.name,
+        "state": "blocked" if waits else "ready",
+        "waits": waits,
+        "left": count(step),
+        "first_number": place.first_number,
+        "total": count(step),
+        "next": count(step) if step.items else 0,
+        "array": step.array.model_dump() if step.array else None,
+        "chunk": step.chunk,
+        "order": step.order,
+        "template": _template(step),
+        "slots": step.cpu,
+        "memory": step.memory,
+        "retries": step.retries,
+        "timeout_s": step.timeout_s,
+        "predicted_s": predicted,
+        "due": due(now, timedelta(seconds=predicted), lane, spec.priority),
+    }
+    tx.execute(_INSERT_STEP, row)
+    if step.items:
+        _insert_items(tx, place, step, blocked=waits > 0, due_at=row["due"])
+
+
+def _template(step: StepSpec) -> dict[str, Any]:
+    dumped = step.model_dump(include={"argv", "env", "cwd", "inputs", "outputs", "gather", "after"}, mode="json")
+    return {key: value for key, value in dumped.items() if value}
+
+
+def _insert_items(tx: Connection, place: _Place, step: StepSpec, *, blocked: bool, due_at: Any) -> None:
+    number = {item.name: place.first_number + i for i, item in enumerate(step.items)}
+    tx.execute(_INSERT_TASK, [_item_row(place, i, item, blocked, due_at) for i, item in enumerate(step.items)])
+    edges = [
+        {"job": place.job, "number": number[item.name], "before": number[before]}
+        for item in step.items
+        for before in dict.fromkeys(item.after)
+    ]
+    if edges:
+        tx.execute(_INSERT_EDGE, edges)
+
+
+def _item_row(place: _Place, position: int, item: Item, blocked: bool, due_at: Any) -> dict[str, Any]:
+    return {
+        "job": place.job,
+        "number": place.first_number + position,
+        "step": place.ordinal,
+        "position": position,
+        "name": item.name,
+        "state": TaskState.BLOCKED if blocked or item.after else TaskState.READY,
+        "waits": len(set(item.after)),
+        "due": due_at,
+        "params": item.model_dump(mode="json", exclude_defaults=True),
+    }

@@ -1,0 +1,209 @@
+"""What the queue and the books look like to people: rows as plain dicts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select
+
+from farm import ledger
+from farm import tables as t
+from farm.model import TaskState
+from farm.queue import template
+from farm.reference import Reference
+from farm.refusal import NotFound
+from farm.tables import AnyRow
+
+MOST = 20_000  # tasks in one answer; more than one report of a gateway can end at once
+
+_JOB = select(t.Job).where(t.Job.id == bindparam("j"))
+_WAITING = (
+    select(t.Task.state, func.count().label("n"))
+    .where(t.Task.job == bindparam("j"), t.Task.state.in_([TaskState.BLOCKED, TaskState.READY]))
+    .group_by(t.Task.state)
+)
+_UNTOUCHED = (
+    select(t.Step.state, func.sum(t.Step.total - t.Step.next).label("n"))
+    .where(t.Step.job == bindparam("j"), t.Step.next < t.Step.total)
+    .group_by(t.Step.state)
+)
+_AFTER = select(t.JobEdge.before).where(t.JobEdge.job == bindparam("j")).order_by(t.JobEdge.before)
+_TASK = select(t.Task).where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"))
+_STEPS = select(t.Step).where(t.Step.job == bindparam("j")).order_by(t.Step.ordinal)
+_ATTEMPTS = (
+    select(t.Attempt)
+    .where(t.Attempt.job == bindparam("j"), t.Attempt.number == bindparam("n"))
+    .order_by(t.Attempt.ordinal)
+)
+_TASKS = select(t.Task).where(t.Task.job == bindparam("j")).order_by(t.Task.number)
+_FINISHED_SINCE = (
+    select(t.Task)
+    .where(t.Task.job == bindparam("j"), t.Task.changed > bindparam("c"), t.Task.finished.is_not(None))
+    .order_by(t.Task.changed, t.Task.number)
+    .limit(MOST + 1)
+)
+
+
+def when(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="microseconds") if at else None
+
+
+def money(nano: int) -> str:
+    return f"{Decimal(nano) / ledger.NANO:.4f}"
+
+
+def job_row(tx: Connection, job: int) -> AnyRow:
+    """Raises NotFound."""
+    row = tx.execute(_JOB, {"j": job}).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no job {job}", remedy="see `farm jobs`")
+    return row
+
+
+def jobs(tx: Connection, state: str, owner: str, limit: int) -> list[dict[str, Any]]:
+    """Newest first."""
+    query = select(t.Job).order_by(t.Job.id.desc()).limit(limit)
+    if state:
+        query = query.where(t.Job.state == state)
+    if owner:
+        query = query.where(t.Job.owner == owner)
+    return _jobs(tx, tx.execute(query).all())
+
+
+def job(tx: Connection, number: int) -> dict[str, Any]:
+    return _jobs(tx, [job_row(tx, number)])[0]
+
+
+def _jobs(tx: Connection, rows: Sequence[AnyRow]) -> list[dict[str, Any]]:
+    costs = ledger.job_costs(tx, [r.id for r in rows])
+    return [_job(tx, row, costs.get(row.id, 0)) for row in rows]
+
+
+def _job(tx: Connection, row: AnyRow, cost: int) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "name": row.name,
+        "owner": row.owner,
+        "project": row.project,
+        "lane": row.lane,
+        "priority": row.priority,
+        "state": row.state,
+        "submitted": when(row.submitted),
+        "started": when(row.started),
+        "finished": when(row.finished),
+        "tasks": _counts(tx, row),
+        "cost": money(cost),
+        "why": row.why,
+        "extra": row.extra,
+        "after": list(tx.execute(_AFTER, {"j": row.id}).scalars()),
+    }
+
+
+def _counts(tx: Connection, row: AnyRow) -> dict[str, int]:
+    ended = {k: getattr(row, k) for k in ("running", "done", "failed", "cancelled", "skipped")}
+    waiting = {"blocked": 0, "ready": 0}
+    if sum(ended.values()) < row.total:
+        for state, n in (*tx.execute(_WAITING, {"j": row.id}), *tx.execute(_UNTOUCHED, {"j": row.id})):
+            waiting[state if state in waiting else "blocked"] += int(n)
+    return {"total": row.total, **waiting, **ended}
+
+
+def tasks(tx: Connection, number: int, state: str, limit: int, offset: int) -> list[dict[str, Any]]:
+    """Those that have rows, in order."""
+    job_row(tx, number)
+    query = _TASKS.where(t.Task.state == state) if state else _TASKS
+    steps = _steps(tx, number)
+    return [_task(row, steps[row.step]) for row in tx.execute(query.limit(limit).offset(offset), {"j": number})]
+
+
+def finished_since(tx: Connection, number: int, seen: int) -> tuple[list[dict[str, Any]], int]:
+    """Tasks that ended after change `seen`, and the change up to which these are all."""
+    upto = job_row(tx, number).changes
+    steps = _steps(tx, number)
+    rows = tx.execute(_FINISHED_SINCE, {"j": number, "c": seen}).all()
+    if len(rows) > MOST:
+        upto = rows[-1].changed - 1
+        rows = [row for row in rows if row.changed <= upto]
+    return [_task(row, steps[row.step]) for row in rows], int(upto)
+
+
+def _steps(tx: Connection, number: int) -> dict[int, AnyRow]:
+    return {row.ordinal: row for row in tx.execute(_STEPS, {"j": number})}
+
+
+def task(tx: Connection, ref: Reference) -> dict[str, Any]:
+    """One task with its attempts; one of an array that has not been handed out yet too. Raises NotFound."""
+    job_row(tx, ref.job)
+    steps = _steps(tx, ref.job)
+    row = tx.execute(_TASK, {"j": ref.job, "n": ref.number}).one_or_none()
+    if row is None:
+        return _untouched(steps.values(), ref)
+    attempts = tx.execute(_ATTEMPTS, {"j": ref.job, "n": ref.number}).all()
+    return _task(row, steps[row.step]) | {"attempts": [_attempt(a, row) for a in attempts]}
+
+
+def _task(row: AnyRow, step: AnyRow) -> dict[str, Any]:
+    return {
+        "ref": f"{row.job}.{row.number}",
+        "step": step.name,
+        "name": row.name,
+        "index": template.index(step, row.position),
+        "state": row.state,
+        "exit": row.exit,
+        "cause": row.cause,
+        "message": row.message,
+        "executor": row.executor,
+        "started": when(row.started),
+        "finished": when(row.finished),
+        "attempts": row.attempts,
+        "accepted": row.accepted,
+        "cpu_s": row.cpu_ms / 1000,
+        "rss_mib": round(row.rss_kib / 1024, 1),
+        "outputs": row.outputs or [],
+    }
+
+
+def _attempt(row: AnyRow, task: AnyRow) -> dict[str, Any]:
+    return {
+        "ref": f"{row.job}.{row.number}.{row.ordinal}",
+        "state": row.state,
+        "executor": row.executor,
+        "claimed": when(row.claimed),
+        "started": when(row.started),
+        "finished": when(row.finished),
+        "exit": row.exit,
+        "cause": row.cause,
+        "message": row.message,
+        "cpu_s": row.cpu_ms / 1000,
+        "rss_mib": round(row.rss_kib / 1024, 1),
+        "accepted": task.accepted == row.ordinal,
+    }
+
+
+def _untouched(steps: Iterable[AnyRow], ref: Reference) -> dict[str, Any]:
+    for step in steps:
+        position = (ref.number or 0) - step.first_number
+        if 0 <= position < step.total:
+            state = TaskState.READY if step.state == "ready" else TaskState.BLOCKED
+            return _not_yet(ref, step, position, state)
+    raise NotFound(f"job {ref.job} has no task {ref.number}", remedy=f"see `farm show {ref.job}`")
+
+
+def _not_yet(ref: Reference, step: AnyRow, position: int, state: TaskState) -> dict[str, Any]:
+    nothing: Mapping[str, Any] = {"exit": None, "executor": None, "started": None, "finished": None, "accepted": None}
+    return {
+        "ref": f"{ref.job}.{ref.number}",
+        "step": step.name,
+        "name": template.name(step, position),
+        "index": template.index(step, position),
+        "state": state,
+        "cause": "",
+        "message": "",
+        "cpu_s": 0.0,
+        "rss_mib": 0.0,
+        "outputs": [],
+        "attempts": [],
+        **nothing,
+    }

@@ -1,0 +1,132 @@
+"""From a push or a tree to a job: plan against what was built last, submit what is to build."""
+
+import json
+import logging
+import os
+import pwd
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy.exc import OperationalError
+
+from farm import tables as t
+from farm.hooks import GitEvent, done, read_spool
+from farm.model import JobState
+from farm.publisher import built
+from farm.refusal import Refusal
+from farm.submission import submit
+
+if TYPE_CHECKING:
+    from farm.context import Farm
+    from farm.workloads.packages.plan import Built, Plan, Wish
+
+log = logging.getLogger(__name__)
+
+AGAIN = timedelta(minutes=1)
+_ONE_AT_A_TIME = threading.Lock()
+Note = Callable[[Connection, int], None]
+_TOLD = select(t.Pushed.answer, t.Pushed.at).where(t.Pushed.event == bindparam("e")).order_by(t.Pushed.id.desc())
+_STATE = select(t.Job.state).where(t.Job.id == bindparam("j"))
+_TAKE = insert(t.Pushed)
+
+
+def pushed(farm: "Farm", event: GitEvent) -> dict[str, Any]:
+    """What a push makes necessary: {id or null, why, notes}.
+
+    Told again within a minute, or while its job is open, it gets the same answer.
+
+    Raises Refusal when it can't be built.
+    """
+    key = json.dumps([str(event.repository), event.ref, event.old, event.new])
+    with _ONE_AT_A_TIME:
+        return _told(farm, key) or _plan_push(farm, event, key)
+
+
+def _told(farm: "Farm", key: str) -> dict[str, Any] | None:
+    with farm.db.read() as tx:
+        row = tx.execute(_TOLD, {"e": key}).first()
+        if row is None:
+            return None
+        state = tx.execute(_STATE, {"j": row.answer["id"] or 0}).scalar_one_or_none()
+    fresh = row.at > farm.clock.now() - AGAIN or state in (JobState.HELD, JobState.QUEUED, JobState.RUNNING)
+    return dict(row.answer) if fresh else None
+
+
+def _plan_push(farm: "Farm", event: GitEvent, key: str) -> dict[str, Any]:
+    """Job and note are one transaction: a push makes one job, or none."""
+    from farm.workloads.packages.plan import plan_rebuild
+
+    wish = _wish(farm, {"owner": _owner(event.repository)})
+    plan = plan_rebuild(event.repository, event.ref, event.old, event.new, known(farm), wish)
+
+    def note(tx: Connection, job: int | None) -> None:
+        answer = {"id": job, "why": plan.why, "notes": list(plan.notes)}
+        tx.execute(_TAKE, {"event": key, "at": farm.clock.now(), "answer": answer})
+
+    answer = _answer(farm, plan, note)
+    if answer["id"] is None:
+        with farm.db.write() as tx:
+            note(tx, None)
+    return answer
+
+
+def take_spooled(farm: "Farm") -> None:
+    """Pushes that their hooks could only write down. One that can't be built is told in the log, not tried for ever."""
+    for event in read_spool(farm.home):
+        try:
+            answer = pushed(farm, event)
+            log.info("push to %s of %s: %s", event.ref, event.repository, answer["why"])
+        except Refusal as refusal:
+            log.warning("push to %s of %s: %s", event.ref, event.repository, refusal)
+        except OperationalError as error:
+            log.warning("push to %s of %s waits for the database: %s", event.ref, event.repository, error.orig)
+            continue
+        except Exception:
+            log.exception("push to %s of %s can't be taken", event.ref, event.repository)
+        done(event)
+
+
+def tree(farm: "Farm", path: str, old: str, new: str, options: dict[str, Any]) -> dict[str, Any]:
+    """What of a tree differs from what was built last: {id or null, why, notes}."""
+    from farm.workloads.packages.plan import plan_rebuild, plan_tree
+
+    wish = _wish(farm, options)
+    if old or new:
+        plan = plan_rebuild(Path(path), new, old, new, known(farm), wish, narrow=True)
+    else:
+        plan = plan_tree(Path(path), known(farm), wish)
+    return _answer(farm, plan)
+
+
+def known(farm: "Farm") -> "dict[str, Built]":
+    """What was built last, what is just being published included."""
+    farm.published(30)
+    with farm.db.read() as tx:
+        return built(tx)
+
+
+def _answer(farm: "Farm", plan: "Plan", also: Note = lambda _tx, _job: None) -> dict[str, Any]:
+    if plan.refused:
+        raise Refusal(plan.why)
+    job = submit(farm, plan.job, also) if plan.job is not None else None
+    return {"id": job, "why": plan.why, "notes": list(plan.notes)}
+
+
+def _wish(farm: "Farm", options: dict[str, Any]) -> "Wish":
+    from farm.workloads.packages.plan import Wish
+
+    cache = farm.home.path / "cache"
+    cache.mkdir(exist_ok=True, mode=0o700)
+    return Wish(put=farm.store.put_bytes, cache=cache, **options)
+
+
+def _owner(path: Path) -> str:
+    """Whose repository it is: pushes are booked on them."""
+    try:
+        return pwd.getpwuid(path.stat().st_uid).pw_name
+    except (OSError, KeyError):
+        return str(os.getuid())

@@ -1,0 +1,335 @@
+"""The wheel: look, decide, write, act. Safe to repeat; safe to crash anywhere in it."""
+
+import json
+import logging
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from executors.contract import Machine, MachineState, Order, Placed, Provider
+from executors.errors import Lost, ProviderError, SoldOut, Throttled
+from executors.site.protocol import Message
+from farm import fleet, ledger
+from farm import tables as t
+from farm.clock import Clock
+from farm.config import FarmConfig
+from farm.db import Database, after_commit
+from farm.dispatch import rest
+from farm.feed import Feed
+from farm.home import SITE
+from farm.model import ExecutorState, OrderState
+from farm.observe import observe, prices_nano
+from farm.queue.progress import Changed
+from farm.sites import Sites
+from farm.tables import AnyRow
+from schedules.model import Decision, Drain, Launch, Retire, ScalingPolicy, Snapshot
+from schedules.windows import hours
+
+log = logging.getLogger(__name__)
+
+BREAKER = timedelta(seconds=60)  # after the first failure; doubles
+BREAKER_MAX = timedelta(minutes=15)
+RETRY = timedelta(seconds=5)
+BOOT_LIMIT = timedelta(seconds=120)  # a machine that has not joined by then, and by ten times its p95, is replaced
+STOP_LIMIT = timedelta(seconds=4)  # an executor told to go that has not gone by then is ended by its provider
+BOOK_EVERY = timedelta(seconds=15)
+
+_INSERT_ORDER = insert(t.Order)
+_OPEN_ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN).order_by(t.Order.created, t.Order.token)
+_MOVE_ORDER = (
+    update(t.Order)
+    .where(t.Order.token == bindparam("k"), t.Order.state == OrderState.OPEN)
+    .values(state=bindparam("to"), error=bindparam("e"))
+)
+_LATER = (
+    update(t.Order)
+    .where(t.Order.token == bindparam("k"), t.Order.state == OrderState.OPEN)
+    .values(not_before=bindparam("at"), error=bindparam("e"))
+)
+_BREAK = (
+    update(t.PoolFact)
+    .where(t.PoolFact.name == bindparam("p"))
+    .values(failures=bindparam("n"), breaker_until=bindparam("u"), error=bindparam("e"))
+)
+_SHRINK = (
+    update(t.Order)
+    .where(t.Order.token == bindparam("k"), t.Order.state == OrderState.OPEN)
+    .values(machines=t.Order.machines - 1)
+    .returning(t.Order.machines)
+)
+_ORDER = select(t.Order).where(t.Order.token == bindparam("k"))
+_ALL_IDS = select(t.Executor.id)
+_INSERT_DECISION = insert(t.DecisionRow)
+
+
+@dataclass(slots=True)
+class Fleet:
+    """What the wheel turns."""
+
+    db: Database
+    clock: Clock
+    config: FarmConfig
+    providers: Mapping[str, Provider]
+    policy: ScalingPolicy
+    sites: Sites
+    feed: Feed
+    last: Decision | None = None
+    closing: bool = False  # the farm drains: nothing more is ordered
+    _listings: dict[str, Sequence[Machine]] = field(default_factory=dict)
+    _listed: threading.Lock = field(default_factory=threading.Lock)
+
+    def list_machines(self) -> None:
+        """Ask every provider for its books: the truth, taken outside of the wheel."""
+        for name, provider in self.providers.items():
+            try:
+                machines = provider.machines()
+            except ProviderError as error:
+                log.warning("pool %s can't be listed: %s", name, error)
+                continue
+            with self._listed:
+                self._listings[name] = machines
+
+    def last_listing(self) -> Mapping[str, Sequence[Machine]]:
+        with self._listed:
+            return dict(self._listings)
+
+
+def reconcile(wheel: Fleet) -> Decision:
+    """Turn the wheel once."""
+    now = wheel.clock.now()
+    listing = wheel.last_listing()
+    changed = Changed()
+    with wheel.db.write() as tx:
+        _believe(tx, wheel, listing, changed, now)
+        rest(tx, now)
+        seen = observe(tx, wheel.config, now)
+        ledger.record(tx, now, _prices(wheel, seen), BOOK_EVERY)
+        decision = Decision(()) if wheel.closing else wheel.policy(seen)
+        _write_orders(tx, decision, now)
+        _write_goings(tx, wheel, decision, now)
+        _remember(tx, wheel, seen, decision)
+        wheel.sites.dispatch(tx, now)
+    wheel.feed.publish(changed)
+    wheel.last = decision
+    settle(wheel)
+    retire(wheel)
+    return decision
+
+
+def _prices(wheel: Fleet, seen: Snapshot) -> dict[str, int]:
+    open_prices = {p.name: hours(p, seen.schedule, seen.now).price_per_hour for p in seen.pools}
+    return prices_nano(wheel.config, open_prices)
+
+
+def current_prices(wheel: Fleet, tx: Connection, now: datetime) -> dict[str, int]:
+    """Pool → nano-units an hour that hold now."""
+    return _prices(wheel, observe(tx, wheel.config, now))
+
+
+# ── what the providers' books say ──
+
+
+def _believe(
+    tx: Connection, wheel: Fleet, listing: Mapping[str, Sequence[Machine]], changed: Changed, now: datetime
+) -> None:
+    machines = {m.id: m for listed in listing.values() for m in listed}
+    _adopt(tx, wheel, machines.values())
+    for row in fleet.alive(tx):
+        machine = machines.get(row.id)
+        if machine is not None and machine.state == MachineState.ENDED:
+            _ended(tx, row, machine, changed, now)
+        elif row.state == ExecutorState.BOOTING and _overdue(tx, row, now):
+            _give_up(tx, row, changed, now)
+
+
+def _adopt(tx: Connection, wheel: Fleet, machines: Iterable[Machine]) -> None:
+    """Machines that one of our orders bought without our hearing of it: they cost money, so they are ours."""
+    known = set(tx.execute(_ALL_IDS).scalars())
+    for machine in machines:
+        if machine.state != MachineState.ENDED and machine.id not in known and machine.pool in wheel.config.pools:
+            order = tx.execute(_ORDER, {"k": machine.order}).one_or_none()
+            if order is not None and order.state != OrderState.OPEN:
+                fleet.place(tx, [machine], order, SITE, _price(wheel, machine.pool))
+                after_commit(tx, _attach(wheel, machine))
+
+
+def _attach(wheel: Fleet, machine: Machine) -> Callable[[], None]:
+    return lambda: wheel.sites.tell(Message(0, "attach", machine.id, slots=machine.slots))
+
+
+def _price(wheel: Fleet, pool: str) -> int:
+    return int(wheel.config.pools[pool].price_per_hour * ledger.NANO)
+
+
+def _ended(tx: Connection, row: AnyRow, machine: Machine, changed: Changed, now: datetime) -> None:
+    at = max(min(machine.ended_at or now, now), row.launched)
+    if row.stopping is not None:
+        changed.join(fleet.ended(tx, row.id, row.why, at).changed)
+        return
+    why = machine.error or "its machine ended unasked"
+    settled = fleet.lost(tx, row.id, why, at)
+    if settled:
+        changed.join(settled.changed)
+        if row.state == ExecutorState.BOOTING:
+            _open_breaker(tx, row.pool, f"executor {row.id} ended before it joined: {why}", now)
+
+
+def _overdue(tx: Connection, row: AnyRow, now: datetime) -> bool:
+    fact = fleet.pool_fact(tx, row.pool)
+    return bool(now - row.launched > max(BOOT_LIMIT, timedelta(seconds=10 * fact.boot_p95_s)))
+
+
+def _give_up(tx: Connection, row: AnyRow, changed: Changed, now: datetime) -> None:
+    settled = fleet.lost(tx, row.id, "it never joined", now)
+    if settled:
+        changed.join(settled.changed)
+        _open_breaker(tx, row.pool, f"executor {row.id} never joined", now)
+
+
+# ── intent before effect ──
+
+
+def _write_orders(tx: Connection, decision: Decision, now: datetime) -> None:
+    rows = [_order_row(action, now) for action in decision.actions if isinstance(action, Launch)]
+    if rows:
+        tx.execute(_INSERT_ORDER, rows)
+
+
+def _order_row(launch: Launch, now: datetime) -> dict[str, Any]:
+    return {
+        "token": secrets.token_hex(4),
+        "pool": launch.pool,
+        "machines": launch.count,
+        "slots": launch.slots,
+        "state": OrderState.OPEN,
+        "why": launch.why,
+        "job": int(launch.who) if launch.who.isdigit() else None,
+        "created": now,
+        "not_before": now,
+    }
+
+
+def _write_goings(tx: Connection, wheel: Fleet, decision: Decision, now: datetime) -> None:
+    """Drained ones get no more work; those that are empty are told to go."""
+    for action in decision.actions:
+        if isinstance(action, Drain | Retire) and not fleet.drain(tx, action.executor, action.why, now):
+            _order_less(tx, action.executor, action.why)
+    empty = [r for r in fleet.alive(tx) if r.state == ExecutorState.DRAINING and r.idle_since]
+    booting = [r for r in fleet.alive(tx) if r.state == ExecutorState.DRAINING and r.ready is None]
+    for row in (*empty, *booting):
+        if fleet.stopping(tx, row.id, now):
+            after_commit(tx, _stop(wheel, row.id))
+
+
+def _order_less(tx: Connection, executor: str, why: str) -> None:
+    """It was ordered and is not wanted any more. What the provider has sold meanwhile is adopted when it is listed."""
+    token = executor.rpartition("-")[0]
+    if tx.execute(_SHRINK, {"k": token}).scalar_one_or_none() == 0:
+        tx.execute(_MOVE_ORDER, {"k": token, "to": OrderState.CLOSED, "e": why})
+
+
+def _stop(wheel: Fleet, executor: str) -> Callable[[], None]:
+    return lambda: wheel.sites.tell(Message(0, "stop", executor, grace_s=2))
+
+
+def _remember(tx: Connection, wheel: Fleet, seen: Snapshot, decision: Decision) -> None:
+    """Keep what is worth explaining later: decisions that act, and changes of what is left unmet."""
+    before = wheel.last.unmet if wheel.last else ()
+    if decision.actions or decision.unmet != before:
+        row = {"at": seen.now, "snapshot": plain(seen), "decision": plain(decision)}
+        tx.execute(_INSERT_DECISION, row)
+
+
+def plain(value: Any) -> Any:
+    """A dataclass of the policy as JSON; `schedules` itself knows no serialisation."""
+    kinds = {"actions": [type(a).__name__ for a in value.actions]} if isinstance(value, Decision) else {}
+    return json.loads(json.dumps(asdict(value) | ({"kinds": kinds["actions"]} if kinds else {}), default=_jsonable))
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
+# ── effect ──
+
+
+def settle(wheel: Fleet) -> None:
+    """Place every open order, old or new. No provider is called inside a transaction."""
+    with wheel.db.read() as tx:
+        now = wheel.clock.now()
+        orders = [row for row in tx.execute(_OPEN_ORDERS).all() if row.not_before <= now]
+    for row in orders:
+        _place(wheel, row)
+
+
+def _place(wheel: Fleet, row: AnyRow) -> None:
+    provider = wheel.providers.get(row.pool)
+    if provider is None:
+        return _refused(wheel, row, f"there is no pool {row.pool} any more", breaks=False)
+    try:
+        placed = provider.launch(Order(row.token, row.pool, row.machines, row.slots))
+    except (Throttled, Lost) as error:
+        return _again(wheel, row, str(error))
+    except ProviderError as error:
+        return _refused(wheel, row, str(error))
+    return _placed(wheel, row, placed)
+
+
+def _placed(wheel: Fleet, row: AnyRow, placed: Placed) -> None:
+    price = _price(wheel, row.pool)
+    now = wheel.clock.now()
+    with wheel.db.write() as tx:
+        fresh = fleet.place(tx, placed.machines, row, SITE, price)
+        error = "; ".join(str(r.error) for r in placed.refused)
+        tx.execute(_MOVE_ORDER, {"k": row.token, "to": OrderState.PLACED, "e": error})
+        if any(isinstance(r.error, SoldOut) for r in placed.refused):
+            _open_breaker(tx, row.pool, error, now)
+        messages = [Message(0, "attach", name, slots=row.slots) for name in fresh]
+        after_commit(tx, lambda: wheel.sites.tell(*messages))
+
+
+def _again(wheel: Fleet, row: AnyRow, error: str) -> None:
+    with wheel.db.write() as tx:
+        tx.execute(_LATER, {"k": row.token, "at": wheel.clock.now() + RETRY, "e": error})
+
+
+def _refused(wheel: Fleet, row: AnyRow, error: str, breaks: bool = True) -> None:
+    log.warning("order %s in pool %s: %s", row.token, row.pool, error)
+    with wheel.db.write() as tx:
+        tx.execute(_MOVE_ORDER, {"k": row.token, "to": OrderState.REFUSED, "e": error})
+        if breaks:
+            _open_breaker(tx, row.pool, error, wheel.clock.now())
+
+
+def _open_breaker(tx: Connection, pool: str, error: str, now: datetime) -> None:
+    fact = fleet.pool_fact(tx, pool)
+    wait = min(BREAKER * 2**fact.failures, BREAKER_MAX)
+    tx.execute(_BREAK, {"p": pool, "n": fact.failures + 1, "u": now + wait, "e": error})
+
+
+def retire(wheel: Fleet) -> None:
+    """End machines that were told to go and did not, and those that nobody works with any more."""
+    now = wheel.clock.now()
+    with wheel.db.read() as tx:
+        late = [r for r in fleet.alive(tx) if r.stopping and now - r.stopping > STOP_LIMIT]
+        alive = {r.id for r in fleet.alive(tx)}
+        known = set(tx.execute(_ALL_IDS).scalars())
+    for pool, machines in wheel.last_listing().items():
+        strays = [m.id for m in machines if m.state != MachineState.ENDED and m.id in known - alive]
+        ids = strays + [r.id for r in late if r.pool == pool]
+        if ids:
+            _terminate(wheel, pool, ids)
+
+
+def _terminate(wheel: Fleet, pool: str, ids: Sequence[str]) -> None:
+    try:
+        wheel.providers[pool].terminate(ids)
+    except ProviderError as error:
+        log.warning("pool %s can't end %s: %s", pool, ", ".join(ids), error)

@@ -1,0 +1,160 @@
+"""A running farm: its threads, and the processes around it."""
+
+import logging
+import shutil
+import socket
+import threading
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING
+
+from executors.contract import MachineState, Provider
+from executors.errors import ProviderError
+from farm import fleet, ledger
+from farm.context import Farm, new_term, providers
+from farm.dispatch import Dispatcher
+from farm.publisher import Publisher
+from farm.queue.progress import Changed
+from farm.reconcile import Fleet, current_prices
+from farm.server import Server
+from farm.sites import Sites
+from farm.spooled import SpoolReader
+from farm.wheel import Wheel
+from schedules.policy import default
+
+if TYPE_CHECKING:
+    from farm.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+
+class RunningService:
+    """The service's threads, in this process."""
+
+    def __init__(self, farm: Farm, lock: IO[str], listening: socket.socket, supervisor: "Supervisor") -> None:
+        self.farm, self._lock, self._supervisor = farm, lock, supervisor
+        self._ended = threading.Event()
+        self._stopping = threading.Lock()
+        self._harder = threading.Event()  # somebody does not wait for the draining any longer
+        with farm.db.write() as tx:
+            term = new_term(tx)
+        dispatcher = self._dispatcher = Dispatcher(farm.config.all_lanes(), term)
+        lease = farm.config.site.lease.total_seconds()
+        farm.sites = Sites(farm.db, farm.clock, dispatcher, farm.home.logs, farm.feed, self._wake, lease)
+        farm.wheel = Fleet(farm.db, farm.clock, farm.config, providers(farm), default, farm.sites, farm.feed)
+        farm.wake, farm.stop = self._wake, self.stop_soon
+        self._wheel = Wheel(farm.wheel)
+        self._publisher = Publisher(farm)
+        self._spool = SpoolReader(farm)
+        self._server = Server(farm, listening)
+
+    def _wake(self) -> None:
+        self._wheel.wake()
+
+    def start(self) -> None:
+        self._server.start()
+        self._publisher.start()
+        self._spool.start()
+        self._wheel.start()
+
+    def waiters(self) -> int:
+        """Clients that wait for a job just now."""
+        return self.farm.feed.waiters
+
+    def stop_soon(self, terminate: bool = True, drain: bool = False) -> None:
+        """Stop from within a request: the answer still goes out."""
+        threading.Thread(target=self.stop, args=(terminate, drain), name="stopper", daemon=True).start()
+
+    def stop(self, terminate: bool = True, drain: bool = False) -> None:
+        """End the service; with `terminate` also executors (their attempts requeue, uncharged), gateway and head."""
+        if drain:
+            self._drain()
+        self._harder.set()
+        with self._stopping:
+            if self._ended.is_set():
+                return
+            self._wheel.stop()
+            self._spool.stop()
+            for step in self._endings(terminate):
+                try:  # whatever the disk or a provider says, the farm goes down
+                    step()
+                except Exception:
+                    log.exception("going down")
+            self._lock.close()
+            self._ended.set()
+
+    def _endings(self, terminate: bool) -> list[Callable[[], object]]:
+        """In this order: what runs, what speaks with it, what publishes, what serves, what stores."""
+        assert self.farm.sites is not None
+        with_executors: list[Callable[[], object]] = [self._end_executors] if terminate else []
+        with_head: list[Callable[[], object]] = [self._end_head, self._remove_run] if terminate else []
+        return [
+            *with_executors,
+            lambda: self._supervisor.stop(end=terminate),
+            self._publisher.stop,
+            self.farm.sites.close,
+            self.farm.feed.close,
+            self._server.stop,
+            self.farm.db.close,
+            *with_head,
+        ]
+
+    def _remove_run(self) -> None:
+        shutil.rmtree(self.farm.home.run, ignore_errors=True)
+
+    def _drain(self) -> None:
+        """Wait until nothing runs any more; nothing new is handed out or ordered."""
+        assert self.farm.wheel is not None
+        self._dispatcher.closing = self.farm.wheel.closing = True
+        now = self.farm.clock.now()
+        with self.farm.db.write() as tx:
+            for row in fleet.alive(tx):
+                fleet.drain(tx, row.id, "the farm goes down when it is idle", now)
+        self._wake()
+        while self._alive() and not self._harder.wait(0.2):
+            pass
+
+    def _alive(self) -> int:
+        with self.farm.db.read() as tx:
+            return len(fleet.alive(tx))
+
+    def _end_executors(self) -> None:
+        assert self.farm.wheel is not None
+        self.farm.wheel.list_machines()
+        listed = self.farm.wheel.last_listing()
+        try:
+            with self.farm.db.read() as tx:
+                alive = [row.id for row in fleet.alive(tx)]
+            self._book_the_end(alive)
+        finally:  # by the providers' own books, so that they end whatever ours say
+            for pool, provider in self.farm.wheel.providers.items():
+                living = [m.id for m in listed.get(pool, ()) if m.state != MachineState.ENDED]
+                self._terminate(provider, pool, living)
+
+    def _terminate(self, provider: Provider, pool: str, executors: list[str]) -> None:
+        """One pool that can't be reached must not keep the farm from going down; the leases end what is left."""
+        try:
+            if executors:
+                provider.terminate(executors)
+        except ProviderError as error:
+            log.error("executors %s of pool %s could not be ended: %s", ", ".join(executors), pool, error)
+
+    def _book_the_end(self, executors: list[str]) -> None:
+        assert self.farm.wheel is not None
+        now = self.farm.clock.now()
+        changed = Changed()
+        with self.farm.db.write() as tx:
+            for executor in executors:
+                settled = fleet.ended(tx, executor, "the farm went down", now)
+                changed.join(settled.changed)
+            ledger.record(tx, now, current_prices(self.farm.wheel, tx, now))
+        self.farm.feed.publish(changed)
+
+    def _end_head(self) -> None:
+        if self.farm.config.site.engine == "ray":
+            from executors.site.head import stop_head
+
+            stop_head(str(self.farm.home.run))
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended; False when the time is up first."""
+        return self._ended.wait(timeout)

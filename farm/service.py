@@ -1,0 +1,112 @@
+"""Start the one service of a home, in this process or as a program. Light: the gateway starts while we still import."""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+from typing import IO, TYPE_CHECKING
+
+from executors.site.head import stop_head
+from farm.home import SITE, BadHome, Home
+from farm.names import shadowed
+from farm.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from farm.running import RunningService
+
+
+def run(home: Home) -> "RunningService":
+    """Start the one service of this home. Raises BadHome when another one runs there, BadConfig, BadDatabase."""
+    home.make()
+    lock = _only_one(home)
+    home.make_run()
+    try:
+        return _start(home, lock)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            home.run.rmdir()  # unless a gateway of an earlier service lives there
+        lock.close()
+        raise
+
+
+def _start(home: Home, lock: IO[str]) -> "RunningService":
+    """Raises BadHome when somebody else's package stands in the place of one of ours.
+
+    The socket first, so that who connects early waits; then the gateway, which imports while we do."""
+    from farm.config import load
+
+    if clash := shadowed():
+        raise BadHome(clash)
+    engine = load(home.config_file).site.engine
+    listening = _listen(home)
+    supervisor = Supervisor(home, SITE, engine)
+    supervisor.start()
+    try:
+        from farm.context import open_farm
+        from farm.db import check
+        from farm.running import RunningService
+
+        farm = open_farm(home)
+        check(farm.db, str(home.database))
+        service = RunningService(farm, lock, listening, supervisor)
+        service.start()
+    except BaseException:
+        supervisor.stop(end=True)
+        stop_head(str(home.run))
+        shutil.rmtree(home.run, ignore_errors=True)
+        raise
+    return service
+
+
+def _listen(home: Home) -> socket.socket:
+    """The Unix socket of the API; only our own user reaches its folder."""
+    home.socket.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(home.socket))
+    listening.listen(128)
+    return listening
+
+
+def _only_one(home: Home) -> IO[str]:
+    lock = open(home.lock, "a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        pid = lock.read().strip()
+        lock.close()
+        raise BadHome(f"a farm runs in {home.path} already (process {pid}); see `farm status`") from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m farm.service --home HOME`: until `farm down`, or SIGTERM (which leaves executors and work alone)."""
+    home = Home.find(arguments[arguments.index("--home") + 1] if "--home" in arguments else None)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        service = run(home)
+    except Exception as error:
+        sys.stderr.write(json.dumps({"error": {"what": str(error), "where": str(home.path), "remedy": ""}}) + "\n")
+        if type(error).__name__ not in ("BadHome", "BadConfig", "BadDatabase", "Refused"):
+            logging.getLogger(__name__).exception("the farm can't start")
+        return 3
+    signal.signal(signal.SIGTERM, lambda *_: service.stop_soon(terminate=False))
+    signal.signal(signal.SIGINT, lambda *_: service.stop_soon(terminate=False))
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    while not service.join(3600):
+        pass
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

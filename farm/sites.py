@@ -1,0 +1,291 @@
+"""The farm's end of `sync`: what gateways report becomes state, what the farm wants becomes numbered messages."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from executors.contract import Event, EventKind, Running, Work
+from executors.site.protocol import Answer, Message, Report
+from farm import tables as t
+from farm.clock import Clock
+from farm.db import Database, after_commit
+from farm.dispatch import Dispatcher, rest
+from farm.feed import Feed
+from farm.fleet import lost as lose_executor
+from farm.fleet import ready as executor_ready
+from farm.model import AttemptState, ExecutorState
+from farm.queue import settle
+from farm.queue.progress import Changed
+from farm.reference import Reference, parse_reference
+
+BATCH = 200  # messages in one answer
+
+_SEEN = (
+    update(t.Executor)
+    .where(t.Executor.id == bindparam("e"), t.Executor.seen < bindparam("s"))
+    .values(seen=bindparam("s"))
+)
+_KNOWN = select(t.Executor.id, t.Executor.seen, t.Executor.slots, t.Executor.state).where(
+    t.Executor.state.in_([ExecutorState.BOOTING, ExecutorState.READY, ExecutorState.DRAINING])
+)
+_ACTIVE = select(
+    t.Attempt.job, t.Attempt.number, t.Attempt.ordinal, t.Attempt.executor, t.Attempt.token, t.Attempt.state
+).where(t.Attempt.finished.is_(None), t.Attempt.state.in_([AttemptState.CLAIMED, AttemptState.STARTED]))
+
+
+@dataclass(slots=True)
+class Outbox:
+    """Numbered messages to one session of a gateway, kept until it says that it has them."""
+
+    session: str = ""
+    settled: bool = False
+    last: int = 0
+    offered: int = 0  # up to here an answer is on its way already
+    waiting: list[Message] = field(default_factory=list)
+
+    def add(self, message: Message) -> None:
+        self.last += 1
+        self.waiting.append(replace(message, n=self.last))
+
+    def forget(self, received: int) -> None:
+        self.waiting = [m for m in self.waiting if m.n > received]
+
+
+class Sites:
+    """One gateway now; the place where several will be told apart."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Clock,
+        dispatcher: Dispatcher,
+        logs: Path,
+        feed: Feed,
+        wake: Callable[[], None],
+        lease_s: float,
+    ) -> None:
+        self._db, self._clock, self._dispatcher = db, clock, dispatcher
+        self._logs, self._feed, self._wake, self._lease_s = logs, feed, wake, lease_s
+        self._outbox = Outbox()
+        self._changed = threading.Condition()
+        self._silent: set[str] = set()  # living executors that the last snapshot did not tell of
+        self._ups = 0  # calls that bring events and take messages back with them
+        self._closed = False
+        self.shipped: dict[str, int] = {}  # running attempt → end of what it has written, as far as it is here
+        self.processes: Sequence[Mapping[str, Any]] = ()
+        self.heard: datetime | None = None
+
+    # ── what the farm wants ──
+
+    def tell(self, *messages: Message) -> None:
+        """Queue messages for the gateway; they are dropped when none is settled: settling makes them anew."""
+        with self._changed:
+            if self._outbox.settled:
+                for message in messages:
+                    self._outbox.add(message)
+            self._changed.notify_all()
+
+    def dispatch(self, tx: Connection, now: datetime) -> bool:
+        """Assign work, and hand it out as soon as that is written."""
+        works = self._dispatcher.assign(tx, now)
+        if works:
+            after_commit(tx, lambda: self._hand_out(works))
+        return bool(works)
+
+    def _hand_out(self, works: Mapping[str, Sequence[Work]]) -> None:
+        self.tell(*(Message(0, "start", executor, works=tuple(w)) for executor, w in works.items()))
+
+    def close(self) -> None:
+        """Wake whoever waits for messages."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    # ── what a gateway reports ──
+
+    def sync(self, report: Report) -> Answer:
+        """One call of a gateway."""
+        term = self._dispatcher.term
+        self.heard = self._clock.now()
+        if report.processes:
+            self.processes = report.processes
+        if not self._current(report):
+            if report.snapshot is None:
+                return Answer(term, settle=True, lease_s=self._lease_s)
+            return self._settle(report)
+        with self._changed:
+            self._outbox.forget(report.received)
+            if not report.wait_s:
+                self._outbox.offered = report.received  # what an earlier answer offered and did not bring
+        acknowledged = self._take_up(report) if not report.wait_s else {}
+        return Answer(term, acknowledged=acknowledged, messages=self._messages(report.wait_s), lease_s=self._lease_s)
+
+    def _take_up(self, report: Report) -> dict[str, int]:
+        """The answer to this call brings the messages it gives rise to: nobody else need wake for them."""
+        with self._changed:
+            self._ups += 1
+        try:
+            return self._take_in(report)
+        finally:
+            with self._changed:
+                self._ups -= 1
+                self._offer()
+                self._changed.notify_all()
+
+    def _current(self, report: Report) -> bool:
+        settled = self._outbox.settled and report.term == self._dispatcher.term
+        return settled and report.session == self._outbox.session
+
+    def _messages(self, wait_s: float) -> tuple[Message, ...]:
+        with self._changed:
+            self._changed.wait_for(self._has_news, wait_s)
+            return self._offer()
+
+    def _offer(self) -> tuple[Message, ...]:
+        """What the next answer brings; no other call wakes for it."""
+        found = tuple(self._outbox.waiting[:BATCH])
+        if found:
+            self._outbox.offered = max(self._outbox.offered, found[-1].n)
+        return found
+
+    def _has_news(self) -> bool:
+        """Something that no other call is about to bring."""
+        return self._closed or (self._outbox.last > self._outbox.offered and not self._ups)
+
+    def _settle(self, report: Report) -> Answer:
+        """A new gateway, or we are new: adopt what runs, end what we do not want, hand out again what never arrived."""
+        now = self._clock.now()
+        last = self._outbox.last if report.session == self._outbox.session else 0
+        fresh = Outbox(report.session, settled=True, last=last, offered=last)
+        with self._db.write() as tx:
+            known = {r.id: r for r in tx.execute(_KNOWN)}
+            changed = self._adopt(tx, report, fresh, now)
+            for row in known.values():
+                fresh.add(Message(0, "attach", row.id, slots=row.slots))
+            silent = {r.id for r in known.values() if r.state != ExecutorState.BOOTING}
+            after_commit(tx, lambda: self._install(fresh, silent - {r.executor for r in report.ready}))
+        self._feed.publish(changed)
+        self._arrived(report)
+        self.kick()
+        seen = {name: row.seen for name, row in known.items()}
+        return Answer(self._dispatcher.term, acknowledged=seen, messages=self._messages(0), lease_s=self._lease_s)
+
+    def _install(self, fresh: Outbox, silent: set[str]) -> None:
+        """From now on these messages count. Executors that were `silent` are settled again when they answer."""
+        with self._changed:
+            self._outbox, self._silent = fresh, silent
+            self._changed.notify_all()
+
+    def _adopt(self, tx: Connection, report: Report, fresh: Outbox, now: datetime) -> Changed:
+        here = {(r.attempt, r.executor, r.token) for r in report.snapshot or ()}
+        joined = {r.executor for r in report.ready}
+        missing, wanted = [], set()
+        for row in tx.execute(_ACTIVE):
+            name = f"{row.job}.{row.number}.{row.ordinal}"
+            if (name, row.executor, row.token) in here:
+                wanted.add(name)
+            elif row.executor in joined:
+                missing.append(Reference(row.job, row.number, row.ordinal))
+        self._end_strangers(report.snapshot or (), wanted, fresh)
+        return settle.lose_some(tx, missing, "it never arrived at its executor", now).changed
+
+    def _end_strangers(self, snapshot: Sequence[Running], wanted: set[str], fresh: Outbox) -> None:
+        strangers = tuple(r.attempt for r in snapshot if r.attempt not in wanted and r.state != "finished")
+        if strangers:
+            fresh.add(Message(0, "cancel", attempts=strangers))
+
+    def _take_in(self, report: Report) -> dict[str, int]:
+        """Executors that joined or went, and events; the numbers up to which they are on our disk."""
+        self._arrived(report)
+        if not report.events:
+            return {}
+        for executor, events in report.events.items():
+            self._write_logs(executor, events)
+        return self._take_events(report.events)
+
+    def _arrived(self, report: Report) -> None:
+        if not report.ready and not report.lost:
+            return
+        if self._silent & {r.executor for r in report.ready}:
+            with self._changed:
+                self._outbox.settled = False  # one of them is back: ask for a snapshot that tells of it
+        now = self._clock.now()
+        changed = Changed()
+        with self._db.write() as tx:
+            moved = executor_ready(tx, [r.executor for r in report.ready], now)
+            for executor in report.lost:
+                gone = lose_executor(tx, executor, "its executor vanished", now)
+                moved = moved or gone is not None
+                changed.join(gone.changed if gone else Changed())
+            if moved:
+                self.dispatch(tx, now)
+        if moved:
+            self._feed.publish(changed)
+            self._wake()
+
+    def _take_events(self, events: Mapping[str, Sequence[Event]]) -> dict[str, int]:
+        now = self._clock.now()
+        with self._db.write() as tx:
+            fresh = _fresh(tx, events)
+            jobs = settle.started(tx, (e for _, e in fresh if e.kind == EventKind.STARTED))
+            settled = settle.finished(tx, [(x, e) for x, e in fresh if e.kind == EventKind.FINISHED], now)
+            upto = {executor: list_[-1].seq for executor, list_ in events.items() if list_}
+            tx.execute(_SEEN, [{"e": executor, "s": seq} for executor, seq in upto.items()])
+            self._dispatcher.learn(settled)
+            if settled.freed:
+                self.dispatch(tx, now)
+            idle = rest(tx, now)
+            after_commit(tx, lambda: self._feed.accepted(settled.accepted))
+        settled.changed.jobs |= jobs
+        for _, event in fresh:
+            if event.kind == EventKind.FINISHED:
+                self.shipped.pop(event.attempt, None)
+        self._feed.publish(settled.changed)
+        if idle:
+            self._wake()
+        return upto
+
+    def kick(self) -> None:
+        """Something became ready outside of a report: hand it out."""
+        now = self._clock.now()
+        with self._db.write() as tx:
+            self.dispatch(tx, now)
+
+    def _write_logs(self, executor: str, events: Iterable[Event]) -> None:
+        """Mirror the spools, range by range; repeating a range is harmless."""
+        for event in events:
+            if event.kind != EventKind.LOG:
+                continue
+            path = spool_path(self._logs, executor, event.spool)
+            path.parent.mkdir(exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.pwrite(descriptor, event.data, event.lo)
+            finally:
+                os.close(descriptor)
+            if event.attempt:
+                self.shipped[event.attempt] = event.hi
+                self._feed.logged(parse_reference(event.attempt).job)
+
+
+def spool_path(logs: Path, executor: str, spool: str) -> Path:
+    """Raises ValueError for a name that would leave the folder."""
+    for part in (executor, spool):
+        if not part or "/" in part or part in (".", "..") or "\0" in part:
+            raise ValueError(f"{part!r} is no name of a spool")
+    return logs / executor / spool
+
+
+def _fresh(tx: Connection, events: Mapping[str, Sequence[Event]]) -> list[tuple[str, Event]]:
+    """Events beyond what we have seen of each executor."""
+    seen = {r.id: r.seen for r in tx.execute(_SEEN_OF, {"ids": list(events)})}
+    return [(x, e) for x, list_ in events.items() for e in list_ if e.seq > seen.get(x, 0)]
+
+
+_SEEN_OF = select(t.Executor.id, t.Executor.seen).where(t.Executor.id.in_(bindparam("ids", expanding=True)))

@@ -1,0 +1,315 @@
+"""All tables, typed. Times are microseconds since the epoch in the database, aware UTC datetimes in Python."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, ForeignKeyConstraint, Index, Integer, Row, TypeDecorator
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from farm.clock import from_micros, micros
+
+AnyRow = Row[*tuple[Any, ...]]
+"""A row of any select; columns are read by name."""
+
+ROWID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+
+
+class Utc(TypeDecorator[datetime]):
+    """An instant. Refuses naive times: SQLite would silently drop a zone."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        return micros(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else from_micros(value).astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: Utc,
+        int: BigInteger,
+        Mapping[str, Any]: JSON,
+        list[Any]: JSON,
+    }
+
+
+class Meta(Base):
+    """Facts about this database: the farm's id, the scheduler's term."""
+
+    __tablename__ = "meta"
+    key: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str]
+
+
+class Job(Base):
+    __tablename__ = "job"
+    id: Mapped[int] = mapped_column(ROWID, primary_key=True)
+    kind: Mapped[str]
+    name: Mapped[str]
+    owner: Mapped[str] = mapped_column(index=True)
+    project: Mapped[str]
+    lane: Mapped[str]
+    priority: Mapped[int]
+    state: Mapped[str] = mapped_column(index=True)
+    why: Mapped[str] = mapped_column(default="")
+    extra: Mapped[Mapping[str, Any]]
+    submitted: Mapped[datetime]
+    started: Mapped[datetime | None]
+    finished: Mapped[datetime | None]
+    changes: Mapped[int] = mapped_column(default=0)  # grows with every change that a waiter wants to see
+    total: Mapped[int]
+    done: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    cancelled: Mapped[int] = mapped_column(default=0)
+    skipped: Mapped[int] = mapped_column(default=0)
+    running: Mapped[int] = mapped_column(default=0)
+
+
+class JobEdge(Base):
+    """`job` starts after `before` succeeded."""
+
+    __tablename__ = "job_edge"
+    job: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    before: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True, index=True)
+
+
+class Step(Base):
+    """Tasks `first_number` … `first_number + total - 1` of a job share this template.
+
+    Those of an array have no rows before they run: `next` counts the positions handed out so far.
+    """
+
+    __tablename__ = "step"
+    __table_args__ = (Index("step_ready", "state", "due"),)
+    job: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    state: Mapped[str]  # blocked, ready, ended
+    waits: Mapped[int]  # steps and jobs it still waits for
+    left: Mapped[int]  # tasks that have not ended
+    bad: Mapped[int] = mapped_column(default=0)  # tasks that ended otherwise than done
+    first_number: Mapped[int]
+    total: Mapped[int]
+    next: Mapped[int]
+    array: Mapped[Mapping[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    chunk: Mapped[int]
+    order: Mapped[str]
+    template: Mapped[Mapping[str, Any]]  # argv, env, cwd, inputs, outputs, gather, after
+    slots: Mapped[int]
+    memory: Mapped[int]
+    retries: Mapped[int]
+    timeout_s: Mapped[float]
+    predicted_s: Mapped[float]
+    due: Mapped[datetime]
+
+
+class Task(Base):
+    __tablename__ = "task"
+    __table_args__ = (
+        Index("task_ready", "state", "due"),
+        Index("task_changed", "job", "changed"),
+        ForeignKeyConstraint(["job", "step"], ["step.job", "step.ordinal"]),
+    )
+    job: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    step: Mapped[int]
+    position: Mapped[int]
+    name: Mapped[str]
+    state: Mapped[str]
+    waits: Mapped[int] = mapped_column(default=0)
+    due: Mapped[datetime]
+    params: Mapped[Mapping[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    attempts: Mapped[int] = mapped_column(default=0)
+    failures: Mapped[int] = mapped_column(default=0)  # real ones, against `retries`
+    losses: Mapped[int] = mapped_column(default=0)  # of infrastructure, free but capped
+    accepted: Mapped[int | None]  # ordinal of the attempt whose result counts
+    outputs: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    exit: Mapped[int | None]
+    cause: Mapped[str] = mapped_column(default="")
+    message: Mapped[str] = mapped_column(default="")
+    cpu_ms: Mapped[int] = mapped_column(default=0)
+    rss_kib: Mapped[int] = mapped_column(default=0)
+    executor: Mapped[str | None]
+    started: Mapped[datetime | None]
+    finished: Mapped[datetime | None]
+    changed: Mapped[int] = mapped_column(default=0)  # the job's `changes` when it ended
+
+
+class TaskEdge(Base):
+    """Task `number` waits for task `before` of the same job."""
+
+    __tablename__ = "task_edge"
+    __table_args__ = (Index("task_edge_before", "job", "before"),)
+    job: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    before: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Attempt(Base):
+    """One run of a task on an executor. Its result counts only with its token and from its state."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (Index("attempt_on", "executor", "finished"),)
+    job: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    executor: Mapped[str]
+    token: Mapped[int]
+    slots: Mapped[int]
+    state: Mapped[str]
+    claimed: Mapped[datetime]
+    started: Mapped[datetime | None]
+    finished: Mapped[datetime | None]
+    exit: Mapped[int | None]
+    cause: Mapped[str] = mapped_column(default="")
+    message: Mapped[str] = mapped_column(default="")
+    cpu_ms: Mapped[int] = mapped_column(default=0)
+    rss_kib: Mapped[int] = mapped_column(default=0)
+    spool: Mapped[str] = mapped_column(default="")
+    lo: Mapped[int] = mapped_column(default=0)
+    hi: Mapped[int] = mapped_column(default=0)
+
+
+class Refused(Base):
+    """A result that came too late or with a wrong token: kept as evidence, never used."""
+
+    __tablename__ = "refused"
+    id: Mapped[int] = mapped_column(ROWID, primary_key=True)
+    at: Mapped[datetime]
+    executor: Mapped[str]
+    attempt: Mapped[str]
+    event: Mapped[Mapping[str, Any]]
+
+
+class Order(Base):
+    """Intent, written before the effect."""
+
+    __tablename__ = "order"
+    token: Mapped[str] = mapped_column(primary_key=True)
+    pool: Mapped[str]
+    machines: Mapped[int]
+    slots: Mapped[int]
+    state: Mapped[str] = mapped_column(index=True)
+    why: Mapped[str]
+    job: Mapped[int | None]
+    created: Mapped[datetime]
+    not_before: Mapped[datetime]
+    error: Mapped[str] = mapped_column(default="")
+
+
+class Executor(Base):
+    __tablename__ = "executor"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    order: Mapped[str]
+    pool: Mapped[str]
+    site: Mapped[str]
+    state: Mapped[str] = mapped_column(index=True)
+    slots: Mapped[int]
+    price_nano: Mapped[int]  # per hour
+    why: Mapped[str]
+    job: Mapped[int | None]  # whom its boot and idle time is for: the one it was ordered for, then the last it ran
+    ordered: Mapped[datetime]
+    launched: Mapped[datetime]
+    ready: Mapped[datetime | None]
+    draining: Mapped[datetime | None]
+    stopping: Mapped[datetime | None]  # told to go
+    ended: Mapped[datetime | None]
+    idle_since: Mapped[datetime | None]
+    seen: Mapped[int] = mapped_column(default=0)  # number of its last event on our disk
+    billed_until: Mapped[datetime]
+    billed_rest: Mapped[int] = mapped_column(default=0)  # what integer division left over, in nano · µs / h
+    closed: Mapped[bool] = mapped_column(default=False)  # its bill is complete
+
+
+class Ledger(Base):
+    """Append-only: microseconds of an executor, what it did then, for whom, at what price."""
+
+    __tablename__ = "ledger"
+    id: Mapped[int] = mapped_column(ROWID, primary_key=True)
+    executor: Mapped[str] = mapped_column(index=True)
+    pool: Mapped[str]
+    kind: Mapped[str]  # boot, busy, idle, drain
+    job: Mapped[int | None] = mapped_column(index=True)
+    owner: Mapped[str]
+    project: Mapped[str]
+    since: Mapped[datetime]
+    until: Mapped[datetime]
+    micros: Mapped[int]
+    price_nano: Mapped[int]
+    cost_nano: Mapped[int]
+
+
+class PoolFact(Base):
+    """What is known of a pool: boot times, its breaker. Hysteresis lives here, never in the policy."""
+
+    __tablename__ = "pool_fact"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    boots: Mapped[int] = mapped_column(default=0)
+    boot_s: Mapped[float] = mapped_column(default=0.0)
+    boot_p95_s: Mapped[float] = mapped_column(default=0.0)
+    failures: Mapped[int] = mapped_column(default=0)
+    breaker_until: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(default="")
+
+
+class LaneFact(Base):
+    """Virtual time of a lane: predicted machine-seconds it was given, divided by its weight.
+
+    The row without a name is the farm's own: where the lane that was served last stood when its turn came.
+    """
+
+    __tablename__ = "lane_fact"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    virtual_s: Mapped[float] = mapped_column(default=0.0)
+    backlogged: Mapped[bool] = mapped_column(default=False)  # it still had work waiting after the last claim
+
+
+class Duration(Base):
+    """What is known of how long something takes: mean and variance of the logarithm, exponentially forgotten."""
+
+    __tablename__ = "duration"
+    what: Mapped[str] = mapped_column(primary_key=True)
+    samples: Mapped[int]
+    log_mean: Mapped[float]
+    log_var: Mapped[float]
+
+
+class DecisionRow(Base):
+    """A decision with the snapshot it came from: replayable."""
+
+    __tablename__ = "decision"
+    id: Mapped[int] = mapped_column(ROWID, primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    snapshot: Mapped[Mapping[str, Any]]
+    decision: Mapped[Mapping[str, Any]]
+
+
+class Built(Base):
+    """The last accepted build of a package: what it was made of and what came out."""
+
+    __tablename__ = "built"
+    package: Mapped[str] = mapped_column(primary_key=True)
+    source: Mapped[str]
+    environment: Mapped[str]
+    outputs: Mapped[list[Any]]
+    job: Mapped[int]
+    number: Mapped[int]
+    at: Mapped[datetime]
+
+
+class Pushed(Base):
+    """A push that was taken in: told twice (by the hook and by its spool) it makes one job."""
+
+    __tablename__ = "pushed"
+    id: Mapped[int] = mapped_column(ROWID, primary_key=True)
+    event: Mapped[str] = mapped_column(index=True)
+    at: Mapped[datetime]
+    answer: Mapped[Mapping[str, Any]]

@@ -1,0 +1,92 @@
+"""Turns the wheel: at once on an event, then at most every 200 ms; when the policy asked for it; and every 5 s."""
+
+import logging
+import threading
+from datetime import timedelta
+
+from executors.contract import Watches
+from farm.reconcile import Fleet, reconcile
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 5.0
+GAP_S = 0.2
+SOON_S = 0.5  # the clock alone turns the wheel no sooner than this
+
+
+class Wheel:
+    """Threads around `reconcile`: one that turns, one that lists, one per provider that watches by itself."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self._woken = threading.Event()
+        self._closed = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._turning, name="wheel", daemon=True),
+            threading.Thread(target=self._listing, name="listing", daemon=True),
+        ]
+        self._watchers = [p for p in fleet.providers.values() if isinstance(p, Watches)]
+        self._threads += [
+            threading.Thread(target=self._watching, args=(w,), name="watcher", daemon=True) for w in self._watchers
+        ]
+
+    def start(self) -> None:
+        self.fleet.list_machines()
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """Something happened."""
+        self._woken.set()
+
+    def stop(self) -> None:
+        self._closed.set()
+        self._woken.set()
+        for provider in self._watchers:
+            provider.close()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _turning(self) -> None:
+        wait = 0.0
+        while not self._closed.is_set():
+            self._woken.wait(wait)
+            self._woken.clear()
+            if self._closed.is_set():
+                return
+            wait = self._turn()
+            self._closed.wait(GAP_S)
+
+    def _turn(self) -> float:
+        """One turn; seconds until the next one at the latest."""
+        try:
+            decision = reconcile(self.fleet)
+        except Exception:
+            log.exception("the wheel stumbled; it turns again")
+            return EVERY_S
+        if decision.look_again is None:
+            return EVERY_S
+        left = decision.look_again - self.fleet.clock.now()
+        return max(SOON_S, min(EVERY_S, (left + timedelta(milliseconds=1)).total_seconds()))
+
+    def _listing(self) -> None:
+        while not self._closed.wait(EVERY_S):
+            self._list()
+
+    def _list(self) -> None:
+        try:
+            self.fleet.list_machines()
+        except Exception:
+            log.exception("the listing failed; it is tried again")
+        self.wake()
+
+    def _watching(self, provider: Watches) -> None:
+        while not self._closed.is_set():
+            try:
+                gone = provider.vanished(timedelta(seconds=EVERY_S))
+            except Exception:
+                log.exception("a provider's watch failed")
+                self._closed.wait(EVERY_S)
+                continue
+            if gone:
+                self._list()

@@ -1,0 +1,99 @@
+"""Where sources come from: a commit of a git repository, or a plain folder."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from farm.changes import SYMLINK, Entry, Repository, safe_path
+from farm.refusal import Refusal
+
+_PASSED_OVER = frozenset({".git", ".hg", ".svn", "__pycache__", ".venv", ".tox", ".nox"})
+
+
+class Tree(Protocol):
+    """Files that do not change while they are looked at."""
+
+    title: str
+
+    def entries(self) -> Sequence[Entry]: ...
+
+    def contents(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
+        """Contents by path."""
+        ...
+
+
+class GitTree:
+    """A commit, or what lies below `prefix` ("" or "a/b/") in it."""
+
+    def __init__(self, repository: Repository, commit: str, prefix: str = "") -> None:
+        self._repository, self.commit, self._prefix = repository, commit, prefix
+        name = repository.path.name.removesuffix(".git") or repository.path.parent.name
+        self.title = f"{name} {commit[:8]}"
+        self._entries = tuple(_below(repository.entries(commit), prefix))
+
+    def entries(self) -> Sequence[Entry]:
+        return self._entries
+
+    def contents(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
+        wanted = tuple(entries)
+        found = self._repository.contents(e.blob for e in wanted)
+        return {e.path: found[e.blob] for e in wanted}
+
+
+class FolderTree:
+    """A plain folder as it is now; ids are git's own, so that the same files hash alike from either source."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.title = folder, folder.name or str(folder)
+        self._entries = tuple(_walk(folder))
+
+    def entries(self) -> Sequence[Entry]:
+        return self._entries
+
+    def contents(self, entries: Iterable[Entry]) -> Mapping[str, bytes]:
+        return {e.path: _contents(self._folder / e.path) for e in entries}
+
+
+def open_tree(path: Path) -> GitTree | FolderTree:
+    """HEAD when `path` is a bare repository or lies in a checkout that has files there, else the folder itself."""
+    if not path.is_dir():
+        raise Refusal(f"{path} is no folder", remedy="name a folder with packages, or a git checkout")
+    repository = Repository(path)
+    place = repository.prefix()
+    if place or repository.is_one():
+        top, below = place or (path, "")
+        tree = GitTree(Repository(top), repository.commit("HEAD"), below)
+        if tree.entries() or not place:
+            return tree
+    return FolderTree(path)
+
+
+def _below(entries: Iterable[Entry], prefix: str) -> Iterable[Entry]:
+    for entry in entries:
+        if entry.path.startswith(prefix):
+            yield Entry(entry.path[len(prefix) :], entry.mode, entry.blob)
+
+
+def _walk(folder: Path) -> Iterable[Entry]:
+    for base, folders, files in os.walk(folder):
+        linked = [name for name in folders if os.path.islink(os.path.join(base, name))]
+        folders[:] = sorted(set(folders) - _PASSED_OVER - set(linked))
+        for name in sorted([*files, *linked]):
+            path = Path(base, name)
+            yield _look(path, safe_path(os.fsencode(path.relative_to(folder).as_posix())))
+
+
+def _look(path: Path, name: str) -> Entry:
+    found = path.lstat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISLNK(found.st_mode)):
+        raise Refusal(f"{path} is neither a file nor a link", remedy="remove it from the tree")
+    mode = SYMLINK if stat.S_ISLNK(found.st_mode) else 0o100755 if found.st_mode & 0o100 else 0o100644
+    data = _contents(path)
+    return Entry(name, mode, hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest())
+
+
+def _contents(path: Path) -> bytes:
+    return os.fsencode(os.readlink(path)) if path.is_symlink() else path.read_bytes()
