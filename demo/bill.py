@@ -1,0 +1,72 @@
+"""Back to zero, and what it cost."""
+
+import json
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from demo.fleet import Fleet
+from demo.left import left
+from demo.story import Story
+from demo.user import User, until
+
+PATIENCE_S = 60
+REPORTED_S = 10
+PHASES = ("boot_s", "busy_s", "idle_s", "drain_s")
+CENT = Decimal("0.01")
+
+
+def bill(story: Story, user: User, out: Path) -> None:
+    story.act("Back to zero, with the bill", "nothing is asked of the farm any more")
+    _wait_for_zero(story, user)
+    cost, usage = user.json("report", "cost"), user.json("report", "usage")
+    for name, report in (("cost", cost), ("usage", usage)):
+        (out / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n")
+    for line in (("report", "cost"), ("report", "cost", "--by", "owner"), ("report", "usage")):
+        story.types(user.line(*line))
+        story.text(user.farm(*line))
+    _claim_sums(story, user, cost, usage)
+
+
+def gone(story: Story, user: User) -> None:
+    story.types(user.line("down"))
+    seen = user.processes()
+    user.farm("down")
+    story.claim("nothing is left running", until(lambda: not left(user.home, seen), 10), left(user.home, seen))
+
+
+def _wait_for_zero(story: Story, user: User) -> None:
+    fleet = Fleet(story, user)
+    fleet.met = {one["id"]: one["state"] for one in user.executors(every=True)}
+
+    def empty() -> bool:
+        fleet.look()
+        return not user.executors()
+
+    story.claim("no executor is left", until(empty, PATIENCE_S), user.executors())
+    roles = {"executor", "raylet", "agent", "keeper", "task"}
+
+    def rest() -> list[str]:
+        return [f"{one['role']} {one['pid']} of {one['executor']}" for one in user.processes() if one["role"] in roles]
+
+    story.claim("0 Ray nodes and none of their processes", until(lambda: not rest(), REPORTED_S), rest())
+
+
+def _claim_sums(story: Story, user: User, cost: dict[str, Any], usage: dict[str, Any]) -> None:
+    executors = user.executors(every=True)
+    life = sum((_seconds(one) for one in executors), Decimal(0))
+    paid = sum((_seconds(one) * Decimal(one["price"]) / 3600 for one in executors), Decimal(0))
+    rows, total = sum((Decimal(row["cost"]) for row in cost["rows"]), Decimal(0)), Decimal(cost["total"])
+    phases = sum((Decimal(str(row[phase])) for row in usage["rows"] for phase in PHASES), Decimal(0))
+    story.claim(f"the rows add up to the total, {total} {cost['currency']}", abs(rows - total) < CENT, rows)
+    text = f"boot, busy, idle and drain add up to the {life:.0f} s that {len(executors)} executors lived"
+    story.claim(text, abs(phases - life) <= max(Decimal(2), life / 100), phases)
+    story.claim("the total is those seconds at 0.05 an hour", abs(paid - total) < CENT / 100, paid)
+    always = Decimal(cost["always_on"])
+    story.claim(f"always on it would have been {always} {cost['currency']}", always >= total, (always, total))
+
+
+def _seconds(executor: dict[str, Any]) -> Decimal:
+    begin, end = (datetime.fromisoformat(executor[name]) for name in ("ordered", "gone"))
+    return Decimal(str((end - begin).total_seconds()))

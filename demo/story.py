@@ -1,0 +1,97 @@
+"""What is told: acts, remarks, bars, pictures, and the claims that must hold."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from demo.user import User
+from farm.workloads.render.pictures import in_terminal, side_by_side
+
+
+class Broken(Exception):
+    """A claim does not hold."""
+
+
+class Bar:
+    """How far something is; nothing where there is no terminal."""
+
+    def __init__(self, progress: Progress, name: str, total: int) -> None:
+        self._progress, self._name, self._total = progress, name, total
+        self._task = progress.add_task(name, total=total)
+
+    def at(self, done: int, note: str = "", total: int | None = None) -> None:
+        text = f"{self._name} {escape(note)}".rstrip()
+        self._progress.update(self._task, completed=done, total=total or self._total, description=text)
+
+
+class Story:
+    """`began` is when `make demo` was typed, in seconds since the epoch; 0 is now."""
+
+    def __init__(self, began: float = 0) -> None:
+        self.console = Console(highlight=False, soft_wrap=True)
+        self._clock = time.monotonic() - (max(0.0, time.time() - began) if began else 0.0)
+        self._acts = 0
+        self._claims = 0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._clock
+
+    def act(self, title: str, what: str) -> None:
+        self._acts += 1
+        self.console.print(f"\n[bold]{self._acts}. {escape(title)}[/bold]  [dim]{self.seconds:.0f} s[/dim]")
+        self.console.print(f"   {escape(what)}", style="dim")
+
+    def types(self, line: str) -> None:
+        self.console.print(f"   [cyan]$ {escape(line)}[/cyan]")
+
+    def say(self, text: str) -> None:
+        self.console.print(f"   {escape(text)}")
+
+    def shout(self, text: str) -> None:
+        self.console.print(f"   [bold yellow]{escape(text)}[/bold yellow]")
+
+    def claim(self, text: str, holds: object, evidence: object = "") -> None:
+        """Say that something holds. Raises Broken, with the evidence, when it does not."""
+        if not holds:
+            raise Broken(f"{text}: this does not hold" + (f" ({evidence})" if evidence != "" else ""))
+        self._claims += 1
+        self.console.print(f"   [green]✓[/green] {escape(text)}")
+
+    @contextmanager
+    def bar(self, name: str, total: int) -> Iterator[Bar]:
+        columns = (
+            SpinnerColumn(),
+            TextColumn("   {task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        shown = self.console.is_terminal
+        with Progress(*columns, console=self.console, transient=True, disable=not shown) as progress:
+            yield Bar(progress, name, total)
+
+    def pictures(self, frames: Sequence[bytes], names: Sequence[str]) -> None:
+        """Frames side by side where there is a terminal, else their names."""
+        if self.console.is_terminal and self.console.color_system:
+            blocks = [in_terminal(frame, 24) for frame in frames]
+            self.console.print(Text.from_ansi(side_by_side(blocks)), soft_wrap=True)
+        self.say("   ".join(names))
+
+    def text(self, lines: str) -> None:
+        self.console.print(Text("\n".join(f"   {line}" for line in lines.rstrip().split("\n"))), soft_wrap=True)
+
+    def broke(self, why: str, user: User) -> None:
+        self.console.print(f"\n[bold red]✗ {escape(why)}[/bold red]")
+        self.text(user.last_words())
+
+    def end(self, out: Path) -> None:
+        files = ", ".join(sorted(path.name + "/" * path.is_dir() for path in out.iterdir()))
+        self.console.print(f"\n[bold green]{self._claims} claims held[/bold green] in {self.seconds:.0f} s: {files}")
+        self.console.print(f"in {escape(str(out))}")
