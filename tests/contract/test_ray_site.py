@@ -1,0 +1,89 @@
+"""The site contract, kept by Ray."""
+
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from executors.errors import Lost
+from executors.site.head import stop_head
+from executors.site.process import Process
+from executors.site.ray_site import RaySite
+from executors.site.raylet import node_folder
+from tests.contract.site_suite import SiteSuite
+from tests.contract.yard import Yard, eventually
+
+
+class RayYard(Yard):
+    def close(self) -> None:
+        self.provider.terminate([m.id for m in self.provider.machines()])
+        self.site.close()
+        stop_head(self.run)
+        super().close()
+
+
+def ray_yard() -> RayYard:
+    return RayYard("ray", lambda run: RaySite(run, "f1"))
+
+
+class TestRaySite(SiteSuite):
+    @classmethod
+    def make_yard(cls) -> Yard:
+        return ray_yard()
+
+
+@pytest.fixture
+def yard() -> Iterator[Yard]:
+    yard = ray_yard()
+    yield yard
+    yard.close()
+
+
+def process_of(yard: Yard, executor: str, role: str) -> Process:
+    (pid,) = [p["pid"] for p in yard.site.processes() if (p["executor"], p["role"]) == (executor, role)]
+    return Process.of(pid)
+
+
+def test_death_is_noticed_in_seconds(yard: Yard):
+    on = yard.executor(1)
+    process_of(yard, on, "raylet").signal(signal.SIGKILL)
+    eventually(lambda: yard.site.lost() == [on], within=5)
+    eventually(lambda: yard.ended(on))
+
+
+def test_an_executor_without_its_agent_is_lost_and_goes(yard: Yard):
+    on = yard.executor(1)
+    process_of(yard, on, "agent").signal(signal.SIGKILL)
+    eventually(lambda: yard.site.lost() == [on], within=10)
+    eventually(lambda: yard.ended(on))
+
+
+def test_a_frozen_executor_is_lost_and_its_late_calls_fail(yard: Yard):
+    on = yard.executor(1)
+    raylet, agent = process_of(yard, on, "raylet"), process_of(yard, on, "agent")
+    raylet.signal(signal.SIGSTOP)
+    agent.signal(signal.SIGSTOP)
+    try:
+        eventually(lambda: yard.site.lost() == [on], within=20)
+        with pytest.raises(Lost):
+            yard.site.start([yard.work("1.1.1", "true")], on)
+    finally:
+        raylet.signal(signal.SIGCONT)
+        agent.signal(signal.SIGCONT)
+    eventually(lambda: yard.ended(on))
+
+
+def test_an_expected_executor_that_never_came_can_be_stopped(yard: Yard):
+    yard.site.attach("never", 1)
+    yard.site.stop("never", timedelta(seconds=1))
+    assert yard.site.lost() == []
+    assert yard.ready() == []
+
+
+def test_folders_of_gone_executors_are_removed(yard: Yard):
+    on = yard.executor(1)
+    assert node_folder(yard.run, on).is_dir()
+    yard.site.stop(on, timedelta(0))
+    eventually(lambda: yard.ended(on))
+    assert not node_folder(yard.run, on).exists()

@@ -1,0 +1,392 @@
+"""The gateway's side of `sync`, against a farm that loses answers, changes its term and goes away."""
+
+import contextlib
+import shutil
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import timedelta
+from multiprocessing.connection import Listener
+from pathlib import Path
+
+import pytest
+
+from executors.contract import Event, EventKind, Ready, Running, Work
+from executors.errors import Lost
+from executors.site.channel import Away, Channel
+from executors.site.conversation import MOST_BYTES, MOST_EVENTS, Conversation, _portion
+from executors.site.feed import ROOM_EVENTS, Feed
+from executors.site.plain_site import PlainSite
+from executors.site.protocol import Report
+from executors.site.wire import address, key
+from tests.unit.sync_farm import TOKEN, Farm
+
+PATIENCE_S = 10
+
+
+class Site:
+    """Keeps the contract of a site, in memory: what is started runs until it is finished by hand."""
+
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.feed = Feed()
+        self.calls, self.members, self.gone, self.running = [], {}, [], {}
+        self.renewed = threading.Event()
+        self.failing, self.mute, self.broken = set(), set(), threading.Event()
+
+    def _note(self, *call):
+        with self.changed:
+            self.calls.append(call)
+            self.changed.notify_all()
+
+    def until(self, condition):
+        with self.changed:
+            assert self.changed.wait_for(condition, PATIENCE_S)
+
+    def ready(self):
+        return list(self.members.values())
+
+    def attach(self, machine, slots, /):
+        self.members[machine] = Ready(machine, slots)
+        self._note("attach", machine, slots)
+
+    def start(self, works, on, /):
+        if on not in self.members:
+            raise Lost(on)
+        if "start" in self.failing:
+            raise RuntimeError("submit failed on the executor")
+        for work in works:
+            self.running[work.attempt] = Running(on, work.attempt, work.token, "running")
+        self._note("start", on, [w.attempt for w in works])
+
+    def cancel(self, attempts, /):
+        if "cancel" in self.failing:
+            raise RuntimeError("cancel failed on the executor")
+        self._note("cancel", sorted(attempts))
+
+    def stop(self, machine, /, grace):
+        self._note("stop", machine, grace)
+
+    def snapshot(self):
+        """Who is mute is lost."""
+        for who in self.mute & set(self.members):
+            del self.members[who]
+            self.gone.append(who)
+        return list(self.running.values())
+
+    def events(self, after, /, wait):
+        if self.broken.is_set():
+            raise OSError("no site any more")
+        return self.feed.after(after, wait.total_seconds())
+
+    def acknowledge(self, upto, /):
+        self.feed.acknowledge(upto)
+        self._note("acknowledge", dict(upto))
+
+    def renew(self, lease, /):
+        self._note("renew", lease)
+        self.renewed.set()
+
+    def lost(self):
+        gone, self.gone = self.gone, []
+        return gone
+
+    def close(self):
+        self.feed.wake()
+
+
+@pytest.fixture
+def folder():
+    path = Path(tempfile.mkdtemp(prefix="farm-t"))
+    (path / "token").write_text(TOKEN + "\n")
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def farm(folder):
+    farm = Farm(folder / "s").open()
+    yield farm
+    farm.close()
+
+
+@pytest.fixture
+def site():
+    return Site()
+
+
+@pytest.fixture
+def halted():
+    return threading.Event()
+
+
+@pytest.fixture
+def died():
+    return threading.Event()
+
+
+@pytest.fixture
+def conversation(farm, site, folder, halted, died):
+    talk = Conversation(site, lambda wait: Channel(farm.path, folder / "token", "local", wait), halted.set, died.set)
+    talk.start()
+    yield talk
+    talk.close()
+    with farm.changed:
+        farm.refuse = True
+        farm.changed.notify_all()
+    site.close()
+
+
+def log_line(seq, data):
+    return Event(seq, EventKind.LOG, "1.1.1", 5, spool="0", lo=0, hi=len(data), data=data)
+
+
+def test_it_settles_with_what_runs_before_anything_else(farm, site, conversation):
+    farm.until(lambda: farm.snapshots)
+    assert farm.snapshots[0] == ()
+    farm.say("attach", executor="e1", slots=2)
+    site.until(lambda: ("attach", "e1", 2) in site.calls)
+    farm.until(lambda: any(r.ready == (Ready("e1", 2),) for r in farm.reports))
+
+
+def test_events_reach_the_farm_once_with_their_bytes_and_are_then_forgotten(farm, site, conversation):
+    events = [log_line(1, b"one\n\x00\xff"), Event(2, EventKind.FINISHED, "1.1.1", 5, at=9, exit=-9, cause="timeout")]
+    farm.until(lambda: farm.snapshots)
+    site.feed.put("e1", events)
+    farm.until(lambda: len(farm.events) == 2)
+    assert farm.events == events
+    site.until(lambda: any(c[0] == "acknowledge" and c[1].get("e1") == 2 for c in site.calls))
+    assert site.feed.after({}, 0) == {}
+
+
+def test_lost_answers_lose_nothing_and_repeat_nothing(farm, site, conversation):
+    farm.until(lambda: farm.snapshots)
+    site.members["e1"] = Ready("e1", 1)
+    for round_ in range(5):
+        with farm.changed:
+            farm.lose_answers = 2
+        farm.say("start", executor="e1", works=(Work(f"1.{round_}.1", round_, 1, ("true",)),))
+        site.feed.put("e1", [log_line(round_ + 1, b"x" * round_)])
+        farm.until(lambda r=round_: len(farm.events) == r + 1)
+        site.until(lambda r=round_: ("start", "e1", [f"1.{r}.1"]) in site.calls)
+    starts = [c[2] for c in site.calls if c[0] == "start"]
+    assert starts == [[f"1.{n}.1"] for n in range(5)]
+    assert [e.seq for e in farm.events] == [1, 2, 3, 4, 5]
+
+
+def test_a_new_term_gets_a_snapshot_and_numbers_its_messages_anew(farm, site, conversation):
+    farm.until(lambda: farm.snapshots)
+    site.members["e1"] = Ready("e1", 1)
+    farm.say("start", executor="e1", works=(Work("1.1.1", 4, 1, ("true",)),))
+    site.until(lambda: "1.1.1" in site.running)
+    farm.new_term()
+    farm.until(lambda: len(farm.snapshots) >= 2)
+    assert farm.snapshots[-1] == (Running("e1", "1.1.1", 4, "running"),)
+    farm.say("cancel", attempts=("1.1.1",))
+    site.until(lambda: ("cancel", ["1.1.1"]) in site.calls)
+
+
+def test_no_lease_is_renewed_while_the_farm_is_away_and_it_comes_back(farm, site, conversation):
+    site.until(lambda: ("renew", timedelta(seconds=7)) in site.calls)
+    with farm.changed:
+        farm.refuse = True
+        farm.changed.notify_all()
+        farm.reports.clear()
+    farm.until(lambda: len(farm.reports) >= 6)
+    renewals = [c for c in site.calls if c[0] == "renew"]
+    with farm.changed:
+        farm.reports.clear()
+    farm.until(lambda: len(farm.reports) >= 2)
+    assert [c for c in site.calls if c[0] == "renew"] == renewals
+    with farm.changed:
+        farm.refuse = False
+    site.renewed.clear()
+    assert site.renewed.wait(PATIENCE_S)
+
+
+def test_lost_executors_are_told_until_the_farm_has_heard(farm, site, conversation):
+    farm.until(lambda: farm.snapshots)
+    with farm.changed:
+        farm.lose_answers = 3
+        farm.reports.clear()
+        site.gone = ["e7"]
+    farm.until(lambda: farm.lose_answers == 0 and sum("e7" in r.lost for r in farm.reports) >= 1)
+
+
+def test_work_for_an_executor_that_is_not_there_makes_it_lost(farm, conversation):
+    farm.until(lambda: farm.snapshots)
+    farm.say("start", executor="nobody", works=(Work("1.1.1", 1, 1, ("true",)),))
+    farm.until(lambda: any("nobody" in r.lost for r in farm.reports))
+
+
+def test_a_message_that_fails_makes_its_executor_lost_and_the_next_ones_are_heard(farm, site, conversation, died):
+    farm.until(lambda: farm.snapshots)
+    site.members["e1"] = Ready("e1", 1)
+    site.failing.update({"start", "cancel"})
+    farm.say("start", executor="e1", works=(Work("1.1.1", 1, 1, ("true",)),))
+    farm.until(lambda: any("e1" in r.lost for r in farm.reports))
+    farm.say("cancel", attempts=("1.1.1",))
+    for n in range(20):  # both ways carry messages
+        farm.say("attach", executor=f"x{n}", slots=1)
+        site.until(lambda n=n: ("attach", f"x{n}", 1) in site.calls)
+    assert not died.is_set()
+    assert not any("" in r.lost for r in farm.reports)
+
+
+def test_half_a_conversation_is_none(farm, site, conversation, died):
+    farm.until(lambda: farm.snapshots)
+    assert not died.is_set()
+    site.broken.set()
+    assert died.wait(PATIENCE_S)
+
+
+def test_a_gateway_whose_conversation_died_ends_with_a_status_of_its_own():
+    ended = subprocess.run([sys.executable, "-c", "from executors.site.gateway import died; died()"], check=False)
+    assert ended.returncode == 70
+
+
+def test_who_is_not_in_the_snapshot_is_not_ready_in_that_report(farm, site, conversation):
+    farm.until(lambda: farm.snapshots)
+    site.members |= {"e1": Ready("e1", 1), "e2": Ready("e2", 1)}
+    farm.until(lambda: any(len(r.ready) == 2 for r in farm.reports))
+    site.mute.add("e1")
+    with farm.changed:
+        farm.reports.clear()
+    farm.new_term()
+    farm.until(lambda: any("e1" in r.lost for r in farm.reports))
+    (told,) = {r.ready for r in farm.reports if r.snapshot is not None and r.term == 2}
+    assert told == (Ready("e2", 1),)
+
+
+def test_who_became_ready_after_the_snapshot_is_not_ready_in_that_report(site, folder):
+    talk = Conversation(site, lambda wait: Channel("", folder, "", wait), lambda: None, lambda: None)
+    site.members["e1"] = Ready("e1", 1)
+    taken = site.snapshot
+
+    def late():
+        found = taken()
+        site.members["e2"] = Ready("e2", 1)
+        return found
+
+    site.snapshot = late
+    assert talk._state() == ((Ready("e1", 1),), ())
+
+
+@pytest.fixture
+def failing_agent(folder):
+    """Plain executor e1: it greets, and fails in the methods given."""
+    listener = Listener(address(str(folder), "e1"), "AF_UNIX", authkey=key(str(folder)))
+    failing, released = set(), threading.Event()
+
+    def converse(connection):
+        with contextlib.suppress(EOFError, OSError), connection:
+            while True:
+                method, _ = connection.recv()
+                if method == "hello":
+                    connection.send((True, Ready("e1", 1, 1)))
+                elif method in failing:
+                    connection.send((False, "OSError('no space left')"))
+                else:
+                    released.wait()
+                    connection.send((True, []))
+
+    def serve():
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=converse, args=(listener.accept(),), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield failing
+    released.set()
+    with contextlib.suppress(FileNotFoundError):  # a buried executor's socket is gone
+        listener.close()
+
+
+def eventually_lost(site):
+    deadline = time.monotonic() + PATIENCE_S
+    while not (lost := site.lost()) and time.monotonic() < deadline:
+        site.events({}, timedelta(seconds=0.1))
+    return lost
+
+
+def test_a_plain_executor_whose_agent_fails_is_lost(folder, failing_agent):
+    failing_agent.add("poll")
+    site = PlainSite(str(folder))
+    try:
+        assert eventually_lost(site) == ["e1"]
+        assert site.ready() == []
+    finally:
+        site.close()
+
+
+def test_a_plain_executor_that_cannot_say_what_runs_is_lost_and_not_ready(folder, failing_agent):
+    failing_agent.update({"snapshot", "nudge"})
+    site = PlainSite(str(folder))
+    try:
+        assert [r.executor for r in site.ready()] == ["e1"]
+        assert site.snapshot() == []
+        assert (site.ready(), site.lost()) == ([], ["e1"])
+    finally:
+        site.close()
+
+
+def test_stopping_and_halting(farm, site, conversation, halted):
+    farm.say("stop", executor="e1", grace_s=3)
+    site.until(lambda: ("stop", "e1", timedelta(seconds=3)) in site.calls)
+    farm.say("halt")
+    assert halted.wait(PATIENCE_S)
+
+
+def test_processes_are_told_once_each_time_they_were_listed(farm, conversation):
+    conversation.tell_processes([{"role": "gateway", "pid": 1}])
+    farm.until(lambda: any(r.processes == ({"role": "gateway", "pid": 1},) for r in farm.reports))
+
+
+def test_an_answer_that_is_none_of_ours_counts_as_away(folder):
+    class Odd(socketserver.StreamRequestHandler):
+        def handle(self):
+            headers = dict(line.split(b": ") for line in iter(self.rfile.readline, b"\r\n") if b": " in line)
+            self.rfile.read(int(headers[b"Content-Length"]))  # an answer to half a request breaks its pipe
+            self.wfile.write(b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{"term": []')
+
+    with socketserver.UnixStreamServer(str(folder / "odd"), Odd) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(Away, match="none of ours"):
+            Channel(str(folder / "odd"), folder / "token", "local", 0).call(Report("s"))
+
+
+def test_a_wrong_token_is_told_as_such(farm, folder):
+    (folder / "token").write_text("another")
+    with pytest.raises(Away, match="401"):
+        Channel(farm.path, folder / "token", "local", 0).call(Report("s"))
+
+
+def test_a_report_carries_a_bounded_portion_but_always_something():
+    huge = [log_line(n, b"x" * MOST_BYTES) for n in (1, 2, 3)]
+    assert [e.seq for e in _portion({"e1": huge})["e1"]] == [1]
+    many = [Event(n, EventKind.STARTED) for n in range(1, MOST_EVENTS + 10)]
+    assert len(_portion({"e1": many})["e1"]) == MOST_EVENTS
+
+
+def test_a_full_feed_makes_its_executor_wait_until_the_farm_has_heard():
+    feed = Feed()
+    feed.put("e1", [Event(n, EventKind.STARTED) for n in range(1, ROOM_EVENTS + 1)])
+    done = threading.Event()
+    thread = threading.Thread(target=lambda: (feed.put("e1", [Event(ROOM_EVENTS + 1, EventKind.STARTED)]), done.set()))
+    thread.start()
+    assert not done.wait(0.1)
+    feed.acknowledge({"e1": 10})
+    assert done.wait(PATIENCE_S)
+    thread.join()
+    assert [e.seq for e in feed.after({"e1": ROOM_EVENTS}, 0)["e1"]] == [ROOM_EVENTS + 1]
+
+
+def test_a_feed_drops_what_was_seen_before():
+    feed = Feed()
+    feed.put("e1", [Event(n, EventKind.STARTED) for n in (1, 2, 3)])
+    feed.acknowledge({"e1": 2})
+    feed.put("e1", [Event(n, EventKind.STARTED) for n in (2, 3, 4)])
+    assert [e.seq for e in feed.after({}, 0)["e1"]] == [3, 4]
