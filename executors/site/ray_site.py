@@ -28,7 +28,7 @@ LEAST_S = 0.5  # to fetch an answer that is there
 GRACE_S = 5.0  # between TERM and KILL of a cancelled attempt
 CREATE_S = 30.0
 SOON_S = 30.0  # after which an expected executor is looked for less often
-CLOSE_S = 3.0
+CLOSE_S, NUDGE_S = 3.0, 0.1
 ADOPT_S = 10.0
 
 
@@ -141,7 +141,7 @@ class RaySite:
             self._feed.nudge()
             while not (self._closing.is_set() or member.gone.is_set()):
                 self._poll(member)
-        except (Exception, SystemExit) as error:  # Ray ends threads that wait by SystemExit
+        except Exception as error:
             log.info("executor %s is followed no more: %s", member.id, error)
             self._mute(member)
 
@@ -273,21 +273,27 @@ class RaySite:
         return lost
 
     def close(self) -> None:
-        """Polls are ended first: Ray ends threads that still wait for an answer by SystemExit."""
+        """Polls are ended first, where their agents still answer."""
         import ray
 
         if self._closing.is_set():
             return
         self._closing.set()
-        self._look.set()
         self._feed.wake()
-        members = self._joined()
-        for member in members:
-            member.agent.nudge.remote()
+        self._look.set()
         deadline = time.monotonic() + CLOSE_S
-        for thread in (self._watcher, *(m.thread for m in members if m.thread)):
-            thread.join(max(0.0, deadline - time.monotonic()))
+        while self._watched_by() and time.monotonic() < deadline:
+            for member in self._joined():  # again and again: a poll on its way may miss one
+                member.agent.nudge.remote()
+            for thread in self._watched_by():
+                thread.join(NUDGE_S)
         ray.shutdown()
+
+    def _watched_by(self) -> list[threading.Thread]:
+        """Threads of this site that have not ended."""
+        with self._lock:
+            threads = [self._watcher, *(m.thread for m in self._members.values() if m.thread)]
+        return [thread for thread in threads if thread.is_alive()]
 
 
 def _connect(head: HeadInfo) -> None:
@@ -319,13 +325,15 @@ def _create(member: _Member) -> Any:
 
 
 def _answer(ref: Any, timeout_s: float) -> Any:
-    """Raises Lost when there is none in time or the actor has died."""
-    import ray
-    from ray.exceptions import GetTimeoutError, RayActorError
+    """Raises Lost when there is none in time or the actor has died.
+
+    A future, not `ray.get`: a thread that waits inside Ray when Ray is shut down brings the process down (SIGABRT).
+    """
+    from ray.exceptions import RayActorError
 
     try:
-        return ray.get(ref, timeout=timeout_s)
-    except (RayActorError, GetTimeoutError) as error:
+        return ref.future().result(timeout_s)
+    except (RayActorError, TimeoutError) as error:
         raise Lost(str(error)) from error
 
 

@@ -3,10 +3,12 @@
 import signal
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from executors.errors import Lost
+from executors.site import ray_site
 from executors.site.head import stop_head
 from executors.site.process import Process
 from executors.site.ray_site import RaySite
@@ -72,6 +74,31 @@ def test_a_frozen_executor_is_lost_and_its_late_calls_fail(yard: Yard):
         raylet.signal(signal.SIGCONT)
         agent.signal(signal.SIGCONT)
     eventually(lambda: yard.ended(on))
+
+
+class HardOfHearing:
+    """An agent that misses every nudge, as one does whose poll is still on its way."""
+
+    def __init__(self, agent: Any) -> None:
+        self._agent, self.nudge = agent, self
+
+    def remote(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._agent, name)
+
+
+def test_a_gateway_can_be_restarted_while_a_poll_waits(yard: Yard, monkeypatch: pytest.MonkeyPatch):
+    """A thread that waits inside Ray while Ray is shut down and begun anew aborts the whole process."""
+    monkeypatch.setattr(ray_site, "CLOSE_S", 0.2)
+    on = yard.executor(1)
+    for tried in range(8):
+        (member,) = yard.site._members.values()
+        member.agent = HardOfHearing(member.agent)
+        yard.result(on, yard.work(f"1.{tried}.1", "true"))
+        yard.again()
+        eventually(lambda: yard.ready() == [on])
 
 
 def test_an_expected_executor_that_never_came_can_be_stopped(yard: Yard):
