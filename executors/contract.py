@@ -146,7 +146,11 @@ class Work:
     inputs: tuple[FileRef, ...] = ()
     outputs: tuple[str, ...] = ()  # glob patterns below the working folder
     slots: int = 1
-    timeout_s: float = 0  # wall time; 0 is none
+    timeout_s: float = 0  # wall time; 0 is none, as in the limits below
+    silence_s: float = 0  # without a byte of output
+    output_bytes: int = 0  # written; beyond it the attempt is ended
+    memory_bytes: int = 0  # of all its processes together
+    processes: int = 0  # alive at once, threads too where the kernel counts them
     owner: str = ""
 
 
@@ -172,7 +176,8 @@ class Event:
     at: int = 0
     started: int = 0
     exit: int = 0
-    cause: str = ""  # "" (its own exit), cancelled, timeout, no-program, cwd, inputs, outputs, lost, stale-term
+    cause: str = ""  # "" (its own exit), cancelled, a limit (timeout, silence, output, memory, processes), no-program,
+    #                  cwd, inputs, outputs, lost, stale-term
     message: str = ""
     cpu_ms: int = 0
     rss_kib: int = 0

@@ -162,7 +162,10 @@ class StepSpec(Strict):
     cpu: Annotated[int, Field(ge=1, le=1024)] = 1
     memory: Annotated[int, Field(ge=0)] = 0  # bytes; 0 is not stated
     retries: Annotated[int, Field(ge=0, le=100)] = 0
-    timeout_s: Annotated[float, Field(ge=0)] = 0
+    timeout_s: Annotated[float, Field(ge=0)] = 0  # wall time; 0 is no limit, here and in the three below
+    silence_s: Annotated[float, Field(ge=0)] = 0  # without a byte of output
+    output_bytes: Annotated[int, Field(ge=0)] = 0  # written
+    processes: Annotated[int, Field(ge=0)] = 0  # alive at once
     predicted_s: Annotated[float, Field(gt=0)] | None = None
     after: tuple[str, ...] = ()  # names of earlier steps
     gather: str = ""  # folder below the working folder that receives the outputs of all it comes after

@@ -172,8 +172,11 @@ def _insert_step(
         _insert_items(tx, place, step, blocked=waits > 0, due_at=row["due"])
 
 
+_TEMPLATE = {"argv", "env", "cwd", "inputs", "outputs", "gather", "after", "silence_s", "output_bytes", "processes"}
+
+
 def _template(step: StepSpec) -> dict[str, Any]:
-    dumped = step.model_dump(include={"argv", "env", "cwd", "inputs", "outputs", "gather", "after"}, mode="json")
+    dumped = step.model_dump(include=_TEMPLATE, mode="json")
     return {key: value for key, value in dumped.items() if value}
 
 

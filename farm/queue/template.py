@@ -87,6 +87,9 @@ def work(
         outputs=tuple(_fill(o, tokens) for o in shape.get("outputs", ())),
         slots=step.slots,
         timeout_s=step.timeout_s,
+        silence_s=shape.get("silence_s", 0),
+        output_bytes=shape.get("output_bytes", 0),
+        processes=shape.get("processes", 0),
         owner=step.owner,
     )
 
