@@ -14,10 +14,10 @@ from demo.fleet import Fleet
 from demo.outside import FRAMES, SIZE, Outside
 from demo.story import Bar, Story
 from demo.user import User
+from farm.workloads.render.gallery import Gallery
 from farm.workloads.render.pictures import pixels
 
 KILL_AFTER = 7
-ROW = 3
 VICTIM_ROLES = ("executor", "raylet", "agent")
 
 
@@ -53,7 +53,7 @@ class Watch:
         self._story, self._user, self._job = story, user, job
         self._fleet = Fleet(story, user)
         self._killed = ""
-        self._row: list[tuple[str, bytes]] = []
+        self._gallery = Gallery(story.pictures)
         self._frames = 0
 
     def until_done(self) -> str:
@@ -62,7 +62,7 @@ class Watch:
         with self._story.bar("frames", FRAMES) as bar:
             for found in self._user.changes(self._job):
                 self._step(found, bar)
-        self._show(0)
+        self._gallery.flush()
         self._story.claim("the job is done", found["state"] == "done", found["why"] or found["state"])
         self._story.claim("the policy started two executors, and another for the killed one", len(self._fleet.met) >= 3)
         return self._killed
@@ -80,13 +80,8 @@ class Watch:
         if not self._frames:
             self._story.say(f"the first real frame, {self._story.seconds:.0f} s after the start")
         self._frames += 1
-        self._row.append((f"frame {task['index']:2} by {task['executor']}", self._user.download(task["outputs"][0])))
-        self._show(ROW)
-
-    def _show(self, enough: int) -> None:
-        if self._row and len(self._row) >= enough:
-            self._story.pictures([picture for _, picture in self._row], [name for name, _ in self._row])
-            self._row = []
+        picture = self._user.download(task["outputs"][0])
+        self._gallery.add(picture, f"frame {task['index']:2} by {task['executor']}")
 
     def _kill(self) -> str:
         """SIGKILL to the main process of a busy executor; its name, or nothing when none is busy just now."""

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from demo.user import User
-from farm.workloads.render.pictures import in_terminal, side_by_side
+from farm.workloads.render.gallery import drawn, has_colours
 
 
 class Broken(Exception):
@@ -79,9 +79,8 @@ class Story:
 
     def pictures(self, frames: Sequence[bytes], names: Sequence[str]) -> None:
         """Frames side by side where there is a terminal, else their names."""
-        if self.console.is_terminal and self.console.color_system:
-            blocks = [in_terminal(frame, 24) for frame in frames]
-            self.console.print(Text.from_ansi(side_by_side(blocks)), soft_wrap=True)
+        if has_colours(self.console):
+            self.console.print(drawn(frames), soft_wrap=True)
         self.say("   ".join(names))
 
     def text(self, lines: str) -> None:

@@ -86,7 +86,7 @@ class User:
     def leave(self) -> None:
         """Stop the farm, if there is one, whatever happened, and leave nothing in the folder for temporary files."""
         if self.home.exists():
-            subprocess.run((FARM, "down", "--home", str(self.home)), capture_output=True, check=False)
+            subprocess.run((FARM, "down", "--terminate", "--home", str(self.home)), capture_output=True, check=False)
             shutil.rmtree(Home(self.home).run, ignore_errors=True)
 
     def last_words(self) -> str:

@@ -7,14 +7,20 @@ from pydantic import BaseModel, ConfigDict
 
 from farm import __version__, overview
 from farm.api.farmed import Farmed
-from farm.refusal import Conflict
+from farm.fleet import alive
+from farm.read import money
+from farm.refusal import Conflict, Refusal
 
 router = APIRouter()
 
 
 class Down(BaseModel):
+    """What becomes of executors that cost money must be said: `terminate` or `keep` them."""
+
     model_config = ConfigDict(extra="forbid")
     drain: bool = False
+    terminate: bool = False
+    keep: bool = False
 
 
 @router.get("/status")
@@ -23,11 +29,26 @@ def status(farm: Farmed) -> dict[str, Any]:
 
 
 @router.post("/down", status_code=202)
-def down(farm: Farmed, how: Down) -> dict[str, bool]:
+def down(farm: Farmed, how: Down) -> dict[str, Any]:
     if farm.wheel is None:
         raise Conflict("no farm is running here")
-    farm.stop(terminate=True, drain=how.drain)
-    return {"stopping": True}
+    if how.keep and (how.terminate or how.drain):
+        raise Refusal("executors are kept, or they end", "farm down", "choose --keep or one of --terminate and --drain")
+    paid = _paid(farm)
+    if paid and not (how.keep or how.terminate):
+        remedy = "end them with `farm down --terminate`, or leave them to the next `farm up` with `farm down --keep`"
+        raise Conflict(f"still alive: {paid}", "farm down", remedy)
+    farm.stop(terminate=not how.keep, drain=how.drain)
+    return {"stopping": True, "kept": paid if how.keep else ""}
+
+
+def _paid(farm: Farmed) -> str:
+    """The living executors that cost money, and how much an hour; empty when there are none."""
+    with farm.db.read() as tx:
+        prices = [row.price_nano for row in alive(tx) if row.price_nano > 0]
+    plural = "s" * (len(prices) != 1)
+    money_an_hour = f"{money(sum(prices))} {farm.config.currency} an hour"
+    return f"{len(prices)} paid executor{plural}, {money_an_hour}" if prices else ""
 
 
 @router.get("/executors")

@@ -86,8 +86,8 @@ COMMANDS: Mapping[str, Entry] = {
     "down": Entry(
         FARM,
         "service:down",
-        "Stop the farm and its local executors; their tasks go back into the queue.",
-        ("farm down", "farm down --drain"),
+        "Stop the farm and its executors; their tasks go back into the queue.",
+        ("farm down", "farm down --drain", "farm down --terminate"),
     ),
     "status": Entry(FARM, "service:status", "Show what runs: processes, queue, executors.", ("farm status --json",)),
     "hook install": Entry(
@@ -98,6 +98,12 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "doctor": Entry(
         FARM, "doctor:doctor", "Check this machine and this home, with a remedy for every finding.", ("farm doctor",)
+    ),
+    "database check": Entry(
+        FARM,
+        "database:check",
+        "Check that the database is whole, its rows agree and its bill adds up.",
+        ("farm database check", "farm database check --files --json"),
     ),
     "bench dispatch": Entry(
         FARM,

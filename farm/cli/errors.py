@@ -45,7 +45,7 @@ def tell(refusal: Refusal, arguments: list[str]) -> int:
     if "--json" in own(arguments):
         said = {"what": refusal.what, "where": refusal.where, "remedy": refusal.remedy}
         print(json.dumps({"error": said}), flush=True)
-    print(f"farm: {clean(str(refusal))}", file=sys.stderr, flush=True)
+    print(f"farm: {clean(str(refusal)).removeprefix('farm ')}", file=sys.stderr, flush=True)
     return 3 if refusal.status == 401 or refusal.status >= 500 else 2
 
 

@@ -1,7 +1,7 @@
 """`farm render`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,6 +51,7 @@ def render(
 ) -> int:
     """The first, the last and the middle frame come first. --out waits for the frames, as --wait does."""
     from farm.cli.get import fetcher
+    from farm.cli.thumbnails import Thumbnails
     from farm.model import JobSpec
 
     def send(client: Client) -> int:
@@ -81,5 +82,18 @@ def render(
         )
         return int(client.post("/v1/jobs", job.model_dump(mode="json", exclude_defaults=True))["id"])
 
-    fetch = fetcher(Path(out)) if out else None
-    return Placing(Home.find(home), wait=wait or out is not None, json=json, finished=fetch).place(send)
+    fetch = fetcher(Path(out)) if out else _nothing
+    thumbnails = Thumbnails()
+
+    def finished(client: Client, task: Any) -> None:
+        fetch(client, task)
+        if not json:
+            thumbnails(client, task)
+
+    status = Placing(Home.find(home), wait=wait or out is not None, json=json, finished=finished).place(send)
+    thumbnails.end()
+    return status
+
+
+def _nothing(_client: Client, _task: Any) -> None:
+    """What is done with the outputs of a task when nobody asked for them."""

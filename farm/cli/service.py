@@ -105,34 +105,42 @@ def _status(home: Home) -> Any:
 
 def down(
     drain: Annotated[bool, typer.Option("--drain", help="First let running tasks end.")] = False,
+    terminate: Annotated[bool, typer.Option("--terminate", help="End executors that cost money, too.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave all executors alive for the next `farm up`.")] = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Tasks that are running go back into the queue and count as never tried; nothing is lost."""
+    """Tasks that are running go back into the queue and count as never tried; nothing is lost. While executors with a
+    price are alive it does nothing, unless told what becomes of them. Kept ones go on with their tasks, and end by
+    themselves when no farm takes them back within their lease."""
     place = Home.find(home)
-    ended = stop(place, drain)
+    answer = stop(place, drain, terminate=terminate, keep=keep)
+    kept = answer["kept"] if answer else ""
     if json:
-        emit({"home": str(place.path), "was_up": ended})
+        emit({"home": str(place.path), "was_up": bool(answer), "kept": kept})
     else:
-        print(f"the farm {'is down' if ended else 'was down already'}: home {place.path}")
+        print(f"the farm {'is down' if answer else 'was down already'}: home {place.path}")
+    if kept:
+        say(f"kept alive: {kept}; take them back with `farm up`")
     return 0
 
 
-def stop(home: Home, drain: bool) -> bool:
+def stop(home: Home, drain: bool, *, terminate: bool = True, keep: bool = False) -> Any:
+    """What the farm answered when it went down, or None where none was running. Raises Refusal."""
     try:
         client = connect(home)
         processes = client.get("/v1/status")["processes"]
     except Unreachable:
-        return False
+        return None
     watched = [os_pidfd for one in processes if one["role"] == "service" for os_pidfd in _pidfd(one["pid"])]
-    client.post("/v1/down", {"drain": drain})
-    client.close()
     try:
+        with client:
+            answer = client.post("/v1/down", {"drain": drain, "terminate": terminate, "keep": keep})
         _ended(watched, None if drain else STOP_S)
     finally:
         for descriptor in watched:
             os.close(descriptor)
-    return True
+    return answer
 
 
 def _pidfd(pid: int) -> list[int]:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import tempfile
@@ -32,7 +33,7 @@ def farm() -> Iterator[Shell]:
             yield shell
         finally:
             pids = [one["pid"] for one in shell.json("status")["processes"]]
-            shell("down")
+            shell("down", "--terminate")
             assert not [pid for pid in pids if alive(pid)]
             assert not shell.json("status")["processes"]
             assert not Home(home).run.exists()
@@ -211,6 +212,37 @@ def test_progress_of_many_tasks_is_a_bar_on_a_terminal(farm):
     shown = on_a_terminal(farm, "submit", "--wait", "--array", "1-4", "--", "true", TERM="xterm")
     assert "4/4 done" in shown
     assert "━" in shown
+
+
+def test_down_asks_what_becomes_of_executors_that_cost_money(farm):
+    farm("submit", "--wait", "--", "true")  # the floor's executor is there
+    farm("down", status=2)
+    assert re.search(r"paid executors?, 0\.\d+ EUR an hour", farm.err)
+    assert "--terminate" in farm.err
+    assert "--keep" in farm.err
+    farm("down", "--keep", "--terminate", status=2)
+    assert farm.json("status")["running"]
+
+
+def test_kept_executors_are_taken_back(farm):
+    farm("submit", "--wait", "--", "true")
+    before = {one["id"] for one in farm.json("executors")["executors"] if one["state"] == "ready"}
+    assert "0.05" in farm.json("down", "--keep")["kept"]
+    farm("up")
+    after = {one["id"]: one["state"] for one in farm.json("executors")["executors"]}
+    assert before & set(after)
+    assert farm("submit", "--wait", "--", "echo", "on") == "on\n"
+
+
+def test_frames_of_a_render_are_shown_on_a_terminal(farm):
+    scene = "camera { location <0,1,-3> look_at 0 } light_source { <2,4,-3> rgb 1 } sphere { 0, 1 }"
+    (farm.cwd / "ball.pov").write_text(scene)
+    words = ("render", "ball.pov", "--frames", "1-4", "--size", "32x24", "--wait")
+    shown = on_a_terminal(farm, *words, TERM="xterm", COLORTERM="truecolor")
+    assert "▀" in shown
+    assert all(f"frame{number}" in shown for number in range(1, 5))
+    farm(*words)
+    assert "▀" not in farm.err
 
 
 def test_a_hook_is_installed_once_and_only_into_a_repository(farm, tmp_path):

@@ -2,6 +2,7 @@ import io
 
 import pytest
 
+from farm.workloads.render.gallery import ROW, Gallery, drawn
 from farm.workloads.render.pictures import NoPicture, contact_sheet, in_terminal, pixels, side_by_side, thumbnail
 
 
@@ -44,6 +45,35 @@ def test_a_terminal_shows_two_pixels_a_character():
     assert shown.count("▀") == 16 * 4
     assert "38;2;200;10;30" in shown
     assert len(side_by_side([shown, shown]).split("\n")) == len(shown.split("\n"))
+
+
+def test_pictures_of_different_heights_stand_side_by_side():
+    low, high = in_terminal(png(size=(64, 16)), 8), in_terminal(png(size=(64, 64)), 8)
+    assert len(side_by_side([high, low]).split("\n")) == len(high.split("\n"))
+
+
+def test_a_gallery_shows_full_rows_and_at_the_end_the_rest():
+    rows = []
+    gallery = Gallery(lambda _pictures, captions: rows.append(list(captions)))
+    for number in range(ROW + 1):
+        gallery.add(b"", str(number))
+    assert rows == [["0", "1", "2"]]
+    gallery.flush()
+    gallery.flush()
+    assert rows == [["0", "1", "2"], ["3"]]
+
+
+def test_a_gallery_leaves_out_what_comes_too_fast():
+    rows = []
+    gallery = Gallery(lambda _pictures, captions: rows.append(list(captions)), pause_s=3600)
+    for number in range(10 * ROW):
+        gallery.add(b"", str(number))
+    gallery.flush()
+    assert rows == [["0", "1", "2"], ["3", "4", "5"]]
+
+
+def test_what_is_no_picture_is_left_out_of_a_row():
+    assert drawn([png(), b"no picture"]).plain == drawn([png()]).plain
 
 
 def test_a_contact_sheet_has_every_frame_in_its_place():

@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,8 +44,9 @@ def in_terminal(picture: Path | bytes, columns: int = 32) -> str:
 
 
 def side_by_side(blocks: Sequence[str], gap: str = "  ") -> str:
-    """Pictures of equal height from `in_terminal`, next to each other."""
-    return "\n".join(gap.join(row) for row in zip(*(block.split("\n") for block in blocks), strict=True))
+    """Pictures from `in_terminal` next to each other, the tallest one last where heights differ."""
+    rows = zip_longest(*(block.split("\n") for block in sorted(blocks, key=lambda b: b.count("\n"))), fillvalue="")
+    return "\n".join(gap.join(row) for row in rows)
 
 
 def contact_sheet(frames: Iterable[Path | bytes], columns: int = 6, width: int = 160, gap: int = 4) -> bytes:
