@@ -10,7 +10,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-HEAD = "0001"  # the newest revision below migrations/
+HEAD = "0002"  # the newest revision below migrations/
+_OURS = ("meta", "job", "task", "attempt", "executor", "ledger")  # tables that every revision has
 
 
 class BadDatabase(Exception):
@@ -98,7 +99,7 @@ def check(database: Database, where: str) -> None:
     """Look through all pages of an SQLite file before a farm relies on it. Raises BadDatabase when it is damaged."""
     if database.engine.dialect.name != "sqlite":
         return
-    with _explained(where), database.read() as tx:
+    with explained(where), database.read() as tx:
         found = tx.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     if found != "ok":
         raise BadDatabase(f"{where} is damaged: {found}; restore a backup or move it away")
@@ -106,18 +107,18 @@ def check(database: Database, where: str) -> None:
 
 def migrate(database: Database, where: str) -> None:
     """Bring the schema up to date. Raises BadDatabase for a damaged, newer or foreign database."""
-    with _explained(where):
-        if _revision(database, where) != HEAD:
+    with explained(where):
+        if revision(database, where) != HEAD:
             _upgrade(database, where)
 
 
-def _revision(database: Database, where: str) -> str | None:
-    """The schema's revision; None for an empty database."""
-    with database.read() as tx:
-        tables = inspect(tx).get_table_names()
-        if "alembic_version" in tables:
+def revision(database: Database, where: str) -> str | None:
+    """The schema's revision; None for an empty database. Raises BadDatabase for another program's."""
+    with explained(where), database.read() as tx:
+        tables = set(inspect(tx).get_table_names())
+        if {"alembic_version", *_OURS} <= tables:
             return tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
-    if tables:
+    if tables - {"alembic_version"}:
         raise BadDatabase(f"{where} is another program's database; move it away or choose another home")
     return None
 
@@ -132,21 +133,28 @@ def _upgrade(database: Database, where: str) -> None:
     config.set_main_option("script_location", "farm:migrations")
     config.set_main_option("path_separator", "os")
     try:
-        with database.engine.connect() as connection:
-            config.attributes["connection"] = connection
+        with database.write() as tx:  # whole or not at all, and by one process alone
+            config.attributes["connection"] = tx
             command.upgrade(config, "head")
-            connection.commit()
     except CommandError as error:
         raise BadDatabase(f"{where} was written by a newer farm: {error}; use the farm that made it") from error
 
 
 @contextmanager
-def _explained(where: str) -> Iterator[None]:
+def explained(where: str) -> Iterator[None]:
+    """What SQLAlchemy raises about a database as a whole, as BadDatabase."""
     try:
         yield
     except OperationalError as error:
-        raise BadDatabase(f"{where} can't be opened: {error.orig}; check the folder and the disk") from error
+        raise BadDatabase(f"{where} {unusable(error)}") from error
     except DatabaseError as error:
         raise BadDatabase(
             f"{where} is damaged or no database: {error.orig}; restore a backup or move it away"
         ) from error
+
+
+def unusable(error: OperationalError) -> str:
+    """Why nothing can be done with it now, and what to do."""
+    if "locked" in str(error.orig):
+        return "is locked by another program; end that (`fuser` names it) and try again"
+    return f"can't be opened: {error.orig}; check the folder and the disk"
