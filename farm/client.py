@@ -1,20 +1,18 @@
 """The HTTP API from the other side. Standard library only, because its import is part of every command's time."""
 
-import http.client
 import json
-import shutil
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 from urllib.parse import quote, urlencode
 
+from farm.connection import CHUNK, Body, Connection, Gone, Reads
 from farm.home import BadHome, Home
 from farm.refusal import Refusal
 
 PATIENCE_S = 60.0
-_GONE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+_GONE = (Gone, ConnectionResetError, BrokenPipeError)
 
 
 class Unavailable(Refusal):
@@ -36,7 +34,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    body: IO[bytes]
+    body: Reads
 
 
 class Transport(Protocol):
@@ -49,15 +47,19 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("farm", timeout=timeout)
-        self._path = path
+class _Rest:
+    """A body whose reading says what happened when the farm goes away meanwhile."""
 
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
+    def __init__(self, body: Body, transport: "UnixTransport") -> None:
+        self._body, self._transport = body, transport
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Raises Unreachable."""
+        try:
+            return self._body.read(size)
+        except OSError as error:
+            self._transport.close()
+            raise self._transport.unreachable(error) from error
 
 
 class UnixTransport:
@@ -65,16 +67,16 @@ class UnixTransport:
 
     def __init__(self, path: Path, timeout: float = PATIENCE_S) -> None:
         self._path = path
-        self._connection = _UnixConnection(path, timeout)
+        self._connection = Connection(path, timeout)
         self._used = False
 
     def open(self) -> None:
         """Raises Unreachable when nobody listens."""
         try:
-            self._connection.connect()
+            self._connection.open()
         except OSError as error:
             self.close()
-            raise self._unreachable(error) from error
+            raise self.unreachable(error) from error
 
     def send(self, method: str, path: str, body: bytes | IO[bytes] | None, headers: Mapping[str, str]) -> Answer:
         """A connection that had gone stale is made anew, unless the call could then be carried out twice."""
@@ -86,22 +88,21 @@ class UnixTransport:
         except _GONE as error:
             self.close()
             if fresh or not (body is None or isinstance(body, bytes)):
-                raise self._unreachable(error) from error
+                raise self.unreachable(error) from error
         return self.send(method, path, body, headers)
 
     def _ask(self, method: str, path: str, body: bytes | IO[bytes] | None, headers: Mapping[str, str]) -> Answer:
         try:
-            self._connection.request(method, path, body=body, headers=dict(headers))
-            answer = self._connection.getresponse()
+            status, told, rest = self._connection.ask(method, path, headers, body)
             self._used = True
         except _GONE:
             raise
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             self.close()
-            raise self._unreachable(error) from error
-        return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer)
+            raise self.unreachable(error) from error
+        return Answer(status, told, _Rest(rest, self))
 
-    def _unreachable(self, error: Exception) -> Unreachable:
+    def unreachable(self, error: Exception) -> Unreachable:
         if isinstance(error, TimeoutError):
             return Unreachable("the farm does not answer", str(self._path), "look into service.log of its home")
         if isinstance(error, FileNotFoundError | ConnectionRefusedError):
@@ -162,7 +163,9 @@ class Client:
 
     def download(self, digest: str, into: IO[bytes]) -> None:
         """Bytes of the store, written to `into`."""
-        shutil.copyfileobj(self._call("GET", f"/v1/store/{digest}", {}).body, into, 1 << 20)
+        body = self._call("GET", f"/v1/store/{digest}", {}).body
+        while chunk := body.read(CHUNK):
+            into.write(chunk)
 
     def log(self, ref: str, offset: int = 0, wait_s: float = 0) -> LogPart:
         """The log of a task's last attempt, or of an attempt, from `offset`; waits up to `wait_s` for more."""

@@ -2,9 +2,7 @@
 
 import hashlib
 import os
-import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +31,8 @@ class Home:
 
     def make(self) -> "Home":
         """Create what is missing. Raises BadHome when it can't be written."""
+        import secrets
+
         with self._explained():
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
             for folder in (self.store, self.logs, self.pools):
@@ -107,7 +107,7 @@ class Home:
     @cached_property
     def run(self) -> Path:
         """Short, because Unix socket paths end at 107 bytes; derived from user and home, so that all find it."""
-        base = tempfile.gettempdir()
+        base = _temporary()
         name = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:10]
         return Path(base if len(base) < 40 else "/tmp") / f"farm-{os.getuid()}-{name}"
 
@@ -126,6 +126,16 @@ class Home:
             return self.token_file.read_text().strip()
         except OSError as error:
             raise BadHome(f"no token in {self.path}: {error.strerror}; start the farm with `farm up`") from error
+
+
+def _temporary() -> str:
+    """As tempfile.gettempdir(), whose import and trial writing only a strange machine needs."""
+    given = next(filter(None, map(os.environ.get, ("TMPDIR", "TEMP", "TMP"))), "/tmp")
+    if os.path.isdir(given) and os.access(given, os.W_OK | os.X_OK):
+        return os.path.abspath(given)
+    import tempfile
+
+    return tempfile.gettempdir()
 
 
 def _private_folder(path: Path) -> None:

@@ -1,11 +1,10 @@
 """The one table of commands: the overview, the lazy groups and docs/commands.md are made from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One command: `target` is module:function below farm.cli, imported when the command is used."""
 
     part: str
