@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from farm.durations import BadDuration, parse_duration
+from farm.sizes import memory_here, parse_size
 from schedules.model import Hours, Lane, Window
 from schedules.windows import never_wins
 
@@ -41,6 +42,10 @@ def _duration(value: Any) -> Any:
     return value
 
 
+def _size(value: Any) -> Any:
+    return parse_size(value) if isinstance(value, str) else value
+
+
 class HoursConfig(_Part):
     """What a window says of a pool."""
 
@@ -67,9 +72,11 @@ class PoolConfig(_Part):
     idle: timedelta | None = None
     boot: timedelta = timedelta(seconds=2)
     min_bill: timedelta = timedelta()
+    memory: Annotated[int, Field(ge=1)] | None = None  # bytes of its largest executor; without it those of this machine
     options: Mapping[str, Any] = {}
 
     _parse = field_validator("idle", "boot", "min_bill", mode="before")(_duration)
+    _parse_memory = field_validator("memory", mode="before")(_size)
 
     @model_validator(mode="after")
     def _floor_fits(self) -> Self:
@@ -144,6 +151,11 @@ class FarmConfig(_Part):
         if dead:
             raise ValueError(f"schedule {dead[0]!r} can never win: later ones cover all of it; move it further down")
         return self
+
+    @property
+    def most_memory(self) -> int:
+        """Bytes of the largest executor of any pool."""
+        return max((pool.memory or memory_here() for pool in self.pools.values()), default=memory_here())
 
     def windows(self) -> tuple[Window, ...]:
         return tuple(w.window() for w in self.schedules)

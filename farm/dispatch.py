@@ -50,6 +50,7 @@ class Dispatcher:
     lanes: Mapping[str, Lane]
     term: int
     closing: bool = False  # the farm drains: nothing more is handed out
+    most_memory: int = 0  # bytes of the largest executor of any pool; 0 is unknown
     _mean_s: dict[tuple[int, int], float] = field(default_factory=dict)
 
     def assign(self, tx: Connection, now: datetime) -> Mapping[str, list[Work]]:

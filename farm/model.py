@@ -162,6 +162,8 @@ class StepSpec(Strict):
     cpu: Annotated[int, Field(ge=1, le=1024)] = 1
     memory: Annotated[int, Field(ge=0)] = 0  # bytes; 0 is not stated
     retries: Annotated[int, Field(ge=0, le=100)] = 0
+    licence_exit: Annotated[int, Field(ge=1, le=255)] | None = None  # this exit means "no licence now": not a failure
+    licence_wait_s: Annotated[float, Field(gt=0, le=366 * 86400)] = 86400  # it fails when there is none for so long
     timeout_s: Annotated[float, Field(ge=0)] = 0  # wall time; 0 is no limit, here and in the three below
     silence_s: Annotated[float, Field(ge=0)] = 0  # without a byte of output
     output_bytes: Annotated[int, Field(ge=0)] = 0  # written

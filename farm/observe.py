@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, bindparam, func, select
 
 from farm import tables as t
 from farm.config import FarmConfig, PoolConfig
@@ -31,6 +31,7 @@ _TASKS = (
     .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Task.job)
     .where(t.Task.state == TaskState.READY, t.Job.state.in_(_OPEN_JOBS))
+    .where(t.Task.not_before.is_(None) | (t.Task.not_before <= bindparam("now", type_=t.Utc())))
     .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
     .limit(_ROWS)
 )
@@ -92,7 +93,7 @@ def _pool(tx: Connection, name: str, pool: PoolConfig) -> Pool:
 
 def _demand(tx: Connection, running: Sequence[AnyRow], now: datetime) -> tuple[Demand, ...]:
     waiting: dict[str, list[Waiting]] = {}
-    for row in (*tx.execute(_ARRAYS).all(), *tx.execute(_TASKS).all()):
+    for row in (*tx.execute(_ARRAYS).all(), *tx.execute(_TASKS, {"now": now}).all()):
         waiting.setdefault(row.lane, []).append(_waiting(row))
     busy: dict[str, list[Busy]] = {}
     for row in running:

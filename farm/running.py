@@ -37,7 +37,9 @@ class RunningService:
         self._harder = threading.Event()  # somebody does not wait for the draining any longer
         with farm.db.write() as tx:
             term = new_term(tx)
-        dispatcher = self._dispatcher = Dispatcher(farm.config.all_lanes(), term)
+        dispatcher = self._dispatcher = Dispatcher(
+            farm.config.all_lanes(), term, most_memory=farm.config.most_memory
+        )
         lease = farm.config.site.lease.total_seconds()
         farm.sites = Sites(farm.db, farm.clock, dispatcher, farm.home.logs, farm.feed, self._wake, lease)
         farm.wheel = Fleet(farm.db, farm.clock, farm.config, providers(farm), default, farm.sites, farm.feed)

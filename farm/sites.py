@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select, update
 
 from executors.contract import Event, EventKind, Running, Work
+from executors.packed import Works
 from executors.site.protocol import Answer, Message, Report
 from farm import tables as t
 from farm.clock import Clock
@@ -20,7 +21,7 @@ from farm.feed import Feed
 from farm.fleet import lost as lose_executor
 from farm.fleet import ready as executor_ready
 from farm.model import AttemptState, ExecutorState
-from farm.queue import settle
+from farm.queue import quarantine, settle
 from farm.queue.progress import Changed
 from farm.reference import Reference, parse_reference
 
@@ -99,7 +100,7 @@ class Sites:
         return bool(works)
 
     def _hand_out(self, works: Mapping[str, Sequence[Work]]) -> None:
-        self.tell(*(Message(0, "start", executor, works=tuple(w)) for executor, w in works.items()))
+        self.tell(*(Message(0, "start", executor, works=Works.of(w)) for executor, w in works.items()))
 
     def close(self) -> None:
         """Wake whoever waits for messages."""
@@ -234,7 +235,12 @@ class Sites:
         with self._db.write() as tx:
             fresh = _fresh(tx, events)
             jobs = settle.started(tx, (e for _, e in fresh if e.kind == EventKind.STARTED))
-            settled = settle.finished(tx, [(x, e) for x, e in fresh if e.kind == EventKind.FINISHED], now)
+            ends = [(x, e) for x, e in fresh if e.kind == EventKind.FINISHED]
+            settled = settle.finished(tx, ends, now, self._dispatcher.most_memory)
+            bad = quarantine.look(tx, settled.outcomes, now)
+            settled.changed.join(bad.changed)
+            if bad.attempts:
+                after_commit(tx, lambda: self.tell(Message(0, "cancel", attempts=tuple(bad.attempts))))
             upto = {executor: list_[-1].seq for executor, list_ in events.items() if list_}
             tx.execute(_SEEN, [{"e": executor, "s": seq} for executor, seq in upto.items()])
             self._dispatcher.learn(settled)
@@ -247,7 +253,7 @@ class Sites:
             if event.kind == EventKind.FINISHED:
                 self.shipped.pop(event.attempt, None)
         self._feed.publish(settled.changed)
-        if idle:
+        if idle or bad.executors:
             self._wake()
         return upto
 

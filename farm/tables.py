@@ -106,6 +106,8 @@ class Step(Base):
     slots: Mapped[int]
     memory: Mapped[int]
     retries: Mapped[int]
+    licence_exit: Mapped[int | None]  # an exit that means "no licence now"
+    licence_wait_s: Mapped[float] = mapped_column(default=0.0)  # for so long in all
     timeout_s: Mapped[float]
     predicted_s: Mapped[float]
     due: Mapped[datetime]
@@ -130,6 +132,12 @@ class Task(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     failures: Mapped[int] = mapped_column(default=0)  # real ones, against `retries`
     losses: Mapped[int] = mapped_column(default=0)  # of infrastructure, free but capped
+    licences: Mapped[int] = mapped_column(default=0)  # how often there was none, free but capped by time
+    licence_since: Mapped[datetime | None]  # the first time
+    not_before: Mapped[datetime | None]  # it pauses until then
+    grown: Mapped[int] = mapped_column(default=0)  # how often it was given more memory
+    memory: Mapped[int] = mapped_column(default=0)  # bytes, where it got more than its step says
+    failed_on: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))  # executors on which it really failed
     accepted: Mapped[int | None]  # ordinal of the attempt whose result counts
     outputs: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     exit: Mapped[int | None]
@@ -227,6 +235,19 @@ class Executor(Base):
     billed_until: Mapped[datetime]
     billed_rest: Mapped[int] = mapped_column(default=0)  # what integer division left over, in nano · µs / h
     closed: Mapped[bool] = mapped_column(default=False)  # its bill is complete
+    suspect: Mapped[Mapping[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # the last real failure on it
+    quarantined: Mapped[datetime | None]
+
+
+class Quarantine(Base):
+    """An executor that was sent away because tasks of different jobs failed on it, and the evidence."""
+
+    __tablename__ = "quarantine"
+    __table_args__ = (Index("quarantine_pool", "pool", "at"),)
+    executor: Mapped[str] = mapped_column(primary_key=True)
+    pool: Mapped[str]
+    at: Mapped[datetime]
+    evidence: Mapped[list[Any]]  # attempt, exit, cause of each failure
 
 
 class Ledger(Base):

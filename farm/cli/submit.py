@@ -24,6 +24,7 @@ from farm.cli.output import emit, say
 from farm.cli.reach import reader
 from farm.client import Client
 from farm.home import Home
+from farm.refusal import Refusal
 from farm.workloads.command import check_command, files_of
 
 
@@ -42,6 +43,13 @@ def submit(
     ] = None,
     needs: Annotated[str, typer.Option(metavar="cpu=2,memory=4G", help="What one task needs.")] = "",
     retries: Annotated[int, typer.Option(min=0, max=100, help="Run a task again so often when it fails.")] = 0,
+    licence_exit: Annotated[
+        int | None,
+        typer.Option(min=1, max=255, help='Exit status that means "no licence now": it waits and tries again.'),
+    ] = None,
+    licence_wait: Annotated[
+        str | None, typer.Option(metavar="24h", help="Fail when there is no licence for so long (24h).")
+    ] = None,
     timeout: Annotated[str | None, typer.Option(metavar="10m", help="End a task that runs longer.")] = None,
     env: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Environment of the command; K alone takes this shell's.")
@@ -74,6 +82,11 @@ def submit(
     check_command(command, step["env"], step["outputs"])
     if array is not None:
         step["array"] = values.array(array)
+    if licence_wait is not None and licence_exit is None:
+        raise Refusal("which exit means that there is no licence?", "--licence-wait", "add --licence-exit 77")
+    if licence_exit is not None:
+        step["licence_exit"] = licence_exit
+        step["licence_wait_s"] = values.seconds(licence_wait or "24h", "--licence-wait")
     if timeout is not None:
         step["timeout_s"] = values.seconds(timeout, "--timeout")
     job = {

@@ -7,10 +7,9 @@ from difflib import get_close_matches
 
 from farm.durations import BadDuration, parse_duration
 from farm.refusal import Refusal
+from farm.sizes import BadSize, parse_size
 
 _RANGE = re.compile(r"(-?\d+)(?:-(-?\d+))?(?::(\d+))?")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
-_POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 NEEDS = ("cpu", "memory")
 
 
@@ -46,11 +45,10 @@ def _count(text: str) -> int:
 
 def size(text: str, option: str) -> int:
     """`4G`, `512M`, `1.5GiB`, bytes; powers of 1024."""
-    match = _SIZE.fullmatch(text.strip())
-    if not match:
-        raise Refusal(f"{text!r} is no size", option, "write it like 512M or 4G")
-    number, unit = match.groups()
-    return int(float(number) * 1024 ** _POWER[unit.lower()])
+    try:
+        return parse_size(text)
+    except BadSize as error:
+        raise Refusal(f"{text!r} is no size", option, "write it like 512M or 4G") from error
 
 
 def seconds(text: str, option: str) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
 
 from executors.contract import Work
 from farm import tables as t
@@ -37,6 +37,8 @@ _TASKS = (
         t.Task.params,
         t.Task.attempts,
         t.Task.due.label("task_due"),
+        t.Task.memory.label("task_memory"),
+        t.Task.failed_on,
         t.Step,
         t.Job.lane,
         t.Job.owner,
@@ -45,6 +47,7 @@ _TASKS = (
     .join(t.Step, and_(t.Step.job == t.Task.job, t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Task.job)
     .where(t.Task.state == TaskState.READY, t.Job.state.in_(_OPEN))
+    .where(or_(t.Task.not_before.is_(None), t.Task.not_before <= bindparam("now", type_=t.Utc())))
     .where(t.Job.lane == bindparam("lane"), t.Step.slots <= bindparam("slots"))
     .order_by(t.Task.due, t.Task.job, t.Task.number)
     .limit(bindparam("limit"))
@@ -153,7 +156,7 @@ class Claim:
 
     def _look(self, lane: str, slots: int, limit: int) -> list[_Candidate]:
         about = {"lane": lane, "slots": slots, "limit": limit}
-        found = [_Candidate(r, 1, r.number) for r in self._tx.execute(_TASKS, about)]
+        found = [_Candidate(r, 1, r.number) for r in self._tx.execute(_TASKS, about | {"now": self._now})]
         found += [_Candidate(r, r.total - r.next) for r in self._tx.execute(_STEPS, about)]
         return sorted(found, key=lambda c: c.row.task_due if c.number else c.row.due)
 
@@ -174,7 +177,7 @@ class Claim:
         """Take as much as fits of the first candidate that fits anywhere: predicted slot-seconds, None if none does."""
         for candidate in queue:
             step = candidate.row
-            for room in rooms:
+            for room in _better(rooms, candidate):
                 n = room.fits(step.slots, depth.get((step.job, step.ordinal), 0))
                 if n := min(n, candidate.remaining):
                     self._take(candidate, room, n)
@@ -197,7 +200,7 @@ class Claim:
         row = candidate.row
         ordinal = row.attempts + 1
         self._restarts.append({"j": row.job, "n": row.number, "ordinal": ordinal, "on": room.executor})
-        self._attempt(row, row.number, row.position, ordinal, room, row.params)
+        self._attempt(row, row.number, row.position, ordinal, room, row.params, row.task_memory)
 
     def _advance(self, step: AnyRow, room: Room, n: int) -> None:
         key = (step.job, step.ordinal)
@@ -219,10 +222,17 @@ class Claim:
                     "executor": room.executor,
                 }
             )
-            self._attempt(step, number, position, 1, room, None)
+            self._attempt(step, number, position, 1, room, None, 0)
 
     def _attempt(
-        self, step: AnyRow, number: int, position: int, ordinal: int, room: Room, params: Mapping[str, Any] | None
+        self,
+        step: AnyRow,
+        number: int,
+        position: int,
+        ordinal: int,
+        room: Room,
+        params: Mapping[str, Any] | None,
+        memory: int,
     ) -> None:
         token = secrets.randbits(52)  # exact in every JSON reader
         self._attempts.append(
@@ -238,7 +248,7 @@ class Claim:
             }
         )
         gathered = template.gathered(self._tx, step, number, params)
-        work = template.work(step, number, position, ordinal, token, self._term, params, gathered)
+        work = template.work(step, number, position, ordinal, token, self._term, params, gathered, memory)
         self._works.setdefault(room.executor, []).append(work)
 
     def _write(self) -> None:
@@ -265,6 +275,12 @@ class Claim:
                 self._tx.execute(_SPEND, {"l": lane, "v": value, "b": lane in waiting})
             else:
                 self._tx.execute(_ADD_LANE, {"name": lane, "virtual_s": value, "backlogged": lane in waiting})
+
+
+def _better(rooms: Sequence[Room], candidate: _Candidate) -> Sequence[Room]:
+    """Executors on which the task has failed come last."""
+    bad = candidate.row.failed_on if candidate.number is not None else None
+    return sorted(rooms, key=lambda room: room.executor in bad) if bad else rooms
 
 
 def _one(changed: int, expected: int) -> None:

@@ -25,7 +25,8 @@ _RESET = (
     update(t.Task)
     .where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"), t.Task.state == bindparam("was"))
     .values(state=bindparam("to"), waits=bindparam("w"), cause="", message="", exit=None, finished=None)
-    .values(failures=0, losses=0, started=None, outputs=None)
+    .values(failures=0, losses=0, licences=0, licence_since=None, not_before=None, grown=0, failed_on=None)
+    .values(started=None, outputs=None)
 )
 _STEP = (
     update(t.Step)

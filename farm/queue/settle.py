@@ -14,12 +14,9 @@ from farm.clock import from_nanos
 from farm.model import AttemptState, JobState, TaskState
 from farm.queue import predict
 from farm.queue.progress import Changed, End, account
+from farm.queue.verdict import LOSSES, Verdict, verdict
 from farm.reference import Reference, parse_reference
 from farm.tables import AnyRow
-
-LOSSES = 5  # how often infrastructure may lose a task before it fails
-REQUEUED = ("cancelled", "stale-term", "lost")  # ends that were not the task's doing
-NO_RETRY = ("no-program", "cwd")
 
 _ACTIVE = (AttemptState.CLAIMED, AttemptState.STARTED)
 _FLYING = (
@@ -35,11 +32,19 @@ _FLYING = (
         t.Task.step,
         t.Task.failures,
         t.Task.losses,
+        t.Task.licences,
+        t.Task.licence_since,
+        t.Task.grown,
+        t.Task.memory.label("task_memory"),
+        t.Task.failed_on,
         t.Task.attempts,
         t.Task.state,
         t.Task.name.label("task_name"),
         t.Task.params.is_not(None).label("item"),
         t.Step.retries,
+        t.Step.memory,
+        t.Step.licence_exit,
+        t.Step.licence_wait_s,
         t.Step.name.label("step_name"),
         t.Job.kind,
         t.Job.name.label("job_name"),
@@ -107,6 +112,7 @@ _END_TASK = (
         started=bindparam("from_"),
         finished=bindparam("at"),
         failures=t.Task.failures + bindparam("f"),
+        failed_on=bindparam("on"),
     )
 )
 _AGAIN = (
@@ -120,7 +126,19 @@ _AGAIN = (
         message=bindparam("m"),
         failures=t.Task.failures + bindparam("f"),
         losses=t.Task.losses + bindparam("lost"),
+        licences=t.Task.licences + bindparam("lic"),
+        licence_since=bindparam("ls"),
+        grown=t.Task.grown + bindparam("g"),
+        memory=bindparam("mem"),
+        not_before=bindparam("nb"),
+        failed_on=bindparam("on"),
     )
+)
+_LOST = (
+    update(t.Task)
+    .where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"), t.Task.state == TaskState.RUNNING)
+    .values(state=TaskState.READY, started=None, exit=None, cause=bindparam("c"), message=bindparam("m"))
+    .values(losses=t.Task.losses + bindparam("lost"))
 )
 _LESS_RUNNING = (
     update(t.Job)
@@ -153,6 +171,20 @@ class Settled:
     freed: Counter[str] = field(default_factory=Counter)  # executor → slots
     seconds: dict[tuple[int, int], list[float]] = field(default_factory=lambda: defaultdict(list))  # (job, step) → took
     accepted: list[tuple[int, int]] = field(default_factory=list)  # (job, number) with outputs to publish
+    outcomes: list["Outcome"] = field(default_factory=list)  # what speaks for and against executors
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A result that says something of its executor: it can do the work, or a task really failed there."""
+
+    executor: str
+    seq: int
+    job: int
+    attempt: str
+    good: bool
+    exit: int
+    cause: str
 
 
 def started(tx: Connection, events: Iterable[Event]) -> set[int]:
@@ -170,8 +202,11 @@ def _start_row(e: Event) -> dict[str, Any]:
     return {"j": ref.job, "n": ref.number, "o": ref.ordinal, "t": e.token, "at": at, "s": e.spool, "l": e.lo}
 
 
-def finished(tx: Connection, reports: Sequence[tuple[str, Event]], now: datetime) -> Settled:
-    """End attempts by (executor, finished event). A result without a living attempt behind it is kept as evidence."""
+def finished(tx: Connection, reports: Sequence[tuple[str, Event]], now: datetime, most_memory: int = 0) -> Settled:
+    """End attempts by (executor, finished event). A result without a living attempt behind it is kept as evidence.
+
+    `most_memory`: bytes of the largest executor of any pool; 0 is unknown.
+    """
     out = Settled()
     by_job: dict[int, list[tuple[Reference, str, Event]]] = defaultdict(list)
     for executor, event in reports:
@@ -179,24 +214,27 @@ def finished(tx: Connection, reports: Sequence[tuple[str, Event]], now: datetime
         by_job[ref.job].append((ref, executor, event))
     ends: list[End] = []
     for job, group in by_job.items():
-        ends += _finish_job(tx, job, group, out, now)
+        ends += _finish_job(tx, _Batch(tx, job, now, most_memory), group, out)
     out.changed.join(account(tx, ends, now))
     return out
 
 
 def _finish_job(
-    tx: Connection, job: int, group: Sequence[tuple[Reference, str, Event]], out: Settled, now: datetime
+    tx: Connection, batch: "_Batch", group: Sequence[tuple[Reference, str, Event]], out: Settled
 ) -> list[End]:
+    job = batch.job
     rows = tx.execute(_BY_NUMBER, {"j": job, "numbers": [ref.number for ref, _, _ in group]}).all()
     flying = {(r.number, r.ordinal, r.token, r.executor): r for r in rows}
-    batch = _Batch(tx, job, now)
     for ref, executor, event in group:
         row = flying.pop((ref.number, ref.ordinal, event.token, executor), None)
         if row is None:
-            _late(tx, ref, executor, event, now)
+            _late(tx, ref, executor, event, batch.now)
             continue
         out.freed[executor] += row.slots
-        batch.add(row, event)
+        found = batch.add(row, event)
+        if found.real or found.state == AttemptState.SUCCEEDED:
+            good = not found.real
+            out.outcomes.append(Outcome(executor, event.seq, job, event.attempt, good, event.exit, event.cause))
         if event.cause == "" and event.started:
             out.seconds[(job, row.step)].append((event.at - event.started) / 1e9)
     out.accepted += [(job, e.number) for e in batch.ends if e.state == TaskState.DONE and e.item]
@@ -207,29 +245,29 @@ def _finish_job(
 class _Batch:
     """Updates of one job, gathered so that each statement runs once."""
 
-    def __init__(self, tx: Connection, job: int, now: datetime) -> None:
-        self.tx, self.job, self.now = tx, job, now
+    def __init__(self, tx: Connection, job: int, now: datetime, most_memory: int) -> None:
+        self.tx, self.job, self.now, self.most_memory = tx, job, now, most_memory
         self.attempts: list[dict[str, Any]] = []
         self.tasks: list[dict[str, Any]] = []
         self.again: list[dict[str, Any]] = []
         self.ends: list[End] = []
         self.took: dict[str, float] = {}
 
-    def add(self, row: AnyRow, event: Event) -> None:
-        verdict, failed, lost = judge(row, event)
-        ended = _ended_row(row, event, verdict)
+    def add(self, row: AnyRow, event: Event) -> Verdict:
+        found = verdict(row, event, self.now, self.most_memory)
+        ended = _ended_row(row, event, found)
         self.attempts.append(ended)
-        if verdict == AttemptState.SUCCEEDED:
-            self._over(row, event, ended, TaskState.DONE, 0)
-        elif _may_try_again(row, event, failed, lost):
-            self.again.append(ended | {"f": int(failed), "lost": int(lost)})
+        if found.again:
+            self.again.append(ended | _another(found))
         else:
-            self._over(row, event, ended, TaskState.FAILED, int(failed))
+            to = TaskState.DONE if found.state == AttemptState.SUCCEEDED else TaskState.FAILED
+            self._over(row, event, ended | {"f": found.failed, "on": found.failed_on}, to)
+        return found
 
-    def _over(self, row: AnyRow, event: Event, ended: dict[str, Any], state: TaskState, failed: int) -> None:
+    def _over(self, row: AnyRow, event: Event, ended: dict[str, Any], state: TaskState) -> None:
         files = [asdict(o) for o in event.outputs] if event.outputs else None
         accepted = row.ordinal if state == TaskState.DONE else None
-        self.tasks.append(ended | {"to": state, "a": accepted, "out": files, "f": failed})
+        self.tasks.append(ended | {"to": state, "a": accepted, "out": files})
         self.ends.append(End(row.job, row.number, row.step, state, item=bool(row.item)))
         if state == TaskState.DONE and event.started:
             item = row.task_name if row.item else ""
@@ -248,35 +286,25 @@ class _Batch:
         return self.ends
 
 
-def judge(row: AnyRow, event: Event) -> tuple[AttemptState, bool, bool]:
-    """The attempt's state; whether it counts as a real failure; whether infrastructure lost it."""
-    if event.exit == 0 and event.cause == "":
-        return AttemptState.SUCCEEDED, False, False
-    if event.cause == "inputs":
-        return AttemptState.LOST, False, True
-    if event.cause in REQUEUED:
-        return AttemptState.LOST, False, False
-    return AttemptState.FAILED, True, False
+def _another(found: Verdict) -> dict[str, Any]:
+    """What the next attempt of a task starts from."""
+    counts = {"f": found.failed, "lost": found.lost, "lic": found.licences, "g": found.grown}
+    pause = {"nb": found.not_before, "ls": found.licence_since}
+    return {**counts, **pause, "mem": found.memory, "on": found.failed_on}
 
 
-def _may_try_again(row: AnyRow, event: Event, failed: bool, lost: bool) -> bool:
-    if event.cause in NO_RETRY:
-        return False
-    return bool(row.failures < row.retries if failed else row.losses + lost <= LOSSES)
-
-
-def _ended_row(row: AnyRow, event: Event, to: AttemptState) -> dict[str, Any]:
+def _ended_row(row: AnyRow, event: Event, found: Verdict) -> dict[str, Any]:
     return {
         "j": row.job,
         "n": row.number,
         "o": row.ordinal,
         "t": row.token,
-        "to": to,
+        "to": found.state,
         "from_": from_nanos(event.started) if event.started else row.started,
         "at": from_nanos(event.at),
         "x": event.exit,
-        "c": event.cause,
-        "m": event.message,
+        "c": found.cause,
+        "m": found.message,
         "cpu": event.cpu_ms,
         "rss": event.rss_kib,
         "s": event.spool,
@@ -319,11 +347,12 @@ def _lose(tx: Connection, rows: Sequence[AnyRow], why: str, now: datetime, charg
         out.freed[row.executor] += row.slots
         out.changed.jobs.add(row.job)
         if row.losses + charged <= LOSSES:
-            tx.execute(_AGAIN, {**end, "x": None, "f": 0, "lost": int(charged)})
+            tx.execute(_LOST, {**end, "lost": int(charged)})
             tx.execute(_LESS_RUNNING, {"j": row.job, "k": 1})
         else:
             message = f"lost {row.losses + 1} times by its executors, last: {why}"
-            nothing = {"a": None, "out": None, "x": None, "cpu": 0, "rss": 0, "from_": row.started, "f": 0}
+            nothing = {"a": None, "out": None, "x": None, "cpu": 0, "rss": 0, "from_": row.started}
+            nothing |= {"f": 0, "on": row.failed_on}
             tx.execute(_END_TASK, {**end, **nothing, "to": TaskState.FAILED, "m": message})
             ends.append(End(row.job, row.number, row.step, TaskState.FAILED, item=bool(row.item)))
     out.changed.join(account(tx, ends, now))

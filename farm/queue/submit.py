@@ -163,6 +163,8 @@ def _insert_step(
         "slots": step.cpu,
         "memory": step.memory,
         "retries": step.retries,
+        "licence_exit": step.licence_exit,
+        "licence_wait_s": step.licence_wait_s,
         "timeout_s": step.timeout_s,
         "predicted_s": predicted,
         "due": due(now, timedelta(seconds=predicted), lane, spec.priority),

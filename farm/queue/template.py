@@ -68,6 +68,7 @@ def work(
     term: int,
     params: Mapping[str, Any] | None,
     inputs: Sequence[FileRef],
+    memory: int = 0,
 ) -> Work:
     """The attempt as the executor gets it. Only the exact tokens are replaced; anything else in braces stays."""
     shape = step.template
@@ -89,6 +90,7 @@ def work(
         timeout_s=step.timeout_s,
         silence_s=shape.get("silence_s", 0),
         output_bytes=shape.get("output_bytes", 0),
+        memory_bytes=memory or step.memory,
         processes=shape.get("processes", 0),
         owner=step.owner,
     )

@@ -17,6 +17,7 @@ from farm.queue.submit import submit
 from farm.reference import parse_reference
 
 LANES = FarmConfig().all_lanes()
+MOST_MEMORY = 8 << 30
 
 
 @dataclass
@@ -39,6 +40,12 @@ class QueueFarm:
             works = Claim(tx, LANES, 1, self.clock.now()).fill([Room(executor, slots, 0)], depth or {})
         return works.get(executor, [])
 
+    def claim_on(self, executors: Mapping[str, int]) -> Mapping[str, list[Work]]:
+        """What these empty executors, by name and slots, get; the first is offered work first."""
+        with self.db.write() as tx:
+            rooms = [Room(name, slots, 0) for name, slots in executors.items()]
+            return Claim(tx, LANES, 1, self.clock.now()).fill(rooms, {})
+
     def finish(self, works: Iterable[Work], executor: str = "e1", **facts: object) -> Settled:
         """They ended a second after now, with exit 0 unless told otherwise."""
         started = micros(self.clock.now()) * 1000
@@ -46,7 +53,7 @@ class QueueFarm:
         shape = {"started": started, "at": micros(self.clock.now()) * 1000, **facts}
         events = [(executor, _finished(work, shape)) for work in works]
         with self.db.write() as tx:
-            return settle.finished(tx, events, self.clock.now())
+            return settle.finished(tx, events, self.clock.now(), MOST_MEMORY)
 
     def run(self, job: int, fail: Callable[[Work], bool] = lambda _: False, slots: int = 4) -> list[str]:
         """Until nothing is left to claim; the attempts in the order in which they were handed out."""
