@@ -1,0 +1,194 @@
+"""`make faults SEEDS=n`: runs of 200 tasks under faults, each made from its seed alone.
+
+python -m tests.chaos.campaign --seeds 20            fresh seeds, printed
+python -m tests.chaos.campaign --seed 1234           one of them again
+"""
+
+# ruff: noqa: T201 - a program that tells what it does
+
+import argparse
+import json
+import random
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from farm.client import connect
+from farm.db import Database
+from farm.integrity import examine
+from tests.chaos.faults import Fault, plan
+from tests.chaos.ground import Ground, Stuck, until
+from tests.chaos.work import TASKS, Work
+
+IDLE_S = 120.0  # without any progress
+LINES = 2 * (TASKS - 7)  # about as many as the tasks write: two each, but renders and builds write none
+
+
+@dataclass
+class Outcome:
+    """What came of a seed."""
+
+    seed: int
+    engine: str
+    faults: list[str]
+    seconds: float = 0
+    attempts: int = 0
+    twice: int = 0  # tasks that began more than once
+    refused: int = 0  # results that came too late and were kept as evidence
+    findings: list[str] = field(default_factory=list)
+
+
+def run(seed: int, keep: bool = False) -> Outcome:
+    """One farm, 200 tasks, some faults; then everything is looked at."""
+    choose = random.Random(seed)
+    engine = "ray" if seed % 2 else "plain"
+    faults = plan(choose, engine, LINES)
+    outcome = Outcome(seed, engine, [str(f) for f in faults])
+    folder = Path(tempfile.mkdtemp(prefix="fc-"))
+    began = time.monotonic()
+    ground = Ground(folder / "home", engine, choose.randint(2, 3 if engine == "ray" else 4))
+    try:
+        outcome.findings += _story(ground, Work(folder, seed), faults, outcome)
+    finally:
+        outcome.seconds = round(time.monotonic() - began, 1)
+        ground.kill_all()
+        shutil.rmtree(ground.home.run, ignore_errors=True)
+        if not (keep or outcome.findings):
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            print(f"  kept: {folder}", flush=True)
+    return outcome
+
+
+def _story(ground: Ground, work: Work, faults: list[Fault], outcome: Outcome) -> list[str]:
+    ground.up()
+    with connect(ground.home) as client:
+        work.submit(client, ground.shell)
+    ground.spared = work.fragile
+    late = len(faults) // 2
+    try:
+        for number, fault in enumerate(faults):
+            _reach(work, fault.after)
+            fault.act(ground)
+            if number == late:
+                work.submit_late(ground.shell)
+        if not faults:
+            work.submit_late(ground.shell)
+        _finish(ground, work)
+    except Stuck as error:
+        return [str(error), *_state(ground)]
+    found = [*truth(ground, work, outcome)]
+    ground.down()
+    return found + [f"left: {one}" for one in ground.leftovers()] + checked(ground)
+
+
+def _reach(work: Work, lines: int) -> None:
+    """Wait until so many lines are written, or nothing more comes: then the fault comes now."""
+    last = [work.count(), time.monotonic()]
+
+    def there() -> bool:
+        count = work.count()
+        if count != last[0]:
+            last[:] = [count, time.monotonic()]
+        return count >= lines or time.monotonic() - last[1] > IDLE_S
+
+    until(there, 600, f"{lines} lines are written")
+
+
+def _finish(ground: Ground, work: Work) -> None:
+    def over() -> bool:
+        jobs = (ground.get("/v1/jobs") or {"jobs": []})["jobs"]
+        return len(jobs) == len(work.jobs) and all(j["state"] in ("done", "failed", "cancelled") for j in jobs)
+
+    until(over, IDLE_S, "all jobs have ended")
+
+
+def _state(ground: Ground) -> list[str]:
+    """What the farm says of itself when it is stuck."""
+    shown = [ground.get(path) for path in ("/v1/status", "/v1/jobs", "/v1/executors")]
+    return [json.dumps(one)[:3000] for one in shown]
+
+
+def truth(ground: Ground, work: Work, outcome: Outcome) -> list[str]:
+    """What the database says against what the tasks themselves have written down."""
+    began, ended = work.wrote()
+    found = [f"attempt {a} began {n} times" for a, n in began.items() if n > 1]
+    db = Database.file(ground.home.database)
+    with db.read() as tx:
+        tasks = tx.exec_driver_sql(
+            "SELECT t.job, t.number, t.state, t.accepted, t.attempts, j.kind, t.cause, t.message "
+            "FROM task t JOIN job j ON j.id = t.job"
+        ).all()
+        outcome.attempts = tx.exec_driver_sql("SELECT COUNT(*) FROM attempt").scalar_one()
+        outcome.refused = tx.exec_driver_sql("SELECT COUNT(*) FROM refused").scalar_one()
+    db.close()
+    if len(tasks) != TASKS:
+        found.append(f"{len(tasks)} tasks instead of {TASKS}")
+    for job, number, state, accepted, _, kind, cause, message in tasks:
+        name = f"{job}.{number}"
+        if state != "done":
+            found.append(f"task {name} is {state}: {cause} {message}")
+        elif kind == "command" and (began[f"{name}.{accepted}"], ended[f"{name}.{accepted}"]) != (1, 1):
+            found.append(f"task {name}: its accepted attempt {accepted} did not run once from beginning to end")
+    runs = Counter(a.rpartition(".")[0] for a in began)
+    outcome.twice = sum(n > 1 for n in runs.values())
+    return found + _logs(ground, tasks)
+
+
+def _logs(ground: Ground, tasks: Any) -> list[str]:
+    """The log of each command is whole."""
+    found = []
+    with connect(ground.home) as client:
+        for job, number, state, accepted, _, kind, *_ in tasks:
+            if kind == "command" and state == "done":
+                said = client.log(f"{job}.{number}.{accepted}").data.decode(errors="replace")
+                if said != f"log of {job}.{number}.{accepted}\n":
+                    found.append(f"the log of {job}.{number}.{accepted} is {said!r}")
+    return found
+
+
+def checked(ground: Ground) -> list[str]:
+    """What `farm database check` finds."""
+    return [f"{one.rule}: {one.what}" for one in examine(ground.home.database)]
+
+
+def main(words: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5, help="how many fresh seeds")
+    parser.add_argument("--seed", type=int, action="append", default=[], help="this seed (may be repeated)")
+    parser.add_argument("--out", type=Path, help="append the outcomes to this file, a JSON object a line")
+    parser.add_argument("--keep", action="store_true", help="keep the homes")
+    options = parser.parse_args(words)
+    seeds = options.seed or [secrets.randbelow(10**9) for _ in range(options.seeds)]
+    bad = 0
+    for seed in seeds:
+        outcome = run(seed, options.keep)
+        bad += bool(outcome.findings)
+        tell(outcome)
+        if options.out:
+            with options.out.open("a") as file:
+                file.write(json.dumps(asdict(outcome)) + "\n")
+    return 1 if bad else 0
+
+
+def tell(outcome: Outcome) -> None:
+    print(
+        f"seed {outcome.seed}: {'BAD' if outcome.findings else 'fine'}, {outcome.engine}, {outcome.seconds} s, "
+        f"{outcome.attempts} attempts, {outcome.twice} tasks ran again, {outcome.refused} refused; "
+        f"{'; '.join(outcome.faults)}",
+        flush=True,
+    )
+    for finding in outcome.findings[:20]:
+        print(f"  {finding}", flush=True)
+    if outcome.findings:
+        print(f"  again: python -m tests.chaos.campaign --seed {outcome.seed}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

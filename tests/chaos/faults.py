@@ -1,0 +1,113 @@
+"""What can happen to a farm, chosen by a seed."""
+
+import random
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Event
+
+from executors.site.process import Process
+from tests.chaos.ground import Ground, Stuck, until
+
+COMMON = ("service", "gateway", "executor", "agent", "keeper", "task")
+ROLES = {"plain": COMMON, "ray": (*COMMON, "gcs", "head-raylet", "raylet")}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Comes when the tasks have written `after` lines."""
+
+    after: int
+    name: str
+    act: Callable[[Ground], None]
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.after}"
+
+
+def plan(choose: random.Random, engine: str, lines: int) -> list[Fault]:
+    """Two roles are hit, twice each, and something bigger once."""
+    roles = choose.sample(ROLES[engine], 2)
+    acts = [_hit(choose, role) for role in roles for _ in range(2)]
+    acts.append(choose.choice(BIG)(choose))
+    choose.shuffle(acts)
+    moments = sorted(choose.sample(range(4, lines - 40), len(acts)))
+    return [Fault(moment, *act) for moment, act in zip(moments, acts, strict=True)]
+
+
+Act = tuple[str, Callable[[Ground], None]]
+
+
+def _wait(seconds: float) -> None:
+    Event().wait(seconds)
+
+
+def _hit(choose: random.Random, role: str) -> Act:
+    """SIGKILL, or SIGSTOP for a while, for one process of this role, a moment later."""
+    delay, which, frozen = choose.uniform(0, 0.3), choose.random(), choose.uniform(0.1, 4)
+    if choose.random() < 0.6:
+        return f"kill {role}", lambda ground: _kill(ground, role, delay, which)
+    return f"freeze {role} {frozen:.1f} s", lambda ground: _freeze(ground, role, delay, which, frozen)
+
+
+def _one(ground: Ground, role: str, delay: float, which: float) -> Process | None:
+    """There may be none any more: the work may be done."""
+    try:
+        found = until(lambda: ground.of(role), 10, f"there is a {role}")
+    except Stuck:
+        return None
+    _wait(delay)
+    return found[int(which * len(found))]
+
+
+def _kill(ground: Ground, role: str, delay: float, which: float) -> None:
+    process = _one(ground, role, delay, which)
+    if process is None:
+        return
+    process.signal(signal.SIGKILL)
+    process.wait(10)
+    if role == "service":
+        _wait(delay)
+        ground.up()
+
+
+def _freeze(ground: Ground, role: str, delay: float, which: float, seconds: float) -> None:
+    process = _one(ground, role, delay, which)
+    if process is None:
+        return
+    process.signal(signal.SIGSTOP)
+    _wait(seconds)
+    process.signal(signal.SIGCONT)
+
+
+def _restart(choose: random.Random) -> Act:
+    def act(ground: Ground) -> None:
+        ground.down()
+        ground.up()
+
+    return "down and up", act
+
+
+def _power(choose: random.Random) -> Act:
+    def act(ground: Ground) -> None:
+        ground.kill_all()
+        ground.up()
+
+    return "kill everything, and up", act
+
+
+def _two(choose: random.Random) -> Act:
+    """Two `farm up` at once after the service was killed; one starts it, both are fine."""
+
+    def act(ground: Ground) -> None:
+        for service in ground.of("service"):
+            service.signal(signal.SIGKILL)
+            service.wait(10)
+        both = [ground.shell.start("up") for _ in range(2)]
+        said = [process.communicate(timeout=120) for process in both]
+        assert [process.returncode for process in both] == [0, 0], said
+
+    return "two farm up at once", act
+
+
+BIG = (_restart, _power, _two)

@@ -1,0 +1,139 @@
+"""One farm in a fresh home, how to hurt it, and what it must not leave behind."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from executors.site.process import Process
+from farm.client import Unavailable, connect
+from farm.home import Home
+from farm.refusal import Refusal
+from tests.journeys.shell import Shell
+
+PACE_S = 0.02
+
+
+class Stuck(AssertionError):
+    """What should happen did not, in time."""
+
+
+def until(true: Callable[[], Any], seconds: float, what: str) -> Any:
+    """What `true` gives as soon as that is something. Raises Stuck."""
+    pause = Event()
+    for _ in range(int(seconds / PACE_S)):
+        if found := true():
+            return found
+        pause.wait(PACE_S)
+    raise Stuck(f"after {seconds:g} s still not: {what}")
+
+
+class Ground:
+    """`home` is where the farm lives; `shell` types commands into it."""
+
+    def __init__(self, home: Path, engine: str, executors: int, env: dict[str, str] | None = None) -> None:
+        self.home = Home(home)
+        self.engine = engine
+        self.spared: set[int] = set()  # jobs whose tasks are not killed themselves
+        home.mkdir(exist_ok=True)
+        (home / "farm.toml").write_text(
+            f'[site]\nengine = "{engine}"\n[pools.local]\nceiling = {executors}\nprice_per_hour = "1.2345"\n'
+        )
+        self.shell = Shell(home, home.parent)
+        self.shell.env.update(env or {})
+
+    def up(self) -> None:
+        self.shell("up")
+
+    def down(self) -> None:
+        self.shell("down", "--terminate")
+
+    def get(self, path: str) -> Any:
+        """None when nobody answers."""
+        try:
+            with connect(self.home) as client:
+                return client.get(path)
+        except (Unavailable, Refusal):
+            return None
+
+    def named(self) -> list[dict[str, Any]]:
+        """The processes that `farm status --json` names."""
+        return (self.get("/v1/status") or {}).get("processes", [])
+
+    def of(self, role: str) -> list[Process]:
+        named = [one for one in self.named() if one["role"] == role and not self._spared(one["attempt"])]
+        return [p for one in named for p in living(one["pid"])]
+
+    def _spared(self, attempt: str) -> bool:
+        return bool(attempt) and int(attempt.split(".")[0]) in self.spared
+
+    def all(self) -> list[Process]:
+        """Everything that belongs to this farm, named or not: it speaks of the home or of the run folder."""
+        signs = (os.fsencode(self.home.path), os.fsencode(self.home.run))
+        me = os.getpid()
+        pids = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and int(p.name) != me]
+        return [p for pid in pids if _belongs(pid, signs) for p in living(pid)]
+
+    def ready(self) -> list[str]:
+        return [e["id"] for e in (self.get("/v1/executors") or {"executors": []})["executors"] if e["state"] == "ready"]
+
+    def kill_all(self) -> None:
+        """As when the power goes, as far as processes are concerned: also those that are born meanwhile."""
+        until(lambda: not [p.signal(signal.SIGKILL) for p in self.all()], 20, "everything is killed")
+
+    # ── afterwards ──
+
+    def leftovers(self) -> list[str]:
+        """Processes, mounts, sockets, cgroups and temporary files that a farm which went down has left."""
+        return [*self._processes(), *self._system(), *self._files()]
+
+    def _processes(self) -> Iterator[str]:
+        with contextlib.suppress(Stuck):
+            until(lambda: not self.all(), 5, "no process is left")
+        for process in self.all():
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{process.pid}/cmdline").read_bytes().replace(b"\0", b" ")
+                yield f"process {process.pid}: {words.decode(errors='replace')[:150]}"
+
+    def _system(self) -> Iterator[str]:
+        signs = (str(self.home.path) + "/", str(self.home.run))
+        for file in ("/proc/mounts", "/proc/net/unix"):
+            for line in Path(file).read_text(errors="replace").splitlines():
+                if any(sign in line for sign in signs):
+                    yield f"{file}: {line}"
+        identity = self.home.identity()
+        for folder, below, _ in os.walk("/sys/fs/cgroup"):
+            yield from (f"cgroup {folder}/{name}" for name in below if identity in name)
+
+    def _files(self) -> Iterator[str]:
+        if self.home.run.exists():
+            yield f"folder {self.home.run}: {sorted(p.name for p in self.home.run.iterdir())}"
+        yield from (f"executor {p}" for p in self.home.pools.glob("*/executors/*"))
+        yield from (f"file {p}" for p in (self.home.store / "incoming").iterdir())
+        for pattern in ("*.new", ".*", "*/.*", "pools/*/*.new"):
+            yield from (f"file {p}" for p in self.home.path.glob(pattern) if p.is_file())
+
+
+def living(pid: int) -> list[Process]:
+    """The process, in a list, or an empty one."""
+    try:
+        process = Process.of(pid)
+    except ProcessLookupError:
+        return []
+    return [process] if process.alive() else []
+
+
+def _belongs(pid: int, signs: tuple[bytes, ...]) -> bool:
+    try:
+        place = Path(f"/proc/{pid}")
+        text = (
+            (place / "cmdline").read_bytes()
+            + (place / "environ").read_bytes()
+            + os.fsencode(os.readlink(place / "cwd"))
+        )
+    except OSError:
+        return False
+    return any(sign in text for sign in signs)
