@@ -9,7 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from executors.contract import Event, EventKind, Running, Work
+from executors.contract import EventKind, Running, Work
+from executors.packed import Events
 from executors.site.backlog import Backlog
 from executors.site.journal import Journal
 from executors.site.proc import below, started_at
@@ -68,7 +69,7 @@ class Agent:
         self._backlog.add(w for w in works if w not in stale)
         self._wake()
 
-    def poll(self, after: int, acknowledged: int, lease_s: float, wait_s: float) -> list[Event]:
+    def poll(self, after: int, acknowledged: int, lease_s: float, wait_s: float) -> Events:
         """Events beyond `after`; forgets those up to `acknowledged`; waits up to `wait_s` while there are none."""
         self.renew(lease_s)
         self._journal.acknowledge(acknowledged)

@@ -6,11 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 from executors.contract import Event, Ready, Running, Site
 from executors.errors import Lost
+from executors.packed import Events
 from executors.site.channel import Away, Channel
 from executors.site.protocol import Answer, Message, Report
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 EVENTS_WAIT = timedelta(milliseconds=250)  # so soon it is told when an executor is ready, at the latest
 HEARTBEAT_S = 2.0
 DOWN_WAIT_S = 20.0
-MOST_EVENTS, MOST_BYTES = 4000, 4_000_000  # in one report
+MOST_BYTES = 4_000_000  # in one report, and what the last executor in it brings
 MANY, GROUP_S = 3, 0.06  # events in one report, and how long more are gathered then
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 
@@ -233,15 +233,13 @@ def _with(report: Report, **changes: Any) -> Report:
     return replace(report, **changes)
 
 
-def _portion(events: Mapping[str, Sequence[Event]]) -> dict[str, list[Event]]:
-    """As many events as one report should carry; at least one."""
+def _portion(events: Mapping[str, Sequence[Event]]) -> dict[str, Events]:
+    """As many executors' events as one report should carry; at least one's."""
     room = MOST_BYTES
-    out: dict[str, list[Event]] = {}
+    out: dict[str, Events] = {}
     for who, found in events.items():
-        out[who] = []
-        for event in islice(found, MOST_EVENTS):
-            if room <= 0:
-                return out
-            out[who].append(event)
-            room -= 200 + len(event.data)
+        if room <= 0:
+            break
+        out[who] = Events.of(found)
+        room -= out[who].size
     return out

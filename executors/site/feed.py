@@ -1,12 +1,12 @@
 """Events of many executors on their way to the farm."""
 
 import threading
-from collections.abc import Sequence
 
-from executors.contract import Cursor, Event
+from executors.contract import Cursor
+from executors.packed import Events
 
 ROOM_BYTES = 16_000_000
-ROOM_EVENTS = 50_000
+MOST_BYTES = 4_000_000  # of one executor in one answer
 
 
 class Feed:
@@ -14,50 +14,45 @@ class Feed:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._held: dict[str, list[Event]] = {}
-        self._bytes: dict[str, int] = {}
+        self._held: dict[str, list[Events]] = {}
         self._acknowledged: dict[str, int] = {}
         self._closed = self._nudged = False
 
-    def put(self, executor: str, events: Sequence[Event]) -> None:
+    def put(self, executor: str, events: Events) -> None:
         """Append; blocks while there is no room. Numbers seen before are dropped."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._room(executor))
             held = self._held.setdefault(executor, [])
-            last = held[-1].seq if held else self._acknowledged.get(executor, 0)
-            fresh = [e for e in events if e.seq > last]
-            held.extend(fresh)
-            self._bytes[executor] = self._bytes.get(executor, 0) + _size(fresh)
+            fresh = events.beyond(held[-1].last if held else self._acknowledged.get(executor, 0))
+            if fresh:
+                held.append(fresh)
             self._changed.notify_all()
 
     def _room(self, executor: str) -> bool:
-        return len(self._held.get(executor, ())) < ROOM_EVENTS and self._bytes.get(executor, 0) < ROOM_BYTES
+        return sum(part.size for part in self._held.get(executor, ())) < ROOM_BYTES
 
-    def after(self, cursor: Cursor, wait_s: float) -> dict[str, list[Event]]:
-        """Events beyond the cursor; blocks up to `wait_s` while there are none."""
+    def after(self, cursor: Cursor, wait_s: float) -> dict[str, Events]:
+        """Events beyond the cursor, a bounded answer; blocks up to `wait_s` while there are none."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._nudged or bool(self._beyond(cursor)), wait_s)
             self._nudged = False
-            return self._beyond(cursor)
+            found = self._beyond(cursor)
+        return {who: Events.joined(_fitting(parts)).beyond(self._seen(cursor, who)) for who, parts in found.items()}
 
-    def _beyond(self, cursor: Cursor) -> dict[str, list[Event]]:
-        fresh = {who: _tail(held, cursor.get(who, 0)) for who, held in self._held.items()}
-        return {who: events for who, events in fresh.items() if events}
+    def _beyond(self, cursor: Cursor) -> dict[str, list[Events]]:
+        fresh = {who: _tail(held, self._seen(cursor, who)) for who, held in self._held.items()}
+        return {who: parts for who, parts in fresh.items() if parts}
+
+    def _seen(self, cursor: Cursor, who: str) -> int:
+        return max(cursor.get(who, 0), self._acknowledged.get(who, 0))
 
     def acknowledge(self, upto: Cursor) -> None:
         with self._changed:
             for who, seq in upto.items():
                 self._acknowledged[who] = max(seq, self._acknowledged.get(who, 0))
-                self._forget(who, seq)
+                if kept := _tail(self._held.pop(who, []), seq):
+                    self._held[who] = kept
             self._changed.notify_all()
-
-    def _forget(self, who: str, seq: int) -> None:
-        held = self._held.pop(who, [])
-        if kept := _tail(held, seq):
-            self._held[who] = kept
-            self._bytes[who] -= _size(held[: len(held) - len(kept)])
-        else:
-            self._bytes.pop(who, None)
 
     def acknowledged(self, executor: str) -> int:
         return self._acknowledged.get(executor, 0)
@@ -75,12 +70,16 @@ class Feed:
             self._changed.notify_all()
 
 
-def _tail(held: list[Event], seq: int) -> list[Event]:
-    """Events numbered beyond `seq`. Numbers have no gaps, so the place is known."""
-    if not held:
-        return held
-    return held[max(0, seq - held[0].seq + 1) :]
+def _tail(held: list[Events], seq: int) -> list[Events]:
+    """The parts that reach beyond `seq`."""
+    return [part for part in held if part.last > seq]
 
 
-def _size(events: Sequence[Event]) -> int:
-    return sum(len(e.data) for e in events)
+def _fitting(parts: list[Events]) -> list[Events]:
+    """As many as have room in one answer, at least one."""
+    room = MOST_BYTES
+    for n, part in enumerate(parts):
+        room -= part.size
+        if room < 0 and n:
+            return parts[:n]
+    return parts

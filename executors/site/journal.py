@@ -1,23 +1,32 @@
 """What happened on an executor, numbered and kept on its disk until the farm has it."""
 
-import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from executors.contract import Event, EventKind, FileRef
+from executors.contract import Event, EventKind
+from executors.packed import Events, event, line
 from executors.site.spool import Spools
 
 SEGMENT = 4 << 20
 ANSWER_EVENTS = 2000
 ANSWER_BYTES = 4 << 20
 
-_ENCODER = json.JSONEncoder(default=asdict, separators=(",", ":"))
-
 Facts = Mapping[str, Any]
 """The fields of an event but its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An event as it is on disk, and where its output is if it is a log event."""
+
+    line: bytes
+    spool: str = ""
+    lo: int = 0
+    hi: int = 0
 
 
 class Journal:
@@ -31,7 +40,7 @@ class Journal:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._spools = spools
         self._more = threading.Condition()
-        self._events: list[Event] = []
+        self._kept: list[_Kept] = []
         self._next = 1
         self._acknowledged = 0
         self._nudges = 0
@@ -46,59 +55,60 @@ class Journal:
     def _load(self, path: Path) -> None:
         """Read a segment back; a last line that was cut off by a crash counts for nothing."""
         self._next = int(path.stem)
-        for line in path.read_bytes().splitlines(keepends=True):
-            if not line.endswith(b"\n"):
+        for text in path.read_bytes().splitlines(keepends=True):
+            if not text.endswith(b"\n"):
                 break
-            event = _event(json.loads(line))
-            self._events.append(event)
-            self._note(event)
-            self._next = event.seq + 1
+            found = event(text)
+            self._keep(text, found.kind, found.spool, found.lo, found.hi)
 
     def _segment(self) -> IO[bytes]:
         if self._next not in self._starts:
             self._starts.append(self._next)
         return open(self._path(self._next), "ab", buffering=0)
 
-    def _note(self, event: Event) -> None:
-        if event.spool:
-            self._spools.used(event.spool, event.seq)
+    def _keep(self, text: bytes, kind: EventKind, spool: str = "", lo: int = 0, hi: int = 0) -> None:
+        self._kept.append(_Kept(text, spool, lo, hi) if kind is EventKind.LOG else _Kept(text))
+        if spool:
+            self._spools.used(spool, self._next)
+        self._next += 1
 
     def append(self, facts: Sequence[Facts]) -> None:
         """Number these, keep them, wake who waits for them."""
         with self._more:
-            lines = []
+            before = len(self._kept)
             for fact in facts:
-                event = Event(seq=self._next, **fact)
-                self._next += 1
-                self._events.append(event)
-                self._note(event)
-                lines.append(_ENCODER.encode({"seq": event.seq, **fact}))
-            self._file.write(("\n".join(lines) + "\n").encode() if lines else b"")
+                text = line(self._next, fact)
+                self._keep(text, fact["kind"], fact.get("spool", ""), fact.get("lo", 0), fact.get("hi", 0))
+            self._file.write(b"".join(kept.line for kept in islice(self._kept, before, None)))
             if self._file.tell() > SEGMENT:
                 self._file.close()
                 self._file = self._segment()
             self._more.notify_all()
 
-    def after(self, seq: int, wait_s: float) -> list[Event]:
+    @property
+    def _first(self) -> int:
+        """Number of the oldest event that is kept."""
+        return self._next - len(self._kept)
+
+    def after(self, seq: int, wait_s: float) -> Events:
         """Events beyond `seq`, with their output; a bounded answer. Blocks up to `wait_s` while there are none."""
         with self._more:
             nudges = self._nudges
             self._more.wait_for(lambda: self._next > seq + 1 or self._nudges != nudges, wait_s)
-            first = self._events[0].seq if self._events else self._next
-            start = max(0, seq + 1 - first)
-            return self._filled(self._events[start : start + ANSWER_EVENTS])
+            start = max(0, seq + 1 - self._first)
+            found = self._fitting(self._kept[start : start + ANSWER_EVENTS])
+            data = b"".join(self._spools.read(k.spool, k.lo, k.hi) for k in found if k.spool)
+            first = self._first + start
+            return Events(first, first + len(found) - 1, b"".join(k.line for k in found), data)
 
-    def _filled(self, events: Sequence[Event]) -> list[Event]:
-        filled: list[Event] = []
+    def _fitting(self, kept: Sequence[_Kept]) -> Sequence[_Kept]:
+        """As many as have room in one answer, at least one."""
         size = 0
-        for event in events:
-            if event.kind is EventKind.LOG:
-                size += event.hi - event.lo
-                if size > ANSWER_BYTES and filled:
-                    break
-                event = replace(event, data=self._spools.read(event.spool, event.lo, event.hi))
-            filled.append(event)
-        return filled
+        for n, one in enumerate(kept):
+            size += one.hi - one.lo
+            if size > ANSWER_BYTES and n:
+                return kept[:n]
+        return kept
 
     def acknowledge(self, seq: int) -> None:
         """The farm has everything up to `seq`; forget it. Going back is ignored."""
@@ -107,8 +117,7 @@ class Journal:
             if seq <= self._acknowledged:
                 return
             self._acknowledged = seq
-            first = self._events[0].seq if self._events else self._next
-            del self._events[: seq + 1 - first]
+            del self._kept[: seq + 1 - self._first]
             self._spools.trim(seq)
             self._drop_segments(seq)
 
@@ -119,14 +128,19 @@ class Journal:
 
     def unfinished(self) -> dict[str, Event]:
         """Attempts whose end is not recorded: what a dead agent left."""
-        with self._more:
-            begun = {e.attempt: e for e in self._events if e.kind is not EventKind.FINISHED}
-            ended = {e.attempt for e in self._events if e.kind is EventKind.FINISHED}
-            return {attempt: event for attempt, event in begun.items() if attempt not in ended}
+        events = self._all()
+        begun = {e.attempt: e for e in events if e.kind is not EventKind.FINISHED}
+        ended = {e.attempt for e in events if e.kind is EventKind.FINISHED}
+        return {attempt: found for attempt, found in begun.items() if attempt not in ended}
 
     def finished(self) -> list[Event]:
+        return [e for e in self._all() if e.kind is EventKind.FINISHED]
+
+    def _all(self) -> list[Event]:
+        """Without the bytes of log events."""
         with self._more:
-            return [e for e in self._events if e.kind is EventKind.FINISHED]
+            kept = list(self._kept)
+        return [event(one.line) for one in kept]
 
     @property
     def last(self) -> int:
@@ -145,9 +159,3 @@ class Journal:
         with self._more:
             self._file.close()
             self._spools.close()
-
-
-def _event(raw: dict[str, Any]) -> Event:
-    raw["kind"] = EventKind(raw["kind"])
-    raw["outputs"] = tuple(FileRef(**o) for o in raw.get("outputs", ()))
-    return Event(**raw)

@@ -10,6 +10,7 @@ from typing import Any
 
 from executors.contract import Cursor, Event, Ready, Running, Work
 from executors.errors import Lost
+from executors.packed import Events, Works
 from executors.site.feed import Feed
 from executors.site.wire import Wire, address, key, sockets
 
@@ -110,10 +111,10 @@ class PlainSite:
         lease, member.lease_s = member.lease_s, 0.0
         known = self._feed.acknowledged(member.id)
         wait = 0.0 if member.leaving else POLL_S
-        events: list[Event] = polls.call("poll", max(member.last, known), known, lease, wait)
+        events: Events = polls.call("poll", max(member.last, known), known, lease, wait)
         if events:
             self._feed.put(member.id, events)
-            member.last = events[-1].seq
+            member.last = events.last
         elif member.leaving:
             member.drained.set()
             member.gone.wait(RETRY_S)
@@ -139,7 +140,7 @@ class PlainSite:
             member = self._members.get(on)
         if member is None or member.ready is None or member.wire is None:
             raise Lost(f"executor {on} is not here")
-        member.wire.call("submit", list(works))
+        member.wire.call("submit", Works.of(works))
 
     def cancel(self, attempts: Collection[str], /) -> None:
         self._everywhere(lambda wire: wire.call("cancel", list(attempts), GRACE_S))

@@ -1,7 +1,8 @@
 """`sync`: the one conversation between a gateway and the farm.
 
-The gateway posts to /v1/sites/{site}/sync; a body is one line of JSON, then the raw bytes of the log events in
-order (each event's `data` is replaced by its length, `bytes`). Two calls run side by side: `up` carries events and
+The gateway posts to /v1/sites/{site}/sync; a body is one line of JSON, then raw bytes whose lengths the line tells: in
+a report per executor the lines and the output of its events ([first, last, lines, data]), in an answer the works of
+each `start`. A gateway carries them unread (`executors/packed.py`). Two calls run side by side: `up` carries events and
 returns at once, `down` carries none and waits up to `wait` seconds for messages. Messages are numbered per (term,
 session) from 1 and repeated until `received` covers them, so a lost answer loses nothing. A farm that has not
 settled this (term, session) yet answers `settle: true` and nothing else; the gateway repeats the call with its
@@ -10,11 +11,12 @@ snapshot. Protocol versions N and N-1 understand each other.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from typing import Any
 
-from executors.contract import Event, EventKind, FileRef, Ready, Running, Work
+from executors.contract import Event, Ready, Running, Work
+from executors.packed import Events, Works
 
 PROTOCOL = 1
 CONTENT_TYPE = "application/x-farm-sync"
@@ -48,7 +50,7 @@ class Message:
     kind: str
     executor: str = ""
     slots: int = 0
-    works: tuple[Work, ...] = ()
+    works: Sequence[Work] = ()
     attempts: tuple[str, ...] = ()
     grace_s: float = 0
 
@@ -78,47 +80,49 @@ def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
     return tuple((f.name, f.default_factory() if f.default_factory is not MISSING else f.default) for f in fields(kind))
 
 
-def _event(event: Event) -> dict[str, Any]:
-    out = _lean(event)
-    if event.data:
-        out["data"] = len(event.data)
-    if event.outputs:
-        out["outputs"] = [asdict(o) for o in event.outputs]
-    return out
+class _Reader:
+    """Takes the bytes after the first line, piece by piece. Raises ValueError when there are too few or too many."""
+
+    def __init__(self, body: bytes) -> None:
+        line, _, self._rest = body.partition(b"\n")
+        self.head: dict[str, Any] = json.loads(line)
+        if not isinstance(self.head, dict):
+            raise ValueError("its first line is no object")
+        self._at = 0
+
+    def take(self, size: int) -> bytes:
+        begin, self._at = self._at, self._at + size
+        if size < 0 or self._at > len(self._rest):
+            raise ValueError("it ends too early")
+        return self._rest[begin : self._at]
+
+    def close(self) -> None:
+        if self._at != len(self._rest):
+            raise ValueError("more comes than was announced")
 
 
-def _unevent(raw: dict[str, Any]) -> Event:
-    raw["kind"] = EventKind(raw["kind"])
-    if "outputs" in raw:
-        raw["outputs"] = tuple(FileRef(**o) for o in raw["outputs"])
-    return Event(**raw)
+def _written(head: Mapping[str, Any], blobs: Sequence[bytes]) -> bytes:
+    return b"".join([json.dumps(head, separators=(",", ":")).encode(), b"\n", *blobs])
 
 
 def encode_report(report: Report) -> bytes:
     head = _lean(report) | {"session": report.session, "protocol": report.protocol}
     head["ready"] = [asdict(r) for r in report.ready]
-    head["events"] = {who: [_event(e) for e in events] for who, events in report.events.items()}
+    packed = {who: Events.of(events) for who, events in report.events.items()}
+    head["events"] = {who: [e.first, e.last, len(e.lines), len(e.data)] for who, e in packed.items()}
     if report.snapshot is not None:
         head["snapshot"] = [asdict(r) for r in report.snapshot]
-    blobs = [e.data for events in report.events.values() for e in events if e.data]
-    return b"".join([json.dumps(head, separators=(",", ":")).encode(), b"\n", *blobs])
+    return _written(head, [blob for e in packed.values() for blob in (e.lines, e.data)])
 
 
 def decode_report(body: bytes) -> Report:
-    """Raises ValueError, KeyError or TypeError when the body is none of ours."""
-    line, _, rest = body.partition(b"\n")
-    head = json.loads(line)
-    offset = 0
-    events: dict[str, list[Event]] = {}
-    for who, raws in head.pop("events", {}).items():
-        events[who] = []
-        for raw in raws:
-            size = raw.pop("data", 0)
-            event = _unevent(raw)
-            if size:
-                event = replace(event, data=rest[offset : offset + size])
-                offset += size
-            events[who].append(event)
+    """Raises ValueError, KeyError, TypeError or AttributeError when the body is none of ours."""
+    reader = _Reader(body)
+    head = reader.head
+    events: dict[str, Sequence[Event]] = {}
+    for who, (first, last, lines, data) in head.pop("events", {}).items():
+        events[who] = list(Events(first, last, reader.take(lines), reader.take(data)))
+    reader.close()
     head["ready"] = tuple(Ready(**r) for r in head.get("ready", ()))
     head["lost"] = tuple(head.get("lost", ()))
     head["processes"] = tuple(head.get("processes", ()))
@@ -127,40 +131,23 @@ def decode_report(body: bytes) -> Report:
     return Report(events=events, **head)
 
 
-def _work(work: Work) -> dict[str, Any]:
-    out = _lean(work)
-    if work.inputs:
-        out["inputs"] = [asdict(i) for i in work.inputs]
-    return out
-
-
-def _message(message: Message) -> dict[str, Any]:
-    out = _lean(message)
-    if message.works:
-        out["works"] = [_work(w) for w in message.works]
-    return out
-
-
 def encode_answer(answer: Answer) -> bytes:
-    head = _lean(answer) | {"term": answer.term, "messages": [_message(m) for m in answer.messages]}
-    return json.dumps(head, separators=(",", ":")).encode()
-
-
-def _unwork(raw: dict[str, Any]) -> Work:
-    raw["argv"] = tuple(raw["argv"])
-    raw["outputs"] = tuple(raw.get("outputs", ()))
-    raw["inputs"] = tuple(FileRef(**i) for i in raw.get("inputs", ()))
-    return Work(**raw)
-
-
-def _unmessage(raw: dict[str, Any]) -> Message:
-    raw["works"] = tuple(_unwork(w) for w in raw.get("works", ()))
-    raw["attempts"] = tuple(raw.get("attempts", ()))
-    return Message(**raw)
+    packed = [Works.of(m.works).data if m.works else b"" for m in answer.messages]
+    messages = [_lean(m) | {"works": len(works)} for m, works in zip(answer.messages, packed, strict=True)]
+    return _written(_lean(answer) | {"term": answer.term, "messages": messages}, packed)
 
 
 def decode_answer(body: bytes) -> Answer:
-    """Raises ValueError, KeyError or TypeError when the body is none of ours."""
-    head = json.loads(body)
-    head["messages"] = tuple(_unmessage(m) for m in head.get("messages", ()))
+    """Works stay packed. Raises ValueError, KeyError, TypeError or AttributeError when the body is none of ours."""
+    reader = _Reader(body)
+    head = reader.head
+    head["messages"] = tuple(_message(raw, reader) for raw in head.get("messages", ()))
+    reader.close()
     return Answer(**head)
+
+
+def _message(raw: dict[str, Any], reader: _Reader) -> Message:
+    works = reader.take(raw.pop("works"))
+    raw["works"] = Works(works) if works else ()
+    raw["attempts"] = tuple(raw.get("attempts", ()))
+    return Message(**raw)

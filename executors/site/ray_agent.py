@@ -6,7 +6,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from executors.contract import Event, Running, Work
+from executors.contract import Running
+from executors.packed import Events, Works
 from executors.site.agent import Agent
 from executors.site.proc import started_at
 from executors.site.raylet import FOLDER_VARIABLE, STORE_VARIABLE
@@ -27,10 +28,10 @@ class RayAgent:
         """Answers when it can take work: its process id."""
         return os.getpid()
 
-    def submit(self, works: Sequence[Work]) -> None:
+    def submit(self, works: Works) -> None:
         self._agent.submit(works)
 
-    def poll(self, after: int, acknowledged: int, lease_s: float, wait_s: float) -> list[Event]:
+    def poll(self, after: int, acknowledged: int, lease_s: float, wait_s: float) -> Events:
         return self._agent.poll(after, acknowledged, lease_s, wait_s)
 
     def nudge(self) -> None:

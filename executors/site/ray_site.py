@@ -11,6 +11,7 @@ from typing import Any
 
 from executors.contract import Cursor, Event, Ready, Running, Work
 from executors.errors import Lost
+from executors.packed import Events, Works
 from executors.site.feed import Feed
 from executors.site.ray_head import HeadInfo, ensure_head
 from executors.site.ray_private import Node, drain_node, gcs_client, nodes
@@ -149,10 +150,10 @@ class RaySite:
         lease, member.renew_s = member.renew_s, 0.0
         known = self._feed.acknowledged(member.id)
         ref = member.agent.poll.remote(max(member.last, known), known, lease, POLL_S)
-        events: list[Event] = _answer(ref, POLL_S + ANSWER_S)
+        events: Events = _answer(ref, POLL_S + ANSWER_S)
         if events:
             self._feed.put(member.id, events)
-            member.last = events[-1].seq
+            member.last = events.last
         if len(events) >= MANY:  # many short tasks: fewer, larger answers cost less
             self._closing.wait(GROUP_S)
 
@@ -179,7 +180,7 @@ class RaySite:
         member = self._member(on)
         if member is None:
             raise Lost(f"executor {on} is not here")
-        _called(member, member.agent.submit.remote(list(works)), ANSWER_S)
+        _called(member, member.agent.submit.remote(Works.of(works)), ANSWER_S)
 
     def _member(self, executor: str) -> _Member | None:
         with self._lock:
@@ -234,7 +235,7 @@ class RaySite:
             last = known = self._feed.acknowledged(member.id)
             while events := _answer(member.agent.poll.remote(last, known, 0.0, 0.0), ANSWER_S):
                 self._feed.put(member.id, events)
-                last = events[-1].seq
+                last = events.last
 
     def _let_go(self, member: _Member) -> None:
         """The raylet ends a moment after its last actor."""

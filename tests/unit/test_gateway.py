@@ -16,9 +16,11 @@ import pytest
 
 from executors.contract import Event, EventKind, Ready, Running, Work
 from executors.errors import Lost
+from executors.packed import Events
+from executors.site import feed as feed_file
 from executors.site.channel import Away, Channel
-from executors.site.conversation import MOST_BYTES, MOST_EVENTS, Conversation, _portion
-from executors.site.feed import ROOM_EVENTS, Feed
+from executors.site.conversation import MOST_BYTES, Conversation, _portion
+from executors.site.feed import Feed
 from executors.site.plain_site import PlainSite
 from executors.site.protocol import Report
 from executors.site.wire import address, key
@@ -155,7 +157,7 @@ def test_it_settles_with_what_runs_before_anything_else(farm, site, conversation
 def test_events_reach_the_farm_once_with_their_bytes_and_are_then_forgotten(farm, site, conversation):
     events = [log_line(1, b"one\n\x00\xff"), Event(2, EventKind.FINISHED, "1.1.1", 5, at=9, exit=-9, cause="timeout")]
     farm.until(lambda: farm.snapshots)
-    site.feed.put("e1", events)
+    site.feed.put("e1", Events.of(events))
     farm.until(lambda: len(farm.events) == 2)
     assert farm.events == events
     site.until(lambda: any(c[0] == "acknowledge" and c[1].get("e1") == 2 for c in site.calls))
@@ -169,7 +171,7 @@ def test_lost_answers_lose_nothing_and_repeat_nothing(farm, site, conversation):
         with farm.changed:
             farm.lose_answers = 2
         farm.say("start", executor="e1", works=(Work(f"1.{round_}.1", round_, 1, ("true",)),))
-        site.feed.put("e1", [log_line(round_ + 1, b"x" * round_)])
+        site.feed.put("e1", Events.of([log_line(round_ + 1, b"x" * round_)]))
         farm.until(lambda r=round_: len(farm.events) == r + 1)
         site.until(lambda r=round_: ("start", "e1", [f"1.{r}.1"]) in site.calls)
     starts = [c[2] for c in site.calls if c[0] == "start"]
@@ -365,28 +367,43 @@ def test_a_wrong_token_is_told_as_such(farm, folder):
 
 
 def test_a_report_carries_a_bounded_portion_but_always_something():
-    huge = [log_line(n, b"x" * MOST_BYTES) for n in (1, 2, 3)]
-    assert [e.seq for e in _portion({"e1": huge})["e1"]] == [1]
-    many = [Event(n, EventKind.STARTED) for n in range(1, MOST_EVENTS + 10)]
-    assert len(_portion({"e1": many})["e1"]) == MOST_EVENTS
+    huge = {who: Events.of([log_line(1, b"x" * MOST_BYTES)]) for who in ("e1", "e2")}
+    assert [(who, len(found)) for who, found in _portion(huge).items()] == [("e1", 1)]
+    small = {who: Events.of([log_line(1, b"x")]) for who in ("e1", "e2")}
+    assert _portion(small) == small
 
 
-def test_a_full_feed_makes_its_executor_wait_until_the_farm_has_heard():
-    feed = Feed()
-    feed.put("e1", [Event(n, EventKind.STARTED) for n in range(1, ROOM_EVENTS + 1)])
+def started(*numbers):
+    return Events.of([Event(n, EventKind.STARTED) for n in numbers])
+
+
+def test_a_full_feed_makes_its_executor_wait_until_the_farm_has_heard(monkeypatch):
+    feed, filled = Feed(), started(*range(1, 10))
+    monkeypatch.setattr(feed_file, "ROOM_BYTES", filled.size)
+    feed.put("e1", filled)
     done = threading.Event()
-    thread = threading.Thread(target=lambda: (feed.put("e1", [Event(ROOM_EVENTS + 1, EventKind.STARTED)]), done.set()))
+    thread = threading.Thread(target=lambda: (feed.put("e1", started(10)), done.set()))
     thread.start()
     assert not done.wait(0.1)
-    feed.acknowledge({"e1": 10})
+    feed.acknowledge({"e1": 9})
     assert done.wait(PATIENCE_S)
     thread.join()
-    assert [e.seq for e in feed.after({"e1": ROOM_EVENTS}, 0)["e1"]] == [ROOM_EVENTS + 1]
+    assert [e.seq for e in feed.after({"e1": 9}, 0)["e1"]] == [10]
 
 
 def test_a_feed_drops_what_was_seen_before():
     feed = Feed()
-    feed.put("e1", [Event(n, EventKind.STARTED) for n in (1, 2, 3)])
+    feed.put("e1", started(1, 2, 3))
     feed.acknowledge({"e1": 2})
-    feed.put("e1", [Event(n, EventKind.STARTED) for n in (2, 3, 4)])
+    feed.put("e1", started(2, 3, 4))
     assert [e.seq for e in feed.after({}, 0)["e1"]] == [3, 4]
+    assert [e.seq for e in feed.after({"e1": 3}, 0)["e1"]] == [4]
+
+
+def test_an_answer_of_a_feed_is_bounded_but_always_something(monkeypatch):
+    feed = Feed()
+    monkeypatch.setattr(feed_file, "MOST_BYTES", 1)
+    feed.put("e1", started(1, 2))
+    feed.put("e1", started(3))
+    assert [e.seq for e in feed.after({}, 0)["e1"]] == [1, 2]
+    assert [e.seq for e in feed.after({"e1": 2}, 0)["e1"]] == [3]

@@ -1,0 +1,181 @@
+"""Works and events on their way: encoded once where they arise, carried unread, decoded once where they are needed."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, fields
+from functools import cache, cached_property
+from typing import Any, overload
+
+from executors.contract import Event, EventKind, FileRef, Work
+
+_ENCODER = json.JSONEncoder(default=asdict, separators=(",", ":"))
+
+
+class Works(Sequence[Work]):
+    """`data` is JSON {"common": {field: value…}, "works": [{field: value…}…]}; fields left at their default are absent,
+    those of `common` hold for each work, `env` is the union of both."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    @classmethod
+    def of(cls, works: Sequence[Work]) -> "Works":
+        """Works that are packed already are left as they are."""
+        return works if isinstance(works, Works) else cls(_pack(works))
+
+    @cached_property
+    def _works(self) -> list[Work]:
+        """Raises ValueError, KeyError or TypeError when the data is none of ours."""
+        raw = json.loads(self.data)
+        common = raw["common"]
+        return [_work(common, own) for own in raw["works"]]
+
+    @overload
+    def __getitem__(self, index: int) -> Work: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Work]: ...
+    def __getitem__(self, index: int | slice) -> Work | Sequence[Work]:
+        return self._works[index]
+
+    def __len__(self) -> int:
+        return len(self._works)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type["Works"], tuple[bytes]]:
+        return Works, (self.data,)
+
+
+@cache
+def _defaults() -> tuple[tuple[str, Any], ...]:
+    """The fields of a work but `env`, with what they hold when nothing is said."""
+    held = ((f, f.default_factory() if f.default_factory is not MISSING else f.default) for f in fields(Work))
+    return tuple((f.name, value) for f, value in held if f.name != "env")
+
+
+def _pack(works: Sequence[Work]) -> bytes:
+    if not works:
+        return b'{"common":{},"works":[]}'
+    first = works[0]
+    env = dict(set.intersection(*(set(w.env.items()) for w in works)))
+    common: dict[str, Any] = {"env": env} if env else {}
+    differing = []
+    for name, absent in _defaults():
+        value = getattr(first, name)
+        if any(getattr(work, name) != value for work in works):
+            differing.append(name)
+        elif value != absent:
+            common[name] = value
+    own = [_own(work, differing, env) for work in works]
+    return _ENCODER.encode({"common": common, "works": own}).encode()
+
+
+def _own(work: Work, differing: Iterable[str], env: Mapping[str, str]) -> dict[str, Any]:
+    out = {name: getattr(work, name) for name in differing}
+    if len(work.env) > len(env):
+        out["env"] = {k: v for k, v in work.env.items() if k not in env}
+    return out
+
+
+def _work(common: Mapping[str, Any], own: Mapping[str, Any]) -> Work:
+    raw = {**common, **own}
+    raw["env"] = {**common.get("env", {}), **own.get("env", {})}
+    raw["argv"] = tuple(raw["argv"])
+    if "outputs" in raw:
+        raw["outputs"] = tuple(raw["outputs"])
+    if "inputs" in raw:
+        raw["inputs"] = tuple(FileRef(**i) for i in raw["inputs"])
+    return Work(**raw)
+
+
+class Events(Sequence[Event]):
+    """Events `first`…`last` of one executor: one line of JSON each, and the bytes of the log events in their order."""
+
+    def __init__(self, first: int, last: int, lines: bytes, data: bytes = b"") -> None:
+        self.first, self.last, self.lines, self.data = first, last, lines, data
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> "Events":
+        """Consecutive ones. Those that are packed already are left as they are."""
+        if isinstance(events, Events):
+            return events
+        if not events:
+            return cls(1, 0, b"")
+        lines = b"".join(line(event.seq, _facts(event)) for event in events)
+        return cls(events[0].seq, events[-1].seq, lines, b"".join(e.data for e in events))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Events"]) -> "Events":
+        """Parts that follow each other, at least one."""
+        if len(parts) == 1:
+            return parts[0]
+        lines, data = b"".join(p.lines for p in parts), b"".join(p.data for p in parts)
+        return cls(parts[0].first, parts[-1].last, lines, data)
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory, about."""
+        return len(self.lines) + len(self.data)
+
+    def beyond(self, seq: int) -> "Events":
+        """Those numbered higher."""
+        return self if seq < self.first else Events.of([e for e in self if e.seq > seq])
+
+    @cached_property
+    def _events(self) -> list[Event]:
+        """Raises ValueError, KeyError or TypeError when lines or data are none of ours."""
+        found, offset = [], 0
+        for raw in json.loads(b"[" + self.lines[:-1].replace(b"\n", b",") + b"]"):
+            if raw["kind"] == EventKind.LOG:
+                begin, offset = offset, offset + raw.get("hi", 0) - raw.get("lo", 0)
+                raw["data"] = self.data[begin:offset]
+            found.append(_event(raw))
+        if offset != len(self.data):
+            raise ValueError("more or fewer bytes than the log events announce")
+        if [e.seq for e in found] != list(range(self.first, self.last + 1)):
+            raise ValueError("the events are not those that were announced")
+        return found
+
+    @overload
+    def __getitem__(self, index: int) -> Event: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Event]: ...
+    def __getitem__(self, index: int | slice) -> Event | Sequence[Event]:
+        return self._events[index]
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[type["Events"], tuple[int, int, bytes, bytes]]:
+        return Events, (self.first, self.last, self.lines, self.data)
+
+
+def line(seq: int, facts: Mapping[str, Any]) -> bytes:
+    """One event as a journal keeps it and a report carries it; JSON text never holds a bare line feed."""
+    return _ENCODER.encode({"seq": seq, **facts}).encode() + b"\n"
+
+
+def _facts(event: Event) -> dict[str, Any]:
+    """The fields of an event but its number and its bytes, those at their default left out."""
+    pairs = ((f.name, getattr(event, f.name), f.default) for f in fields(Event) if f.name not in ("seq", "data"))
+    return {name: value for name, value, absent in pairs if value != absent}
+
+
+def _event(raw: dict[str, Any]) -> Event:
+    raw["kind"] = EventKind(raw["kind"])
+    if "outputs" in raw:
+        raw["outputs"] = tuple(FileRef(**o) for o in raw["outputs"])
+    return Event(**raw)
+
+
+def event(text: bytes) -> Event:
+    """One line back, without the bytes of a log event. Raises ValueError, KeyError or TypeError."""
+    return _event(json.loads(text))
