@@ -32,7 +32,7 @@ def _sync(farm: "Farm", site: str, body: bytes) -> bytes:
         raise NotFound(f"there is no site {site!r}")
     try:
         report = decode_report(body)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refusal(f"that is no report: {error}", "sync") from error
     if abs(report.protocol - PROTOCOL) > 1:
         raise Conflict(f"protocol {report.protocol} is not understood here", "sync", f"bring it to {PROTOCOL}")
