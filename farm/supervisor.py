@@ -71,7 +71,7 @@ class Supervisor:
             return self._process
 
     def _end(self) -> None:
-        """Its own child by handle, an adopted one by what it wrote into its lock."""
+        """Its own child by handle; and who signed the lock: an adopted one, or one that was quicker than ours."""
         from executors.site.process import end_by_file
 
         if self._process is not None:
@@ -81,8 +81,7 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        else:
-            end_by_file(self._run / "gateway.lock")
+        end_by_file(self._run / "gateway.lock")
 
 
 def _empty(run: Path) -> Path:
