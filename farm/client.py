@@ -9,16 +9,10 @@ from urllib.parse import quote, urlencode
 
 from farm.connection import CHUNK, Body, Connection, Gone, Reads
 from farm.home import BadHome, Home
-from farm.refusal import Refusal
+from farm.refusal import Refusal, Unavailable
 
 PATIENCE_S = 60.0
 _GONE = (Gone, ConnectionResetError, BrokenPipeError)
-
-
-class Unavailable(Refusal):
-    """Not the request is wrong, but the farm or what it stands on."""
-
-    status = 503
 
 
 class Unreachable(Unavailable):
@@ -227,4 +221,4 @@ def connect(home: Home) -> Client:
     try:
         return Client(transport, home.token())
     except BadHome as error:
-        raise Unreachable(str(error), f"home {home.path}", "") from error
+        raise Unreachable(error.what, error.where, error.remedy) from error

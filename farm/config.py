@@ -1,7 +1,7 @@
 """farm.toml: pools, lanes, schedules. Every key is known; without the file the defaults hold."""
 
-import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from datetime import time, timedelta
@@ -9,18 +9,29 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from farm.durations import BadDuration, parse_duration
+from farm.lines import line_of
+from farm.refusal import Unavailable
 from farm.sizes import memory_here, parse_size
+from farm.wording import nearest, plain
 from schedules.model import Hours, Lane, Window
 from schedules.windows import never_wins
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
-class BadConfig(Exception):
-    """farm.toml is wrong; the text says where and what to type."""
+class BadConfig(Unavailable):
+    """farm.toml is wrong; `where` names its line."""
+
+
+class _Misplaced(ValueError):
+    """What is wrong with several keys together, and the key at which that is best seen."""
+
+    def __init__(self, text: str, *place: str | int) -> None:
+        super().__init__(text)
+        self.place = place
 
 
 def cores() -> int:
@@ -112,15 +123,14 @@ class WindowConfig(_Part):
     holidays: tuple[str, ...] = ()
     pools: Mapping[str, HoursConfig]
 
-    @model_validator(mode="after")
-    def _makes_sense(self) -> Self:
-        self.window()
-        return self
+    @field_validator("zone", "days", "hours")
+    @classmethod
+    def _makes_sense(cls, value: str, about: ValidationInfo) -> str:
+        {"zone": _zone, "days": _days, "hours": _hours}[str(about.field_name)](value)
+        return value
 
     def window(self) -> Window:
-        """Raises ValueError when days, hours or zone mean nothing."""
         start, end = _hours(self.hours)
-        _zone(self.zone)
         pools = {name: hours.hours() for name, hours in self.pools.items()}
         return Window(self.name, self.zone, _days(self.days), start, end, pools, frozenset(self.holidays))
 
@@ -132,25 +142,39 @@ class SiteConfig(_Part):
     _parse = field_validator("lease", mode="before")(_duration)
 
 
+class ApiConfig(_Part):
+    largest_upload: Annotated[int, Field(ge=1, le=2**62)] = 64 << 30  # bytes of one file
+
+    _parse = field_validator("largest_upload", mode="before")(_size)
+
+
 class FarmConfig(_Part):
     """All of farm.toml."""
 
     currency: str = "EUR"
     site: SiteConfig = SiteConfig()
+    api: ApiConfig = ApiConfig()
     pools: Mapping[str, PoolConfig] = {"local": PoolConfig()}
     lanes: Mapping[str, LaneConfig] = {}
     schedules: tuple[WindowConfig, ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for window in self.schedules:
+        for number, window in enumerate(self.schedules):
             for pool in window.pools:
                 if pool not in self.pools:
-                    raise ValueError(f"schedule {window.name!r} names the pool {pool!r}{nearest(pool, self.pools)}")
-        dead = never_wins(self.windows())
-        if dead:
-            raise ValueError(f"schedule {dead[0]!r} can never win: later ones cover all of it; move it further down")
+                    what = f"there is no pool {pool!r}; {nearest(pool, self.pools)}"
+                    raise _Misplaced(what, "schedules", number, "pools", pool)
+        self._every_window_wins()
         return self
+
+    def _every_window_wins(self) -> None:
+        windows = self.windows()
+        effects = [len(never_wins(windows[place:])) for place in range(len(windows) + 1)]
+        for number, window in enumerate(windows):
+            if effects[number] > effects[number + 1]:
+                what = f"the window {window.name!r} can never win: it says nothing, or later ones cover all of it"
+                raise _Misplaced(f"{what}; move it below them, or remove it", "schedules", number, "name")
 
     @property
     def most_memory(self) -> int:
@@ -175,40 +199,44 @@ DEFAULT_LANES = (
 
 def load(path: Path) -> FarmConfig:
     """Raises BadConfig naming the key, its line and the nearest right one."""
-    if not path.exists():
-        return FarmConfig()
-    text = path.read_text(errors="replace")
     try:
+        text = path.read_text()
         return FarmConfig.model_validate(tomllib.loads(text))
+    except FileNotFoundError:
+        return FarmConfig()
+    except OSError as error:
+        raise BadConfig(f"the settings can't be read: {error.strerror}", str(path), "check its permissions") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise BadConfig("the settings are not UTF-8", f"{path} line {line}", "save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
-        raise BadConfig(f"{path}: {error}") from error
+        raise _no_toml(error, path, text) from error
     except ValidationError as error:
-        raise BadConfig(f"{path}{explain(error, text, FarmConfig)}") from error
+        raise _explained(error, path, text) from error
 
 
-def explain(error: ValidationError, text: str, model: type[BaseModel]) -> str:
-    """The first finding as ` line 3: …`, with the nearest right key for an unknown one."""
+def _no_toml(error: tomllib.TOMLDecodeError, path: Path, text: str) -> BadConfig:
+    said = str(error)
+    at = re.search(r" \(at (?:line (\d+)[^)]*|end of document)\)$", said)
+    place = f"{path} line {at[1] if at and at[1] else len(text.splitlines())}"
+    what = said[: at.start()] if at else said
+    return BadConfig(f"this is no TOML: {what[:1].lower()}{what[1:]}", place, 'texts stand in quotes, as in name = "x"')
+
+
+def _explained(error: ValidationError, path: Path, text: str) -> BadConfig:
+    """The first finding, with its line and, for an unknown key, the nearest right one."""
     found = error.errors()[0]
-    keys = [str(k) for k in found["loc"]]
-    where = ".".join(keys)
-    line = next((i for i, row in enumerate(text.split("\n"), 1) if keys and _names(row, keys[-1])), 0)
-    at = f" line {line}" if line else ""
+    keys = found["loc"]
+    raised = (found.get("ctx") or {}).get("error")
+    if isinstance(raised, _Misplaced):
+        keys = (*keys, *raised.place)
+    line = line_of(text, keys)
+    where = f"{path} line {line}" if line else str(path)
+    name = ".".join(str(key) for key in keys if isinstance(key, str))
     if found["type"] == "extra_forbidden":
-        return f"{at}: unknown key {where!r}{nearest(keys[-1], _known(model, found['loc'][:-1]))}"
-    message = found["msg"].removeprefix("Value error, ")
-    return f"{at}: {where}: {message}" if where else f"{at}: {message}"
-
-
-def nearest(word: str, known: Any) -> str:
-    """`; did you mean 'ceiling'?`, or what there is."""
-    names = sorted(str(k) for k in known)
-    close = difflib.get_close_matches(word, names, 1, 0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names) or 'none'}"
-
-
-def _names(row: str, key: str) -> bool:
-    head = row.split("=")[0].strip().strip("[]").strip()
-    return head.split(".")[-1].strip("\"' ") == key
+        return BadConfig(f"unknown key {name!r}", where, nearest(str(keys[-1]), _known(FarmConfig, keys[:-1])))
+    what, remedy = plain(found, str(keys[-1]) if keys else "it")
+    return BadConfig(f"{name}: {what}" if name and raised is None else what, where, remedy or "edit it")
 
 
 def _known(model: Any, path: tuple[Any, ...]) -> list[str]:
@@ -257,4 +285,6 @@ def _zone(name: str) -> None:
     try:
         zoneinfo.ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:
-        raise ValueError(f"zone {name!r} is unknown{nearest(name, zoneinfo.available_timezones())}") from error
+        near = nearest(name, zoneinfo.available_timezones())
+        remedy = near if "did you mean" in near else "write one such as Europe/Prague"
+        raise ValueError(f"zone {name!r} is unknown; {remedy}") from error

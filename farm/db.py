@@ -10,12 +10,18 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from farm.refusal import Unavailable
+
 HEAD = "0002"  # the newest revision below migrations/
 _OURS = ("meta", "job", "task", "attempt", "executor", "ledger")  # tables that every revision has
 
 
-class BadDatabase(Exception):
-    """The database cannot be used; the text says what to do."""
+class BadDatabase(Unavailable):
+    """The database at `where` cannot be used; `said` is `what; remedy`."""
+
+    def __init__(self, where: str, said: str) -> None:
+        what, _, remedy = said.partition("; ")
+        super().__init__(what, where, remedy)
 
 
 class Database:
@@ -102,7 +108,7 @@ def check(database: Database, where: str) -> None:
     with explained(where), database.read() as tx:
         found = tx.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     if found != "ok":
-        raise BadDatabase(f"{where} is damaged: {found}; restore a backup or move it away")
+        raise BadDatabase(where, f"the database is damaged: {found}; restore a backup or move it away")
 
 
 def migrate(database: Database, where: str) -> None:
@@ -119,7 +125,7 @@ def revision(database: Database, where: str) -> str | None:
         if {"alembic_version", *_OURS} <= tables:
             return tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
     if tables - {"alembic_version"}:
-        raise BadDatabase(f"{where} is another program's database; move it away or choose another home")
+        raise BadDatabase(where, "this is another program's database; move it away or choose another home")
     return None
 
 
@@ -137,7 +143,7 @@ def _upgrade(database: Database, where: str) -> None:
             config.attributes["connection"] = tx
             command.upgrade(config, "head")
     except CommandError as error:
-        raise BadDatabase(f"{where} was written by a newer farm: {error}; use the farm that made it") from error
+        raise BadDatabase(where, f"it was written by a newer farm: {error}; use the farm that made it") from error
 
 
 @contextmanager
@@ -146,11 +152,10 @@ def explained(where: str) -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise BadDatabase(f"{where} {unusable(error)}") from error
+        raise BadDatabase(where, f"the database {unusable(error)}") from error
     except DatabaseError as error:
-        raise BadDatabase(
-            f"{where} is damaged or no database: {error.orig}; restore a backup or move it away"
-        ) from error
+        said = f"the file is damaged or no database: {error.orig}; restore a backup or move it away"
+        raise BadDatabase(where, said) from error
 
 
 def unusable(error: OperationalError) -> str:

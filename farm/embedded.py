@@ -10,8 +10,9 @@ from types import FrameType
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from farm.client import Answer, Client, Unavailable, Unreachable, connect
-from farm.home import BadHome, Home
+from farm.client import Answer, Client, Unreachable, connect
+from farm.home import Home, Taken
+from farm.refusal import Unavailable
 
 if TYPE_CHECKING:
     from farm.running import RunningService
@@ -82,28 +83,24 @@ async def _call(app: Callable[..., Any], scope: dict[str, Any], body: bytes | IO
 
 
 def offline(home: Home) -> Client:
-    """A client of the queue itself; nothing runs. Raises BadHome, or Unavailable for what can't be opened."""
+    """A client of the queue itself; nothing runs. Raises Unavailable for what can't be opened."""
     from farm.api import app
     from farm.context import open_farm
 
-    with _explained(home):
-        farm = open_farm(home.make())
+    farm = open_farm(home.make())
     return Client(AsgiTransport(app(farm), farm.close), home.token(), running=False)
 
 
 @contextmanager
 def _explained(home: Home) -> Iterator[None]:
-    """Settings, a database or a provider that make a start impossible, as Unavailable."""
+    """A provider that makes a start impossible, as Unavailable."""
     from executors.errors import ProviderError
-    from farm.config import BadConfig
-    from farm.db import BadDatabase
 
     try:
         yield
-    except BadConfig as error:
-        raise Unavailable(str(error), remedy=f"edit {home.config_file}") from error
-    except (BadDatabase, ProviderError) as error:
-        raise Unavailable(str(error)) from error
+    except ProviderError as error:
+        what, _, remedy = str(error).partition("; ")
+        raise Unavailable(what, str(home.config_file), remedy or "edit it") from error
 
 
 @contextmanager
@@ -119,7 +116,7 @@ def hosted(home: Home) -> Iterator[tuple[Client, bool]]:
     try:
         with _explained(home):
             service = run(home)
-    except BadHome:
+    except Taken:
         with _attached(home) as client:
             yield client, False
         return

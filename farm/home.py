@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from farm.refusal import Unavailable
+
 SITE = "local"  # the site beside the farm, the only one yet
 
 
-class BadHome(Exception):
-    """The home cannot be used; the text says what to do."""
+class BadHome(Unavailable):
+    """The home cannot be used."""
+
+
+class Taken(BadHome):
+    """Another service runs in this home."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +57,8 @@ class Home:
         try:
             yield
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise BadHome(
-                f"the home {self.path} can't be used: {reason}; choose another with --home or FARM_HOME"
-            ) from error
+            what = f"the home can't be used: {error.strerror or error}"
+            raise BadHome(what, str(self.path), "choose another with --home or FARM_HOME") from error
 
     @property
     def config_file(self) -> Path:
@@ -125,7 +129,8 @@ class Home:
         try:
             return self.token_file.read_text().strip()
         except OSError as error:
-            raise BadHome(f"no token in {self.path}: {error.strerror}; start the farm with `farm up`") from error
+            what = f"the token can't be read: {error.strerror}"
+            raise BadHome(what, str(self.token_file), "start the farm with `farm up`") from error
 
 
 def _temporary() -> str:

@@ -21,3 +21,9 @@ class NotFound(Refusal):
 
 class Conflict(Refusal):
     status = 409
+
+
+class Unavailable(Refusal):
+    """Not the request is wrong, but the farm or what it stands on."""
+
+    status = 503

@@ -12,8 +12,9 @@ import sys
 from typing import IO, TYPE_CHECKING
 
 from executors.site.head import stop_head
-from farm.home import SITE, BadHome, Home
+from farm.home import SITE, BadHome, Home, Taken
 from farm.names import shadowed
+from farm.refusal import Refusal
 from farm.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run(home: Home) -> "RunningService":
-    """Start the one service of this home. Raises BadHome when another one runs there, BadConfig, BadDatabase."""
+    """Start the one service of this home. Raises Taken when another one runs there, BadHome, BadConfig, BadDatabase."""
     home.make()
     lock = _only_one(home)
     home.make_run()
@@ -80,7 +81,7 @@ def _only_one(home: Home) -> IO[str]:
         lock.seek(0)
         pid = lock.read().strip()
         lock.close()
-        raise BadHome(f"a farm runs in {home.path} already (process {pid}); see `farm status`") from error
+        raise Taken(f"a farm runs here already (process {pid})", str(home.path), "see `farm status`") from error
     lock.truncate(0)
     lock.write(str(os.getpid()))
     lock.flush()
@@ -95,8 +96,10 @@ def main(arguments: list[str]) -> int:
     try:
         service = run(home)
     except Exception as error:
-        sys.stderr.write(json.dumps({"error": {"what": str(error), "where": str(home.path), "remedy": ""}}) + "\n")
-        if type(error).__name__ not in ("BadHome", "BadConfig", "BadDatabase", "Refused"):
+        known = error if isinstance(error, Refusal) else Refusal(str(error), str(home.path))
+        said = {"what": known.what, "where": known.where, "remedy": known.remedy}
+        sys.stderr.write(json.dumps({"error": said}) + "\n")
+        if known is not error and type(error).__name__ != "Refused":
             logging.getLogger(__name__).exception("the farm can't start")
         return 3
     signal.signal(signal.SIGTERM, lambda *_: service.stop_soon(terminate=False))

@@ -17,8 +17,9 @@ import typer
 
 from farm.cli.options import JsonOption
 from farm.cli.output import emit, facts
-from farm.client import Client, Unavailable, connect
+from farm.client import Client, connect
 from farm.home import Home
+from farm.refusal import Unavailable
 
 IN_FLIGHT = 2
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")

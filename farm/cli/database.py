@@ -8,8 +8,8 @@ import typer
 
 from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import clean, emit
-from farm.client import Unavailable
 from farm.home import Home
+from farm.refusal import Unavailable
 
 if TYPE_CHECKING:
     from farm.integrity import Finding
@@ -22,16 +22,12 @@ def check(
 ) -> int:
     """Looks at the pages, the schema, and whether rows, states, counters and the bill agree. Changes nothing, and may
     run beside the service. Exit 0 when all is well, 3 with findings."""
-    from farm.db import BadDatabase
     from farm.integrity import examine
 
     place = Home.find(home)
     if not place.database.exists():
         raise Unavailable("there is no database yet", str(place.path), "`farm up` or a first `farm submit` makes it")
-    try:
-        findings = list(examine(place.database, _store(place) if files else None))
-    except BadDatabase as error:
-        raise Unavailable(str(error)) from error
+    findings = list(examine(place.database, _store(place) if files else None))
     if json:
         emit({"ok": not findings, "findings": [asdict(finding) for finding in findings]})
     else:

@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable
 
 from farm.cli.output import clean, silence
-from farm.client import Unavailable
-from farm.home import BadHome, Home
-from farm.refusal import Refusal
+from farm.home import Home
+from farm.refusal import Refusal, Unavailable
 
 INTERRUPTED = 130
 
@@ -34,8 +33,6 @@ def guarded(act: Callable[[list[str]], int], arguments: list[str]) -> int:
             return tell(_unexpected(error, arguments), arguments)
         silence()
         return tell(Unavailable(f"the output can't be written: {error.strerror}"), [])
-    except BadHome as error:
-        return tell(Unavailable(str(error)), arguments)
     except Exception as error:
         return tell(_usage(error, arguments) or _unexpected(error, arguments), arguments)
 

@@ -1,5 +1,6 @@
 """`farm up`, `farm down`, `farm status`."""
 
+import fcntl
 import os
 import select
 import subprocess
@@ -12,9 +13,9 @@ import typer
 from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import emit, facts, say, table
 from farm.cli.reach import reader
-from farm.client import Client, Unavailable, Unreachable, connect
+from farm.client import Client, Unreachable, connect
 from farm.home import Home
-from farm.refusal import Refusal
+from farm.refusal import Refusal, Unavailable
 
 START_S = 60.0
 STOP_S = 120.0
@@ -71,11 +72,23 @@ def _answered(home: Home, process: "subprocess.Popen[bytes]", begin: int) -> Any
             status = _status(home)
             if status:
                 return status
-            if gone:
+            if gone and not _runs(home):
                 raise _did_not_start(home, process.wait(), begin)
+            if gone:  # another `farm up` was quicker: its farm is as good
+                ended.unregister(pidfd)
     finally:
         os.close(pidfd)
     raise Unavailable(f"the farm did not answer within {START_S:.0f} s", str(home.service_log), _LOOK)
+
+
+def _runs(home: Home) -> bool:
+    """Whether a service holds this home, answering or not yet."""
+    with home.lock.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 _LOOK = "read that file, or type `farm doctor`"

@@ -13,8 +13,9 @@ from farm.cli.options import HomeOption, JobArgument, JsonOption
 from farm.cli.output import emit_line, say
 from farm.cli.reach import reader
 from farm.cli.values import positive
-from farm.client import Client, Unavailable, Unreachable, connect
+from farm.client import Client, Unreachable, connect
 from farm.home import Home
+from farm.refusal import Unavailable
 
 OnTask = Callable[[Client, Any], None]
 ENDED = ("done", "failed", "cancelled")

@@ -1,0 +1,91 @@
+"""farm.toml with every kind of mistake: what, on which line, and what to write."""
+
+import pytest
+
+from farm.config import BadConfig, FarmConfig, load
+from farm.lines import line_of
+
+WINDOW = '[[schedules]]\nname = "{name}"\nhours = "{hours}"\n[schedules.pools.local]\nceiling = 4\n'
+
+
+def refused(tmp_path, text: str | bytes) -> BadConfig:
+    path = tmp_path / "farm.toml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    with pytest.raises(BadConfig) as caught:
+        load(path)
+    assert caught.value.where.startswith(str(path))
+    assert "\n" not in str(caught.value)
+    assert "validation" not in str(caught.value)
+    assert caught.value.remedy
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("currncy = 'EUR'", 1, ("'currncy'", "currency")),
+        ("[pools.local]\nslots = 1\ncieling = 2", 3, ("pools.local.cieling", "ceiling")),
+        ("[pools.a]\nceiling = 2\n[pools.b]\nprovidr = 'local'\nceiling = 1", 4, ("providr", "provider")),
+        ("[pools.a]\nceiling = 2\n[pools.b]\nceiling = 'two'", 4, ("pools.b.ceiling", "'two' is no whole number")),
+        ("[site]\nengin = 'plain'", 2, ("site.engin", "engine")),
+        ("[site]\nengine = 'plane'", 2, ("'plane'", "did you mean plain")),
+        ("[pools.local]\nfloor = -1", 2, ("-1 is too small", "0 or more")),
+        ("[pools.local]\nidle = '5 parsecs'", 2, ("5 parsecs", "90s")),
+        ("[pools.local]\nprice_per_hour = 'much'", 2, ("'much' is no number",)),
+        ("[pools.local]\nmemory = 'lots'", 2, ("'lots' is no size", "512M")),
+        ("[pools.local]\nfloor = 9\nceiling = 2", 1, ("floor of 9",)),
+        ("[lanes.bulk]\nweight = 0", 2, ("more than 0",)),
+        ("[pools]\nlocal = 3", 2, ("3 is no table",)),
+        ("currency = EUR", 1, ("no TOML", "quotes")),
+        ("[pools.local", 1, ("no TOML",)),
+        (WINDOW.format(name="n", hours="19-7"), 3, ("'7' is no time of day",)),
+        (WINDOW.format(name="n", hours="noon"), 3, ("noon", "19:00-07:00")),
+        (WINDOW.format(name="n", hours="19:00-07:00").replace("local", "locl"), 4, ("no pool 'locl'", "local")),
+        ('[[schedules]]\nname = "n"\nzone = "Europe/Prag"\n[schedules.pools.local]\nfloor = 1', 3, ("Europe/Prague",)),
+        ('[[schedules]]\nname = "n"\ndays = "mon-fry"\n[schedules.pools.local]\nfloor = 1', 3, ("mon-fri",)),
+        (b"# caf\xe9\n[pools.local]\n", 1, ("UTF-8",)),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path, text, line, words):
+    error = refused(tmp_path, text)
+    assert error.where.endswith(f"farm.toml line {line}")
+    assert all(word in str(error) for word in words), error
+
+
+def test_a_window_that_can_never_win_is_named_with_its_line(tmp_path):
+    text = WINDOW.format(name="evening", hours="19:00-20:00") + WINDOW.format(name="always", hours="00:00-24:00")
+    error = refused(tmp_path, f"# opening hours\n{text}")
+    assert error.where.endswith("line 3")
+    assert "'evening' can never win" in error.what
+
+
+def test_of_two_windows_with_one_name_the_right_one_is_meant(tmp_path):
+    good = WINDOW.format(name="n", hours="08:00-09:00")
+    text = good + WINDOW.format(name="n", hours="19:00-20:00") + WINDOW.format(name="x", hours="18:00-21:00")
+    assert refused(tmp_path, text).where.endswith("line 7")
+
+
+def test_settings_that_are_a_folder_or_not_there(tmp_path):
+    (tmp_path / "farm.toml").mkdir()
+    with pytest.raises(BadConfig, match="can't be read"):
+        load(tmp_path / "farm.toml")
+    assert load(tmp_path / "none.toml") == FarmConfig()
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (("a",), 1),
+        (("t", "b"), 3),
+        (("t", "x", "y"), 4),
+        (("q r", "s.t"), 6),
+        (("l", 0, "n"), 8),
+        (("l", 1, "n"), 10),
+        (("l", 1, "p", "n"), 12),
+        (("l", 1, "p", "nothing"), 11),
+        (("nowhere",), 0),
+    ],
+)
+def test_lines_of_keys(path, line):
+    text = 'a = 1\n[t]\nb = 2\nx.y = 3\n["q r"]\n"s.t" = 1\n[[l]]\nn = 1\n[[l]] # second\nn = 2\n[l.p]\nn = 3\n'
+    assert line_of(text, path) == line
