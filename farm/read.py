@@ -36,6 +36,7 @@ _ATTEMPTS = (
     .where(t.Attempt.job == bindparam("j"), t.Attempt.number == bindparam("n"))
     .order_by(t.Attempt.ordinal)
 )
+_REFUSED = select(t.Refused).where(t.Refused.attempt == bindparam("a")).order_by(t.Refused.id)
 _TASKS = select(t.Task).where(t.Task.job == bindparam("j")).order_by(t.Task.number)
 _FINISHED_SINCE = (
     select(t.Task)
@@ -141,7 +142,30 @@ def task(tx: Connection, ref: Reference) -> dict[str, Any]:
     if row is None:
         return _untouched(steps.values(), ref)
     attempts = tx.execute(_ATTEMPTS, {"j": ref.job, "n": ref.number}).all()
-    return _task(row, steps[row.step]) | {"attempts": [_attempt(a, row) for a in attempts]}
+    if ref.ordinal is not None:
+        attempts = [a for a in attempts if a.ordinal == ref.ordinal]
+        if not attempts:
+            raise NotFound(f"task {ref.job}.{ref.number} has no attempt {ref.ordinal}", remedy=_see(ref))
+    return _task(row, steps[row.step]) | {"attempts": [_attempt(tx, a, row) for a in attempts]}
+
+
+def _see(ref: Reference) -> str:
+    return f"see `farm show {ref.job}.{ref.number}`"
+
+
+def refused(tx: Connection, attempt: str) -> list[dict[str, Any]]:
+    """Results of an attempt that came too late or with a wrong token: kept, never used."""
+    return [
+        {
+            "at": when(row.at),
+            "executor": row.executor,
+            "token": row.event.get("token"),
+            "exit": row.event.get("exit"),
+            "cause": row.event.get("cause", ""),
+            "outputs": len(row.event.get("outputs") or ()),
+        }
+        for row in tx.execute(_REFUSED, {"a": attempt})
+    ]
 
 
 def _task(row: AnyRow, step: AnyRow) -> dict[str, Any]:
@@ -165,9 +189,10 @@ def _task(row: AnyRow, step: AnyRow) -> dict[str, Any]:
     }
 
 
-def _attempt(row: AnyRow, task: AnyRow) -> dict[str, Any]:
+def _attempt(tx: Connection, row: AnyRow, task: AnyRow) -> dict[str, Any]:
+    ref = f"{row.job}.{row.number}.{row.ordinal}"
     return {
-        "ref": f"{row.job}.{row.number}.{row.ordinal}",
+        "ref": ref,
         "state": row.state,
         "executor": row.executor,
         "claimed": when(row.claimed),
@@ -179,6 +204,7 @@ def _attempt(row: AnyRow, task: AnyRow) -> dict[str, Any]:
         "cpu_s": row.cpu_ms / 1000,
         "rss_mib": round(row.rss_kib / 1024, 1),
         "accepted": task.accepted == row.ordinal,
+        "refused": refused(tx, ref),
     }
 
 

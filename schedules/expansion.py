@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from schedules.demand import MICROSECOND, Row, limit, micro, packed
-from schedules.model import Executor, Launch, Pool, Unmet
+from schedules.model import Executor, Launch, Obstacle, Pool, Unmet
 from schedules.placement import Room, free, merged, take
 from schedules.windows import OpenHours
 from schedules.words import clock, length, of, plural
@@ -27,15 +27,24 @@ class Source:
         """Whether it could give an executor for a task of so many slots, were none of its executors there."""
         return not self.shut and slots <= self.pool.max_slots and self.size(slots) <= self.hours.ceiling
 
-    def refuses(self, slots: int) -> str:
-        """Why it can give no executor for a task of so many slots now, or ""."""
+    def obstacle(self, slots: int) -> Obstacle | None:
+        """What keeps it from giving an executor for a task of so many slots now."""
         if slots > self.pool.max_slots:
-            return f"pool {self.pool.name} gives {plural(self.pool.max_slots, 'slot')} at most"
+            return "size"
         if self.shut:
-            return f"pool {self.pool.name} had no machines and is asked again at {clock(self.shut)}"
-        if self.room < self.size(slots):
-            limited = f", window {self.hours.window}" if self.hours.window else ""
-            return f"pool {self.pool.name} is at its ceiling of {plural(self.hours.ceiling, 'slot')}{limited}"
+            return "breaker"
+        return "ceiling" if self.room < self.size(slots) else None
+
+    def refuses(self, slots: int) -> str:
+        """The same in words, or ""."""
+        match self.obstacle(slots):
+            case "size":
+                return f"pool {self.pool.name} gives {plural(self.pool.max_slots, 'slot')} at most"
+            case "breaker" if self.shut:
+                return f"pool {self.pool.name} had no machines and is asked again at {clock(self.shut)}"
+            case "ceiling":
+                limited = f", window {self.hours.window}" if self.hours.window else ""
+                return f"pool {self.pool.name} is at its ceiling of {plural(self.hours.ceiling, 'slot')}{limited}"
         return ""
 
 
@@ -99,8 +108,10 @@ def _walk(rows: Sequence[Row], rooms: Sequence[Room], pools: Sequence[Source], n
         pools = [_less(source, asked) for source in pools]
         launches.extend(asked)
         if left:
-            why = "; ".join(_less(source, asked).refuses(row.slots) for source in order) or "there is no pool"
-            unmet.append(Unmet(row.who, left * row.slots, why))
+            full = [_less(source, asked) for source in order]
+            why = "; ".join(source.refuses(row.slots) for source in full) or "there is no pool"
+            found = tuple(o for source in full if (o := source.obstacle(row.slots)))
+            unmet.append(Unmet(row.who, left * row.slots, why, found))
     return Expansion(tuple(launches), tuple(unmet))
 
 

@@ -143,6 +143,9 @@ class Retire:
 Action = Launch | Drain | Retire
 
 
+Obstacle = Literal["size", "breaker", "ceiling"]
+
+
 @dataclass(frozen=True, slots=True)
 class Unmet:
     """Demand that this decision leaves waiting without a machine on its way, and the rule that says so."""
@@ -150,6 +153,7 @@ class Unmet:
     who: str
     slots: int
     why: str
+    obstacles: tuple[Obstacle, ...] = ()  # of each pool, in the order in which they would be asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,32 +6,35 @@ from typing import Any
 from fastapi import APIRouter
 from sqlalchemy import Connection
 
+from farm import why
 from farm.api.farmed import Farmed
 from farm.reference import parse_reference
-from farm.why import Explainer
 
 router = APIRouter()
 
 
-def _explainer(farm: Farmed, tx: Connection) -> Explainer:
-    return Explainer(tx, farm.config, farm.clock.now(), farm.wheel is not None)
+def _look(farm: Farmed, tx: Connection) -> why.Look:
+    closing = farm.wheel is not None and farm.wheel.closing
+    return why.Look(tx, farm.config, farm.clock.now(), farm.wheel is not None, closing)
 
 
 @router.get("/why/{ref}")
 def work(farm: Farmed, ref: str) -> dict[str, Any]:
     about = parse_reference(ref)
     with farm.db.write() as tx:
-        explain = _explainer(farm, tx)
-        return asdict(explain.job(about.job) if about.number is None else explain.task(about))
+        look = _look(farm, tx)
+        if about.number is None:
+            return asdict(why.job(look, about.job))
+        return asdict(why.task(look, about) if about.ordinal is None else why.attempt(look, about))
 
 
 @router.get("/why/executor/{name}")
 def executor(farm: Farmed, name: str) -> dict[str, Any]:
     with farm.db.write() as tx:
-        return asdict(_explainer(farm, tx).executor(name))
+        return asdict(why.executor(_look(farm, tx), name))
 
 
 @router.get("/why/pool/{name}")
 def pool(farm: Farmed, name: str) -> dict[str, Any]:
     with farm.db.write() as tx:
-        return asdict(_explainer(farm, tx).pool(name))
+        return asdict(why.pool(_look(farm, tx), name))

@@ -53,8 +53,8 @@ COMMANDS: Mapping[str, Entry] = {
     "why": Entry(
         LOOK,
         "why:why",
-        "Say why a job, task, executor or pool is as it is, and what comes next.",
-        ("farm why 17", "farm why 17.3", "farm why pool local"),
+        "Say why a job, task, attempt, executor or pool is as it is, and what comes next.",
+        ("farm why 17", "farm why 17.3", "farm why 17.3.2", "farm why pool local"),
     ),
     "cancel": Entry(CHANGE, "jobs:cancel", "Cancel a job or a task.", ("farm cancel 17", "farm cancel 17.3")),
     "retry": Entry(

@@ -115,6 +115,13 @@ def _show_task(task: dict[str, Any]) -> None:
         [_attempt_row(attempt) for attempt in task["attempts"]],
         numbers=("exit",),
     )
+    for attempt in task["attempts"]:
+        facts(("refused", _late(attempt["ref"], late)) for late in attempt["refused"])
+
+
+def _late(ref: str, late: dict[str, Any]) -> str:
+    """A result that came too late or with a wrong token."""
+    return f"{ref} from {late['executor']} at {moment(late['at'])}: exit {late['exit']} {late['cause']}, not used"
 
 
 def _attempt_row(attempt: dict[str, Any]) -> list[Any]:

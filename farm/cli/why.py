@@ -16,7 +16,9 @@ KINDS = ("executor", "pool")
 
 
 def why(
-    about: Annotated[list[str], typer.Argument(metavar="JOB|TASK|EXECUTOR|POOL", help="17, 17.3, or a name.")],
+    about: Annotated[
+        list[str], typer.Argument(metavar="JOB|TASK|ATTEMPT|EXECUTOR|POOL", help="17, 17.3, 17.3.2, or a name.")
+    ],
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -28,14 +30,19 @@ def why(
         emit(found)
         return 0
     print(clean(found["sentence"]))
-    facts([("rule", found["rule"]), *found["numbers"].items(), ("next", found["next"])])
+    numbers = [(name, _listed(value)) for name, value in found["numbers"].items()]
+    facts([("cause", found["cause"]), ("rule", found["rule"]), *numbers, ("next", found["next"])])
     return 0
+
+
+def _listed(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def _paths(about: list[str]) -> list[str]:
     """Where to ask, in order."""
     words = [quote(word, safe="") for word in about]
-    if len(words) == 2 and words[0] in (*KINDS, "job", "task"):
+    if len(words) == 2 and words[0] in (*KINDS, "job", "task", "attempt"):
         return [f"/v1/why/{words[0]}/{words[1]}" if words[0] in KINDS else f"/v1/why/{words[1]}"]
     if len(words) != 1:
         raise Refusal("one thing at a time", " ".join(about), "such as `farm why 17` or `farm why pool local`")

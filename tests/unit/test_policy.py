@@ -78,7 +78,7 @@ def test_a_backlog_fills_the_pool_and_says_why():
             "3",
         ),
     )
-    assert decision.unmet == (Unmet("3", 22, "pool local is at its ceiling of 2 slots"),)
+    assert decision.unmet == (Unmet("3", 22, "pool local is at its ceiling of 2 slots", ("ceiling",)),)
 
 
 def test_one_task_gets_one_executor():
@@ -283,7 +283,7 @@ def test_a_floor_serves_demand_and_bows_to_ceiling_and_breaker():
 
 def test_a_window_with_ceiling_zero_closes_the_pool():
     decision = default(see(LOCAL, waiting=[wait()], schedule=[always("night", ceiling=0)]))
-    assert decision.unmet == (Unmet("3", 1, "pool local is at its ceiling of 0 slots, window night"),)
+    assert decision.unmet == (Unmet("3", 1, "pool local is at its ceiling of 0 slots, window night", ("ceiling",)),)
 
 
 def test_above_a_new_ceiling_the_idle_go_and_the_busy_drain():

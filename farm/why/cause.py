@@ -1,0 +1,81 @@
+"""Every answer to "why": one word for each, for programs. the tests demand a scene for each."""
+
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """Why a job, task, attempt, executor or pool is as it is."""
+
+    # it is over
+    DONE = "done"
+    CANCELLED = "cancelled"
+    AFTER_FAILED = "after-failed"  # cancelled because a job before it did not succeed
+    UNCHANGED = "unchanged"  # skipped: nothing it is built from changed
+    NEEDS_FAILED = "needs-failed"  # skipped: something it needs did not succeed
+    # it failed
+    EXIT = "exit"
+    SIGNAL = "signal"
+    MAYBE_MEMORY = "maybe-memory"  # killed, but not by us
+    TIMEOUT = "timeout"
+    SILENCE = "silence"
+    OUTPUT = "output"
+    MEMORY = "memory"
+    PROCESSES = "processes"
+    NO_PROGRAM = "no-program"
+    CWD = "cwd"
+    INPUTS = "inputs"
+    OUTPUTS = "outputs"
+    NO_LICENCE = "no-licence"  # for as long as it may wait for one
+    LOST = "lost"  # its executor went
+    REQUEUED = "requeued"  # an attempt that was ended and goes back, uncharged
+    EVERYWHERE = "everywhere"  # failed on several executors
+    # it goes on
+    RUNNING = "running"
+    HANDED_OUT = "handed-out"  # its executor has it and has not begun
+    # it waits
+    HELD = "held"
+    AFTER = "after"  # for other jobs or steps
+    NEEDS = "needs"  # for other tasks
+    DOWN = "down"
+    CLOSING = "closing"
+    LICENCE = "licence"
+    NO_POOL = "no-pool"
+    TOO_LARGE = "too-large"
+    CEILING = "ceiling"
+    BREAKER = "breaker"
+    BOOTING = "booting"
+    QUEUE = "queue"
+    # executors
+    ORDERED = "ordered"
+    BUSY = "busy"
+    IDLE = "idle"
+    KEPT = "kept"  # something that waits could use it
+    FLOOR = "floor"
+    PAID = "paid"  # inside the paid minimum
+    DRAINING = "draining"
+    QUARANTINED = "quarantined"
+    GONE = "gone"
+    VANISHED = "vanished"
+    # pools
+    OPEN = "open"
+    SUSPECTS = "suspects"  # its failing executors are kept: too many were sent away
+
+
+LIMITS = (Cause.TIMEOUT, Cause.SILENCE, Cause.OUTPUT, Cause.MEMORY, Cause.PROCESSES)
+
+REPORTED = {
+    "timeout": Cause.TIMEOUT,
+    "silence": Cause.SILENCE,
+    "output": Cause.OUTPUT,
+    "memory": Cause.MEMORY,
+    "processes": Cause.PROCESSES,
+    "no-program": Cause.NO_PROGRAM,
+    "cwd": Cause.CWD,
+    "inputs": Cause.INPUTS,
+    "outputs": Cause.OUTPUTS,
+    "licence": Cause.NO_LICENCE,
+    "lost": Cause.LOST,
+    "cancelled": Cause.REQUEUED,
+    "stale-term": Cause.REQUEUED,
+}
+"""What an attempt's row says → the cause."""

@@ -1,0 +1,32 @@
+"""One moment of the farm, looked at as far as an answer needs it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from sqlalchemy import Connection
+
+from farm.config import FarmConfig
+from farm.observe import observe
+from schedules.model import Decision, Snapshot
+from schedules.policy import default
+
+
+@dataclass
+class Look:
+    """`running`: a farm runs. `closing`: it drains before it goes down."""
+
+    tx: Connection
+    config: FarmConfig
+    now: datetime
+    running: bool = True
+    closing: bool = False
+
+    @cached_property
+    def seen(self) -> Snapshot:
+        return observe(self.tx, self.config, self.now)
+
+    @cached_property
+    def decision(self) -> Decision:
+        """What the policy would do now."""
+        return default(self.seen)

@@ -1,0 +1,75 @@
+"""Why a pool has as many executors as it has."""
+
+from typing import Any
+
+from sqlalchemy import bindparam, select
+
+from farm import read
+from farm import tables as t
+from farm.fleet import pool_fact
+from farm.model import OrderState
+from farm.queue import quarantine
+from farm.refusal import NotFound
+from farm.why.answer import Why, at, many
+from farm.why.cause import Cause
+from farm.why.look import Look
+from schedules.model import Pool
+from schedules.windows import OpenHours, hours
+
+_LAST_REFUSED = (
+    select(t.Order)
+    .where(t.Order.pool == bindparam("p"), t.Order.state == OrderState.REFUSED)
+    .order_by(t.Order.created.desc())
+    .limit(1)
+)
+
+
+def pool(look: Look, name: str) -> Why:
+    """Raises NotFound."""
+    seen = next((p for p in look.seen.pools if p.name == name), None)
+    if seen is None:
+        raise NotFound(f"there is no pool {name!r}", remedy=f"there are {', '.join(look.config.pools)}")
+    found = hours(seen, look.seen.schedule, look.now)
+    numbers = _numbers(look, name, found)
+    if seen.breaker_open_until and seen.breaker_open_until > look.now:
+        return _shut(look, seen, numbers)
+    if numbers["quarantined"] >= quarantine.MOST:
+        sentence = (
+            f"Pool {name}: {many(numbers['quarantined'], 'executor')} were quarantined within the hour; from now on "
+            "failing ones are kept, for the tasks are more likely to be bad than the machines."
+        )
+        rule = f"at most {quarantine.MOST} of a pool are quarantined in an hour"
+        return Why(f"pool {name}", "open", Cause.SUSPECTS, rule, sentence, "an hour passes", numbers)
+    window = f" in window {found.window}" if found.window else ""
+    has = f"Pool {name} has {many(numbers['executors'], 'executor')} with {many(numbers['slots'], 'slot')}"
+    following = f"the hours change at {at(found.until)}" if found.until else ""
+    if found.ceiling - numbers["slots"] < seen.slots:
+        sentence = f"{has}, which is all that its ceiling of {found.ceiling}{window} allows."
+        return Why(f"pool {name}", "full", Cause.CEILING, "nothing goes above a ceiling", sentence, following, numbers)
+    sentence = f"{has}; floor {found.floor}, ceiling {found.ceiling} slots{window}."
+    rule = "backlog and time of day decide"
+    return Why(f"pool {name}", "open", Cause.OPEN, rule, sentence, following, numbers)
+
+
+def _numbers(look: Look, name: str, found: OpenHours) -> dict[str, Any]:
+    mine = [e for e in look.seen.executors if e.pool == name]
+    refused = look.tx.execute(_LAST_REFUSED, {"p": name}).one_or_none()
+    return {
+        "executors": len(mine),
+        "slots": sum(e.slots for e in mine),
+        "busy": sum(e.busy_slots for e in mine),
+        "ceiling": found.ceiling,
+        "floor": found.floor,
+        "quarantined": quarantine.recent(look.tx, name, look.now),
+        "until": read.when(found.until),
+        "last_refused": refused.error if refused is not None else None,
+    }
+
+
+def _shut(look: Look, seen: Pool, numbers: dict[str, Any]) -> Why:
+    fact = pool_fact(look.tx, seen.name)
+    until = at(seen.breaker_open_until)
+    sentence = f"Pool {seen.name} is not asked before {until}: {fact.error}."
+    rule = "after a failure a pool is left alone for a while, each time for longer"
+    numbers |= {"error": fact.error, "failures": fact.failures, "asked_again": read.when(seen.breaker_open_until)}
+    return Why(f"pool {seen.name}", "shut", Cause.BREAKER, rule, sentence, f"it is asked again at {until}", numbers)

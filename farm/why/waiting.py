@@ -1,0 +1,114 @@
+"""What keeps work that could run from a slot."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import and_, bindparam, func, select
+
+from farm import read
+from farm import tables as t
+from farm.model import TaskState
+from farm.tables import AnyRow
+from farm.why.answer import Why, at, many
+from farm.why.cause import Cause
+from farm.why.look import Look
+from schedules.model import Unmet
+
+_AHEAD = select(func.coalesce(func.sum(t.Step.total - t.Step.next), 0)).where(
+    t.Step.state == "ready", t.Step.due < bindparam("d")
+)
+_PAUSED = (
+    select(func.min(t.Task.not_before).label("until"), func.min(t.Task.licence_since).label("since"))
+    .add_columns(func.count().label("tasks"), func.sum(t.Task.licences).label("times"))
+    .where(t.Task.job == bindparam("j"), t.Task.state == TaskState.READY, t.Task.not_before.is_not(None))
+    .where(t.Task.not_before > bindparam("now", type_=t.Utc()))
+)
+_PAUSED_ONE = _PAUSED.where(t.Task.number == bindparam("n"))
+_FREE = (
+    select(func.count())
+    .where(t.Task.job == bindparam("j"), t.Task.state == TaskState.READY)
+    .where(and_(t.Task.not_before.is_(None) | (t.Task.not_before <= bindparam("now", type_=t.Utc()))))
+)
+
+
+def waiting(look: Look, about: str, state: str, step: AnyRow, number: int | None = None) -> Why:
+    """Of a job (its first step that is ready), or of its task `number`."""
+    subject = about[0].upper() + about[1:]
+    if not look.running:
+        sentence = f"{subject} waits because no farm is running."
+        return Why(about, state, Cause.DOWN, "only a running farm starts work", sentence, "farm up")
+    if look.closing:
+        sentence = f"{subject} waits because the farm goes down: nothing new starts."
+        return Why(about, state, Cause.CLOSING, "a farm that drains hands nothing out", sentence, "farm up")
+    pause = _pause(look, step, number)
+    return _licence(look, about, state, subject, pause) if pause else _slot(look, about, state, subject, step)
+
+
+def _pause(look: Look, step: AnyRow, number: int | None) -> AnyRow | None:
+    key: dict[str, Any] = {"j": step.job, "now": look.now}
+    if number is None and (step.next < step.total or look.tx.execute(_FREE, key).scalar_one()):
+        return None
+    query = _PAUSED if number is None else _PAUSED_ONE
+    row = look.tx.execute(query, key if number is None else key | {"n": number}).one()
+    return row if row.tasks else None
+
+
+def _licence(look: Look, about: str, state: str, subject: str, pause: AnyRow) -> Why:
+    until: datetime = pause.until
+    sentence = f"{subject} waits for a licence: there was none, {many(pause.times, 'time')}."
+    rule = "the exit that --licence-exit names is no failure; it is tried again after a pause"
+    numbers = {"tasks": pause.tasks, "times": pause.times, "since": read.when(pause.since), "until": read.when(until)}
+    return Why(about, state, Cause.LICENCE, rule, sentence, f"it is tried again at {at(until)}", numbers)
+
+
+def _slot(look: Look, about: str, state: str, subject: str, step: AnyRow) -> Why:
+    numbers = _supply(look, step)
+    unmet = [u for u in look.decision.unmet if u.who == str(step.job)]
+    never = [u for u in unmet if not u.obstacles or set(u.obstacles) == {"size"}]
+    if never or (unmet and not numbers["booting"]):
+        return _unmet(look, about, state, subject, (never or unmet)[0], numbers)
+    if numbers["booting"]:
+        one = numbers["booting"] == 1
+        sentence = f"{subject} waits for an executor: {numbers['booting']} {'is' if one else 'are'} on the way."
+        rule = "executors are ordered for what finds no slot in time"
+        return Why(about, state, Cause.BOOTING, rule, sentence, "an executor joins", numbers)
+    sentence = f"{subject} waits for a free slot; {many(numbers['ahead'], 'task')} are due before it."
+    rule = "lanes and owners by fair share, then earliest due first"
+    return Why(about, state, Cause.QUEUE, rule, sentence, "a slot becomes free", numbers)
+
+
+def _unmet(look: Look, about: str, state: str, subject: str, unmet: Unmet, numbers: dict[str, Any]) -> Why:
+    cause = _obstacle(unmet.obstacles)
+    following = {
+        Cause.TOO_LARGE: "a pool with larger executors in farm.toml (max_slots)",
+        Cause.NO_POOL: "a pool in farm.toml",
+        Cause.CEILING: "a slot becomes free, or a window opens",
+        Cause.BREAKER: "a pool is asked again",
+    }
+    shut = [p.breaker_open_until for p in look.seen.pools if p.breaker_open_until]
+    if cause == Cause.BREAKER and shut:
+        following[cause] = f"a pool is asked again at {at(min(shut))}"
+    return Why(about, state, cause, unmet.why, f"{subject} waits: {unmet.why}.", following[cause], numbers)
+
+
+def _obstacle(found: Sequence[str]) -> Cause:
+    """The one that goes away first by itself, else the one that a person must remove."""
+    if "ceiling" in found:
+        return Cause.CEILING
+    if "breaker" in found:
+        return Cause.BREAKER
+    return Cause.TOO_LARGE if found else Cause.NO_POOL
+
+
+def _supply(look: Look, step: AnyRow) -> dict[str, Any]:
+    ready = [e for e in look.seen.executors if e.state == "ready"]
+    coming = [e for e in look.seen.executors if e.state in ("ordered", "booting")]
+    return {
+        "needs_slots": step.slots,
+        "slots": sum(e.slots for e in ready),
+        "busy": sum(e.busy_slots for e in ready),
+        "booting": sum(e.slots >= step.slots for e in coming),
+        "ahead": int(look.tx.execute(_AHEAD, {"d": step.due}).scalar_one()),
+        "due": read.when(step.due),
+    }

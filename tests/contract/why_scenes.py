@@ -1,0 +1,566 @@
+"""For each cause that `farm why` can give, a farm in which it is the answer; test_why.py demands one for all."""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from decimal import Decimal
+
+from sqlalchemy import insert
+
+from executors.contract import Event, EventKind, Work
+from farm import tables as t
+from farm import why
+from farm.clock import micros
+from farm.config import FarmConfig, PoolConfig
+from farm.fleet import drain, ended, learn_boot, lost, pool_fact
+from farm.model import ExecutorState, Item, OrderState, Range, StepSpec
+from farm.queue import quarantine, settle
+from farm.queue.cancel import cancel
+from farm.queue.verdict import HOSTS, LOSSES
+from farm.reference import parse_reference
+from farm.why import Cause, Why
+from tests.contract.queue_farm import QueueFarm, made
+
+Scene = Callable[[QueueFarm], Why]
+SCENES: dict[Cause, list[Scene]] = {}
+
+
+def shows(cause: Cause) -> Callable[[Scene], Scene]:
+    def keep(scene: Scene) -> Scene:
+        SCENES.setdefault(cause, []).append(scene)
+        return scene
+
+    return keep
+
+
+# ── words ──
+
+LOCAL = FarmConfig(pools={"local": PoolConfig(slots=1, ceiling=4, max_slots=4, price_per_hour=Decimal(1))})
+
+
+def step(**more: object) -> StepSpec:
+    return StepSpec.model_validate({"argv": ("render",), **more})
+
+
+def ask(farm: QueueFarm, about: str, config: FarmConfig = LOCAL, *, running: bool = True, closing: bool = False) -> Why:
+    with farm.db.write() as tx:
+        look = why.Look(tx, config, farm.clock.now(), running, closing)
+        kind, _, name = about.partition(" ")
+        if name:
+            return why.executor(look, name) if kind == "executor" else why.pool(look, name)
+        ref = parse_reference(about)
+        if ref.number is None:
+            return why.job(look, ref.job)
+        return why.task(look, ref) if ref.ordinal is None else why.attempt(look, ref)
+
+
+def there(farm: QueueFarm, name: str = "e1", **more: object) -> None:
+    now = farm.clock.now()
+    row = {"id": name, "order": "o", "pool": "local", "site": "local", "state": ExecutorState.READY, "slots": 1}
+    row |= {"price_nano": 0, "why": "24 tasks wait", "ordered": now, "launched": now, "billed_until": now}
+    row |= {"ready": now, "idle_since": now}
+    with farm.db.write() as tx:
+        tx.execute(insert(t.Executor), {**row, **more})
+
+
+def begin(farm: QueueFarm, work: Work) -> None:
+    with farm.db.write() as tx:
+        at = micros(farm.clock.now()) * 1000
+        settle.started(tx, [Event(1, EventKind.STARTED, work.attempt, work.token, at=at)])
+
+
+def end(farm: QueueFarm, **facts: object) -> str:
+    """A job of one task that ended like this; the task."""
+    job = farm.submit(step(**{k: facts.pop(k) for k in list(facts) if k in StepSpec.model_fields}))
+    farm.finish(farm.claim(), **facts)
+    return f"{job}.1"
+
+
+def drop(farm: QueueFarm, ref: object) -> None:
+    with farm.db.write() as tx:
+        cancel(tx, parse_reference(str(ref)), farm.clock.now())
+
+
+# ── it is over ──
+
+
+@shows(Cause.DONE)
+def job_done(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm).split(".")[0])
+
+
+@shows(Cause.DONE)
+def task_done(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm))
+
+
+@shows(Cause.DONE)
+def attempt_accepted(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm) + ".1")
+
+
+@shows(Cause.CANCELLED)
+def job_cancelled(farm: QueueFarm) -> Why:
+    job = farm.submit(step())
+    drop(farm, job)
+    return ask(farm, str(job))
+
+
+@shows(Cause.CANCELLED)
+def only_task_cancelled(farm: QueueFarm) -> Why:
+    job = farm.submit(step(array=Range(first=1, last=1)))
+    farm.claim()
+    drop(farm, f"{job}.1")
+    return ask(farm, str(job))
+
+
+@shows(Cause.CANCELLED)
+def task_cancelled(farm: QueueFarm) -> Why:
+    job = farm.submit(step())
+    farm.claim()
+    drop(farm, job)
+    return ask(farm, f"{job}.1")
+
+
+@shows(Cause.CANCELLED)
+def attempt_cancelled(farm: QueueFarm) -> Why:
+    job = farm.submit(step())
+    farm.claim()
+    drop(farm, job)
+    return ask(farm, f"{job}.1.1")
+
+
+@shows(Cause.AFTER_FAILED)
+def job_behind_a_failed_one(farm: QueueFarm) -> Why:
+    first = farm.submit(step())
+    second = farm.submit(step(), after=(first,))
+    farm.finish(farm.claim(), exit=1)
+    return ask(farm, str(second))
+
+
+@shows(Cause.AFTER_FAILED)
+def task_behind_a_failed_job(farm: QueueFarm) -> Why:
+    first = farm.submit(step())
+    second = farm.submit(StepSpec(items=(Item(name="a", argv=("b",)),)), after=(first,))
+    farm.finish(farm.claim(), exit=1)
+    return ask(farm, f"{second}.1")
+
+
+@shows(Cause.UNCHANGED)
+def task_unchanged(farm: QueueFarm) -> Why:
+    old = made("a.whl")
+    items = (
+        Item.model_validate({"name": "a", "argv": ("b",), "previous": [vars_of(old)]}),
+        Item(name="b", argv=("b",), after=("a",), changed=False),
+    )
+    job = farm.submit(StepSpec(items=items), kind="packages")
+    farm.finish(farm.claim(), outputs=(old,))
+    return ask(farm, f"{job}.2")
+
+
+def vars_of(file: object) -> dict[str, object]:
+    return {name: getattr(file, name) for name in ("path", "digest", "size", "mode")}
+
+
+@shows(Cause.NEEDS_FAILED)
+def task_behind_a_failed_one(farm: QueueFarm) -> Why:
+    items = (Item(name="a", argv=("b",)), Item(name="b", argv=("b",), after=("a",)))
+    job = farm.submit(StepSpec(items=items))
+    farm.finish(farm.claim(), exit=1)
+    return ask(farm, f"{job}.2")
+
+
+# ── it failed ──
+
+
+@shows(Cause.EXIT)
+def job_failed(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=3).split(".")[0])
+
+
+@shows(Cause.EXIT)
+def task_exit(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=3))
+
+
+@shows(Cause.EXIT)
+def attempt_exit(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=3) + ".1")
+
+
+@shows(Cause.SIGNAL)
+def task_signal(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=-11))
+
+
+@shows(Cause.MAYBE_MEMORY)
+def task_killed_by_somebody(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=137, message="maybe out of memory"))
+
+
+@shows(Cause.TIMEOUT)
+def attempt_too_long(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=-9, cause="timeout", timeout_s=10) + ".1")
+
+
+@shows(Cause.SILENCE)
+def attempt_silent(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=-9, cause="silence", silence_s=60) + ".1")
+
+
+@shows(Cause.OUTPUT)
+def attempt_too_loud(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=-9, cause="output", output_bytes=1 << 20) + ".1")
+
+
+@shows(Cause.MEMORY)
+def attempt_too_large(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=-9, cause="memory", memory=1 << 30) + ".1")
+
+
+@shows(Cause.PROCESSES)
+def attempt_too_many(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=-9, cause="processes", processes=8) + ".1")
+
+
+@shows(Cause.NO_PROGRAM)
+def task_no_program(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=127, cause="no-program"))
+
+
+@shows(Cause.CWD)
+def task_no_folder(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=1, cause="cwd"))
+
+
+@shows(Cause.INPUTS)
+def attempt_no_inputs(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=1, cause="inputs") + ".1")
+
+
+@shows(Cause.OUTPUTS)
+def task_no_outputs(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=1, cause="outputs"))
+
+
+@shows(Cause.NO_LICENCE)
+def task_never_licensed(farm: QueueFarm) -> Why:
+    job = farm.submit(step(licence_exit=77, licence_wait_s=60))
+    for _ in range(20):
+        farm.finish(farm.claim(), exit=77)
+        farm.clock.turn(300)
+    return ask(farm, f"{job}.1")
+
+
+@shows(Cause.NO_LICENCE)
+def attempt_without_licence(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=77, licence_exit=77) + ".1")
+
+
+@shows(Cause.LOST)
+def task_lost_too_often(farm: QueueFarm) -> Why:
+    job = farm.submit(step())
+    for _ in range(LOSSES + 1):
+        farm.claim()
+        with farm.db.write() as tx:
+            settle.lose(tx, "e1", "it vanished", farm.clock.now())
+    return ask(farm, f"{job}.1")
+
+
+@shows(Cause.LOST)
+def attempt_lost(farm: QueueFarm) -> Why:
+    job = farm.submit(step())
+    farm.claim()
+    with farm.db.write() as tx:
+        settle.lose(tx, "e1", "it vanished", farm.clock.now())
+    return ask(farm, f"{job}.1.1")
+
+
+@shows(Cause.REQUEUED)
+def attempt_of_an_older_term(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=-15, cause="stale-term") + ".1")
+
+
+@shows(Cause.EVERYWHERE)
+def task_failed_everywhere(farm: QueueFarm) -> Why:
+    job = farm.submit(step(retries=50))
+    for n in range(HOSTS):
+        farm.finish(farm.claim(executor=f"e{n}"), f"e{n}", exit=3)
+    return ask(farm, f"{job}.1")
+
+
+# ── it goes on ──
+
+
+@shows(Cause.RUNNING)
+def job_runs(farm: QueueFarm) -> Why:
+    job = farm.submit(step(array=Range(first=1, last=3)))
+    farm.claim()
+    return ask(farm, str(job))
+
+
+@shows(Cause.RUNNING)
+def task_runs(farm: QueueFarm) -> Why:
+    job = farm.submit(step())
+    begin(farm, farm.claim()[0])
+    return ask(farm, f"{job}.1")
+
+
+@shows(Cause.RUNNING)
+def attempt_runs(farm: QueueFarm) -> Why:
+    job = farm.submit(step())
+    begin(farm, farm.claim()[0])
+    return ask(farm, f"{job}.1.1")
+
+
+@shows(Cause.HANDED_OUT)
+def task_handed_out(farm: QueueFarm) -> Why:
+    job = farm.submit(step())
+    farm.claim()
+    return ask(farm, f"{job}.1")
+
+
+@shows(Cause.HANDED_OUT)
+def attempt_handed_out(farm: QueueFarm) -> Why:
+    job = farm.submit(step())
+    farm.claim()
+    return ask(farm, f"{job}.1.1")
+
+
+# ── it waits ──
+
+
+@shows(Cause.HELD)
+def job_held(farm: QueueFarm) -> Why:
+    return ask(farm, str(farm.submit(step(), held=True)))
+
+
+@shows(Cause.HELD)
+def task_of_a_held_job(farm: QueueFarm) -> Why:
+    return ask(farm, f"{farm.submit(step(), held=True)}.1")
+
+
+@shows(Cause.AFTER)
+def job_after_job(farm: QueueFarm) -> Why:
+    return ask(farm, str(farm.submit(step(), after=(farm.submit(step()),))))
+
+
+@shows(Cause.AFTER)
+def task_after_step(farm: QueueFarm) -> Why:
+    return ask(farm, f"{farm.submit(step(), step(name='film', after=('main',)))}.2")
+
+
+@shows(Cause.AFTER)
+def task_after_job(farm: QueueFarm) -> Why:
+    return ask(farm, f"{farm.submit(step(), after=(farm.submit(step()),))}.1")
+
+
+@shows(Cause.NEEDS)
+def task_needs_another(farm: QueueFarm) -> Why:
+    items = (Item(name="a", argv=("b",)), Item(name="b", argv=("b",), after=("a",)))
+    return ask(farm, f"{farm.submit(StepSpec(items=items))}.2")
+
+
+@shows(Cause.DOWN)
+def job_without_a_farm(farm: QueueFarm) -> Why:
+    return ask(farm, str(farm.submit(step())), running=False)
+
+
+@shows(Cause.CLOSING)
+def job_while_the_farm_drains(farm: QueueFarm) -> Why:
+    return ask(farm, str(farm.submit(step())), closing=True)
+
+
+@shows(Cause.LICENCE)
+def job_without_licence(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=77, licence_exit=77).split(".")[0])
+
+
+@shows(Cause.LICENCE)
+def task_without_licence(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=77, licence_exit=77))
+
+
+@shows(Cause.NO_POOL)
+def job_without_pools(farm: QueueFarm) -> Why:
+    return ask(farm, str(farm.submit(step())), FarmConfig(pools={}))
+
+
+@shows(Cause.TOO_LARGE)
+def job_larger_than_any_executor(farm: QueueFarm) -> Why:
+    there(farm, state=ExecutorState.BOOTING, ready=None)
+    return ask(farm, str(farm.submit(step(cpu=64))))
+
+
+@shows(Cause.CEILING)
+def job_above_the_ceiling(farm: QueueFarm) -> Why:
+    for n in range(4):
+        there(farm, f"e{n}")
+    busy = farm.submit(step(array=Range(first=1, last=4), predicted_s=9000))
+    farm.claim_on({f"e{n}": 1 for n in range(4)})
+    assert farm.counts(busy) == {"running": 4}
+    return ask(farm, str(farm.submit(step())))
+
+
+@shows(Cause.BREAKER)
+def job_while_the_pool_is_shut(farm: QueueFarm) -> Why:
+    shut(farm)
+    return ask(farm, str(farm.submit(step())))
+
+
+@shows(Cause.BOOTING)
+def job_waits_for_an_executor(farm: QueueFarm) -> Why:
+    there(farm, state=ExecutorState.BOOTING, ready=None)
+    return ask(farm, str(farm.submit(step())))
+
+
+@shows(Cause.QUEUE)
+def job_behind_others(farm: QueueFarm) -> Why:
+    there(farm)
+    return ask(farm, str(farm.submit(step())))
+
+
+# ── executors ──
+
+
+@shows(Cause.ORDERED)
+def executor_ordered(farm: QueueFarm) -> Why:
+    now = farm.clock.now()
+    row = {"token": "abc", "pool": "local", "machines": 1, "slots": 1, "state": OrderState.OPEN, "why": "a task waits"}
+    with farm.db.write() as tx:
+        tx.execute(insert(t.Order), {**row, "created": now, "not_before": now, "job": None})
+    return ask(farm, "executor abc-1")
+
+
+@shows(Cause.BOOTING)
+def executor_boots(farm: QueueFarm) -> Why:
+    there(farm, state=ExecutorState.BOOTING, ready=None)
+    return ask(farm, "executor e1")
+
+
+@shows(Cause.BUSY)
+def executor_busy(farm: QueueFarm) -> Why:
+    there(farm)
+    farm.submit(step(predicted_s=60))
+    begin(farm, farm.claim()[0])
+    return ask(farm, "executor e1")
+
+
+@shows(Cause.IDLE)
+def executor_idle(farm: QueueFarm) -> Why:
+    there(farm)
+    return ask(farm, "executor e1")
+
+
+@shows(Cause.IDLE)
+def executor_of_no_pool(farm: QueueFarm) -> Why:
+    there(farm, pool="gone")
+    return ask(farm, "executor e1")
+
+
+@shows(Cause.KEPT)
+def executor_kept_for_what_waits(farm: QueueFarm) -> Why:
+    there(farm)
+    farm.submit(step())
+    return ask(farm, "executor e1")
+
+
+@shows(Cause.FLOOR)
+def executor_kept_by_a_floor(farm: QueueFarm) -> Why:
+    there(farm)
+    return ask(farm, "executor e1", pools(floor=1))
+
+
+@shows(Cause.PAID)
+def executor_paid_for(farm: QueueFarm) -> Why:
+    there(farm)
+    return ask(farm, "executor e1", pools(min_bill=timedelta(hours=1)))
+
+
+@shows(Cause.DRAINING)
+def executor_drains(farm: QueueFarm) -> Why:
+    there(farm)
+    with farm.db.write() as tx:
+        drain(tx, "e1", "pool local has 4 slots, window night allows 1", farm.clock.now())
+    return ask(farm, "executor e1")
+
+
+@shows(Cause.QUARANTINED)
+def executor_quarantined(farm: QueueFarm) -> Why:
+    there(farm)
+    convict(farm)
+    return ask(farm, "executor e1")
+
+
+@shows(Cause.QUARANTINED)
+def executor_was_quarantined(farm: QueueFarm) -> Why:
+    there(farm)
+    convict(farm)
+    with farm.db.write() as tx:
+        ended(tx, "e1", "it went", farm.clock.now())
+    return ask(farm, "executor e1")
+
+
+@shows(Cause.GONE)
+def executor_gone(farm: QueueFarm) -> Why:
+    there(farm)
+    with farm.db.write() as tx:
+        ended(tx, "e1", "the farm went down", farm.clock.now())
+    return ask(farm, "executor e1")
+
+
+@shows(Cause.VANISHED)
+def executor_vanished(farm: QueueFarm) -> Why:
+    there(farm)
+    with farm.db.write() as tx:
+        lost(tx, "e1", "its machine ended unasked", farm.clock.now())
+    return ask(farm, "executor e1")
+
+
+# ── pools ──
+
+
+@shows(Cause.OPEN)
+def pool_open(farm: QueueFarm) -> Why:
+    return ask(farm, "pool local")
+
+
+@shows(Cause.CEILING)
+def pool_full(farm: QueueFarm) -> Why:
+    for n in range(4):
+        there(farm, f"e{n}")
+    return ask(farm, "pool local")
+
+
+@shows(Cause.BREAKER)
+def pool_shut(farm: QueueFarm) -> Why:
+    shut(farm)
+    return ask(farm, "pool local")
+
+
+@shows(Cause.SUSPECTS)
+def pool_keeps_its_suspects(farm: QueueFarm) -> Why:
+    for n in range(quarantine.MOST):
+        there(farm, f"e{n}")
+        convict(farm, f"e{n}")
+    return ask(farm, "pool local")
+
+
+def pools(**more: object) -> FarmConfig:
+    shape: Mapping[str, object] = {"slots": 1, "ceiling": 4, **more}
+    return FarmConfig(pools={"local": PoolConfig.model_validate(shape)})
+
+
+def shut(farm: QueueFarm) -> None:
+    until = farm.clock.now() + timedelta(minutes=1)
+    with farm.db.write() as tx:
+        pool_fact(tx, "local")
+        learn_boot(tx, "local", 2)
+        tx.execute(t.PoolFact.__table__.update().values(breaker_until=until, error="sold out"))  # type: ignore[attr-defined]
+
+
+def convict(farm: QueueFarm, executor: str = "e1") -> None:
+    for _ in range(2):
+        farm.submit(step())
+        settled = farm.finish(farm.claim(1, executor), executor, exit=9)
+        with farm.db.write() as tx:
+            quarantine.look(tx, settled.outcomes, farm.clock.now())
