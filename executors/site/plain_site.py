@@ -12,7 +12,7 @@ from executors.contract import Cursor, Event, Ready, Running, Work
 from executors.errors import Lost
 from executors.packed import Events, Works
 from executors.site.feed import Feed
-from executors.site.wire import Wire, address, key, sockets
+from executors.site.wire import ANSWER_S, Wire, address, key, sockets
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class PlainSite:
         lease, member.lease_s = member.lease_s, 0.0
         known = self._feed.acknowledged(member.id)
         wait = 0.0 if member.leaving else POLL_S
-        events: Events = polls.call("poll", max(member.last, known), known, lease, wait)
+        events: Events = polls.call("poll", max(member.last, known), known, lease, wait, within_s=wait + ANSWER_S)
         if events:
             self._feed.put(member.id, events)
             member.last = events.last
@@ -167,7 +167,7 @@ class PlainSite:
         try:
             if member.wire is None or member.ready is None:
                 raise Lost(f"executor {machine} never came")
-            member.wire.call("stop", grace.total_seconds())
+            member.wire.call("stop", grace.total_seconds(), within_s=grace.total_seconds() + ANSWER_S)
             member.drained.clear()
             member.drained.wait(LINGER_S)
             member.wire.call("leave")

@@ -3,12 +3,17 @@
 import hashlib
 import os
 import secrets
+import socket
+import struct
 import threading
-from multiprocessing.connection import Client, Connection
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from pathlib import Path
 from typing import Any
 
 from executors.errors import Lost
+
+ANSWER_S = 8.0  # an executor that is mute for longer is replaced
 
 
 def sockets(run: str) -> Path:
@@ -39,26 +44,49 @@ def key(run: str) -> bytes:
 
 
 class Wire:
-    """One conversation, one call at a time. Raises Lost when the other end is gone."""
+    """One conversation, one call at a time. Raises Lost when the other end is gone, or mute."""
 
     def __init__(self, path: str, secret: bytes) -> None:
         self._lock = threading.Lock()
+        self._connection = Connection(_connected(path))
         try:
-            self._connection: Connection = Client(path, "AF_UNIX", authkey=secret)
-        except (OSError, EOFError) as error:
-            raise Lost(f"nobody listens at {path}") from error
+            answer_challenge(self._connection, secret)
+            deliver_challenge(self._connection, secret)
+        except (OSError, EOFError, AuthenticationError) as error:
+            self._connection.close()
+            raise Lost(f"nobody answers at {path}") from error
 
-    def call(self, method: str, *args: Any) -> Any:
+    def call(self, method: str, *args: Any, within_s: float = ANSWER_S) -> Any:
         try:
             with self._lock:
-                self._connection.send((method, args))
-                fine, answer = self._connection.recv()
+                fine, answer = self._ask((method, args), within_s)
         except (OSError, EOFError) as error:
             raise Lost("the executor is gone") from error
         if not fine:
             raise RuntimeError(f"{method} failed on the executor: {answer}")
         return answer
 
+    def _ask(self, question: object, within_s: float) -> Any:
+        """An answer that comes too late would be taken for that of the next question: who is mute is not asked again."""
+        self._connection.send(question)
+        if not self._connection.poll(within_s):
+            self._connection.close()
+            raise TimeoutError(f"no answer within {within_s:g} s")
+        return self._connection.recv()
+
     def shut(self) -> None:
         """Close it; safe when nobody is inside a call."""
         self._connection.close()
+
+
+def _connected(path: str) -> int:
+    """A socket on which nothing blocks longer than an answer may take: a frozen process still has a listening one."""
+    with socket.socket(socket.AF_UNIX) as made:
+        whole = int(ANSWER_S)
+        for way in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            made.setsockopt(socket.SOL_SOCKET, way, struct.pack("@ll", whole, int((ANSWER_S - whole) * 1e6)))
+        try:
+            made.connect(path)
+        except OSError as error:
+            raise Lost(f"nobody listens at {path}") from error
+        return made.detach()
