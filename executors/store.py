@@ -3,13 +3,13 @@
 import errno
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
 from executors.contract import FileRef
+from executors.incoming import Incoming, sweep
 
 CHUNK = 1 << 20
 NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
@@ -76,20 +76,28 @@ class FolderStore:
         """Copy an open file in, from where it stands."""
         return self._keep(_chunks(file))
 
+    def incoming(self) -> Incoming:
+        """A file to be written piece by piece; `take` it then, and `drop` it in any case."""
+        return Incoming(self._fresh)
+
+    def take(self, coming: Incoming) -> str:
+        """Make a written file one of the store's; its digest."""
+        coming.finish()
+        self._name(coming.path, coming.digest)
+        return coming.digest
+
+    def sweep(self) -> int:
+        """Remove what writers that were killed left behind; how many files."""
+        return sweep(self._fresh)
+
     def _keep(self, chunks: Iterator[bytes]) -> str:
-        temporary = self._fresh / secrets.token_hex(8)
-        seen = hashlib.sha256()
+        coming = self.incoming()
         try:
-            with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW, 0o400), "wb") as out:
-                for chunk in chunks:
-                    seen.update(chunk)
-                    out.write(chunk)
-                out.flush()
-                os.fsync(out.fileno())
-            self._name(temporary, seen.hexdigest())
+            for chunk in chunks:
+                coming.write(chunk)
+            return self.take(coming)
         finally:
-            temporary.unlink(missing_ok=True)
-        return seen.hexdigest()
+            coming.drop()
 
     def _name(self, temporary: Path, digest: str) -> None:
         final = self.path(digest)

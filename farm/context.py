@@ -50,7 +50,9 @@ def open_farm(home: Home, clock: Clock | None = None) -> Farm:
     config = load(home.config_file)
     db = Database.file(home.database)
     migrate(db, str(home.database))
-    return Farm(home, config, clock or SystemClock(), db, home.identity(), Feed(), open_store(home.store))
+    store = open_store(home.store)
+    store.sweep()
+    return Farm(home, config, clock or SystemClock(), db, home.identity(), Feed(), store)
 
 
 def _meta(tx: Connection, key: str, default: str) -> str:

@@ -45,10 +45,25 @@ class Feed:
         with self._moved:
             return self._count.get(job, 0), self._logs.get(job, 0)
 
-    def wait(self, job: int, mark: tuple[int, int], seconds: float, logs: bool = False) -> bool:
-        """Block until the job moved beyond `mark` (or wrote, with `logs`); False when the time is up."""
+    def wait(
+        self,
+        job: int,
+        mark: tuple[int, int],
+        seconds: float,
+        logs: bool = False,
+        left: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Block until the job moved beyond `mark` (or wrote, with `logs`); False when the time is up.
+
+        Whoever waits may have `left`; a `nudge` makes it be noticed.
+        """
         with self._moved:
-            return self._moved.wait_for(lambda: self._closed or self._beyond(job, mark, logs), seconds)
+            return self._moved.wait_for(lambda: self._closed or left() or self._beyond(job, mark, logs), seconds)
+
+    def nudge(self) -> None:
+        """Those who wait look whether anybody still waits for them."""
+        with self._moved:
+            self._moved.notify_all()
 
     def wait_ended(self, job: int, seconds: float) -> bool:
         """Block until the job ends, or the time is up."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 
 class JobState(StrEnum):
@@ -100,7 +100,17 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+T = TypeVar("T")
+BIG = 2**52  # exact in every JSON reader
+LONG_S = 10 * 366 * 86400  # ten years: longer than anything here lasts
 Text = Annotated[str, Field(min_length=1, max_length=200)]
+Number = Annotated[int, Field(ge=1, le=BIG)]
+Exact = Annotated[int, Field(strict=True, ge=-BIG, le=BIG)]  # neither "7" nor true nor 7.0
+Count = Annotated[Exact, Field(ge=0)]
+Positive = Annotated[Exact, Field(ge=1)]
+Seconds = Annotated[float, Field(strict=True, ge=0, le=LONG_S)]
+Flag = Annotated[bool, Field(strict=True)]
+Many = Annotated[tuple[T, ...], FailFast()]  # a million wrong ones are told of once
 
 
 class File(Strict):
@@ -108,20 +118,16 @@ class File(Strict):
 
     path: Text
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    size: Annotated[int, Field(ge=0)]
-    mode: Annotated[int, Field(ge=0, le=0o777)] = 0o644
-
-
-BIG = 2**52  # exact in every JSON reader
-Number = Annotated[int, Field(ge=1, le=BIG)]
+    size: Count
+    mode: Annotated[Count, Field(le=0o777)] = 0o644
 
 
 class Range(Strict):
     """Indices first, first+step, … ≤ last."""
 
-    first: Annotated[int, Field(ge=-BIG, le=BIG)]
-    last: Annotated[int, Field(ge=-BIG, le=BIG)]
-    step: Annotated[int, Field(ge=1, le=BIG)] = 1
+    first: Exact
+    last: Exact
+    step: Positive = 1
 
     def __len__(self) -> int:
         return max(0, (self.last - self.first) // self.step + 1)
@@ -134,12 +140,12 @@ class Item(Strict):
     """A task with a name, an argv and dependencies of its own, such as one package of a rebuild."""
 
     name: Text
-    argv: tuple[str, ...]
+    argv: Many[str]
     env: Mapping[str, str] = {}
-    inputs: tuple[File, ...] = ()
-    after: tuple[str, ...] = ()  # names of items of the same step
-    changed: bool = True  # its own source changed; else it is skipped when nothing it comes after came out new
-    previous: tuple[File, ...] = ()  # its outputs last time: equal ones count as nothing new
+    inputs: Many[File] = ()
+    after: Many[str] = ()  # names of items of the same step
+    changed: Flag = True  # its own source changed; else it is skipped when nothing it comes after came out new
+    previous: Many[File] = ()  # its outputs last time: equal ones count as nothing new
 
 
 class StepSpec(Strict):
@@ -150,26 +156,26 @@ class StepSpec(Strict):
     """
 
     name: Text = "main"
-    argv: tuple[str, ...] = ()
+    argv: Many[str] = ()
     env: Mapping[str, str] = {}
     cwd: str = ""
     array: Range | None = None
-    chunk: Annotated[int, Field(ge=1)] = 1
-    items: tuple[Item, ...] = ()
+    chunk: Positive = 1
+    items: Many[Item] = ()
     order: Literal["linear", "ends-first"] = "linear"
-    inputs: tuple[File, ...] = ()
-    outputs: tuple[str, ...] = ()
-    cpu: Annotated[int, Field(ge=1, le=1024)] = 1
-    memory: Annotated[int, Field(ge=0)] = 0  # bytes; 0 is not stated
-    retries: Annotated[int, Field(ge=0, le=100)] = 0
-    licence_exit: Annotated[int, Field(ge=1, le=255)] | None = None  # this exit means "no licence now": not a failure
-    licence_wait_s: Annotated[float, Field(gt=0, le=366 * 86400)] = 86400  # it fails when there is none for so long
-    timeout_s: Annotated[float, Field(ge=0)] = 0  # wall time; 0 is no limit, here and in the three below
-    silence_s: Annotated[float, Field(ge=0)] = 0  # without a byte of output
-    output_bytes: Annotated[int, Field(ge=0)] = 0  # written
-    processes: Annotated[int, Field(ge=0)] = 0  # alive at once
-    predicted_s: Annotated[float, Field(gt=0)] | None = None
-    after: tuple[str, ...] = ()  # names of earlier steps
+    inputs: Many[File] = ()
+    outputs: Many[str] = ()
+    cpu: Annotated[Positive, Field(le=1024)] = 1
+    memory: Count = 0  # bytes; 0 is not stated
+    retries: Annotated[Count, Field(le=100)] = 0
+    licence_exit: Annotated[Positive, Field(le=255)] | None = None  # this exit means "no licence now": not a failure
+    licence_wait_s: Annotated[Seconds, Field(gt=0, le=366 * 86400)] = 86400  # it fails when there is none for so long
+    timeout_s: Seconds = 0  # wall time; 0 is no limit, here and in the three below
+    silence_s: Seconds = 0  # without a byte of output
+    output_bytes: Count = 0  # written
+    processes: Count = 0  # alive at once
+    predicted_s: Annotated[Seconds, Field(gt=0)] | None = None
+    after: Many[str] = ()  # names of earlier steps
     gather: str = ""  # folder below the working folder that receives the outputs of all it comes after
 
 
@@ -181,8 +187,8 @@ class JobSpec(Strict):
     owner: Text
     project: str = ""
     lane: Text = "default"
-    priority: Annotated[int, Field(ge=-100, le=100)] = 0
-    after: tuple[Number, ...] = ()
-    held: bool = False
-    steps: Annotated[tuple[StepSpec, ...], Field(min_length=1)]
+    priority: Annotated[Exact, Field(ge=-100, le=100)] = 0
+    after: Many[Positive] = ()
+    held: Flag = False
+    steps: Annotated[Many[StepSpec], Field(min_length=1)]
     extra: Mapping[str, str] = {}  # what the workload wants to find again: film path, index folder, …

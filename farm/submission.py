@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from farm.capacity import check_needs
 from farm.model import JobSpec, StepSpec
 from farm.queue.progress import Changed
 from farm.queue.submit import submit as enqueue
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
     from farm.context import Farm
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 OWN = frozenset({"FARM_JOB", "FARM_TASK", "FARM_ATTEMPT", "FARM_INDEX", "FARM_SCRATCH"})
 
 
 def submit(farm: "Farm", spec: JobSpec, also: Callable[[Connection, int], None] = lambda _tx, _job: None) -> int:
     """Enqueue; the job's id. `also` writes more in the same transaction. Raises Refusal when it can't ever run."""
+    _check_names(spec)
     for step in spec.steps:
-        _check_needs(farm, step)
+        check_needs(farm.config, step)
         _check_words(step)
         _check_inputs(farm, step)
         _check_place(step)
@@ -37,27 +40,15 @@ def submit(farm: "Farm", spec: JobSpec, also: Callable[[Connection, int], None] 
     return job
 
 
-def _check_needs(farm: "Farm", step: StepSpec) -> None:
-    largest = max((pool.largest for pool in farm.config.pools.values()), default=0)
-    if step.cpu > largest:
-        raise Refusal(
-            f"no pool can ever give {step.cpu} cpus at once; the largest executor has {largest}",
-            f"step {step.name!r}",
-            "ask for less with --needs cpu=N, or configure a larger pool in farm.toml",
-        )
-    if step.memory and step.memory > memory():
-        raise Refusal(
-            f"no pool can ever give {step.memory >> 20} MiB; there are {memory() >> 20} MiB",
-            f"step {step.name!r}",
-            "ask for less with --needs memory=SIZE",
-        )
-
-
-def memory() -> int:
-    """Bytes of memory of this machine."""
-    import os
-
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _check_names(spec: JobSpec) -> None:
+    """They stand in tables, logs and file names: one line each, and nothing that moves the cursor or turns the text."""
+    steps = [("a step's name", step.name) for step in spec.steps]
+    items = [("an item's name", item.name) for step in spec.steps for item in step.items]
+    own = [("--name", spec.name), ("the owner", spec.owner), ("--project", spec.project), ("--lane", spec.lane)]
+    for where, name in (*own, *steps, *items):
+        if found := _UNSEEN.search(name):
+            remedy = "choose one of plain letters, such as --name render"
+            raise Refusal(f"{name!r} holds the control character {found[0]!r}", where, remedy)
 
 
 def _check_words(step: StepSpec) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, FastAPI, Request
 
 from farm import __version__
-from farm.api import errors, files, fleet, jobs, logs, rebuilds, reports, sync
+from farm.api import document, errors, files, fleet, jobs, logs, rebuilds, reports, sync
 from farm.api import why as reasons
+from farm.api.bodies import Bounded
 
 if TYPE_CHECKING:
     from farm.context import Farm
@@ -30,9 +31,11 @@ def app(farm: "Farm") -> FastAPI:
     )
     made.state.farm = farm
     errors.install(made)
+    made.add_middleware(Bounded, largest_upload=farm.config.api.largest_upload)
     made.router.routes.insert(0, sync.route(farm, check))
     for part in (jobs, logs, fleet, files, reports, rebuilds, reasons):
         made.include_router(part.router, prefix="/v1")
+    document.install(made)
     return made
 
 

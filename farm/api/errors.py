@@ -1,5 +1,6 @@
 """Every refusal in one form: {"error": {"what", "where", "remedy"}}."""
 
+import errno
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -8,14 +9,26 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from farm.config import nearest
 from farm.model import Item, JobSpec, StepSpec
 from farm.refusal import Refusal
+from farm.wording import nearest, plain
+
+LONGEST = 200  # characters of what was sent, in an answer that repeats it
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Unauthorized(Exception):
     """No token, or a wrong one."""
+
+
+class Unfit(HTTPException):
+    """A request that can't be read. Of this class, so that the framework hands it on untouched."""
+
+    def __init__(self, status: int, what: str, where: str, remedy: str) -> None:
+        super().__init__(status, what)
+        self.where, self.remedy = where, remedy
 
 
 def install(app: FastAPI) -> None:
@@ -24,6 +37,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Unauthorized, _unauthorized)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _other)
+    app.add_exception_handler(ClientDisconnect, _left)
     app.add_exception_handler(OperationalError, _database)
     app.add_exception_handler(OSError, _disk)
 
@@ -37,31 +51,47 @@ def _refused(_request: Request, error: Any) -> JSONResponse:
 
 
 def _unauthorized(_request: Request, _error: Any) -> JSONResponse:
-    return _answer(401, "no token, or a wrong one", "Authorization", "send the token of the home's file `token`")
+    remedy = "send the token of the home's file `token`"
+    made = _answer(401, "no token, or a wrong one", "Authorization", remedy)
+    made.headers["WWW-Authenticate"] = "Bearer"
+    return made
 
 
 def _other(request: Request, error: Any) -> JSONResponse:
-    return _answer(error.status_code, str(error.detail), request.url.path, "see docs/api.md")
+    where, remedy = getattr(error, "where", request.url.path[:LONGEST]), getattr(error, "remedy", "see docs/api.md")
+    made = _answer(error.status_code, str(error.detail), where, remedy)
+    made.headers.update(error.headers or {})
+    return made
+
+
+def _left(_request: Request, _error: Any) -> JSONResponse:
+    """Nobody reads this."""
+    return _answer(400, "the connection was closed before the body had come")
 
 
 def _disk(_request: Request, error: Any) -> JSONResponse:
-    return _answer(
-        503, f"{error.strerror or error}", str(error.filename or "the home"), "look at the disk; `farm doctor` helps"
-    )
+    where, remedy = str(error.filename or "the home"), "look at the disk; `farm doctor` helps"
+    if error.errno in _FULL:
+        return _answer(507, "the farm's disk is full; nothing was kept", where, "make room on it, then try again")
+    return _answer(503, f"{error.strerror or error}", where, remedy)
 
 
 def _database(_request: Request, error: Any) -> JSONResponse:
+    if "disk is full" in str(error.orig):
+        return _answer(507, "the farm's disk is full; nothing was kept", "farm.db", "make room on it, then try again")
     return _answer(503, f"the database can't be used: {error.orig}", "farm.db", "look at the disk; `farm doctor` helps")
 
 
 def _invalid(_request: Request, error: Any) -> JSONResponse:
     found = error.errors()[0]
-    place = [str(part) for part in found["loc"] if part not in ("body", "query", "path")]
+    place = [
+        str(part)[:LONGEST] for part in found["loc"] if part not in ("body", "query", "path") and "[" not in str(part)
+    ]
     where = ".".join(place)
     if found["type"] == "extra_forbidden":
-        return _answer(400, f"unknown key {place[-1]!r}{nearest(place[-1], _keys(place[:-1]))}", where)
-    message = found["msg"].removeprefix("Value error, ")
-    return _answer(400, message, where or "the request's body")
+        return _answer(400, f"unknown key {place[-1]!r}", where, nearest(place[-1], _keys(place[:-1])))
+    what, remedy = plain(found, place[-1] if place else "the body")
+    return _answer(400, what, where or "the request's body", remedy)
 
 
 def _keys(path: list[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """The content store over HTTP."""
 
-import io
+from collections.abc import AsyncIterator
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -10,22 +10,35 @@ from farm.api.farmed import Farmed
 from farm.refusal import NotFound, Refusal
 
 router = APIRouter()
+PIECE = 1 << 20  # bytes that are written at once
 
 
 @router.put("/store/{digest}", status_code=201)
 async def put(farm: Farmed, digest: str, request: Request) -> dict[str, str]:
-    """Refused when the body is not what the digest says."""
-    import tempfile
-
+    """Written as it comes, beside the event loop. Refused when the body is not what the digest says."""
     _known(farm, digest)
-    with tempfile.TemporaryFile(dir=farm.home.store) as body:
-        async for chunk in request.stream():
-            body.write(chunk)
-        body.seek(0)
-        made = await run_in_threadpool(farm.store.put_stream, io.BufferedReader(body.raw))
-    if made != digest:
-        raise Refusal(f"the body's sha256 is {made}", f"store/{digest}", "send the file that the digest was made of")
-    return {"digest": made}
+    coming = await run_in_threadpool(farm.store.incoming)
+    try:
+        async for piece in _pieces(request):
+            await run_in_threadpool(coming.write, piece)
+        if coming.digest != digest:
+            remedy = "send the file that the digest was made of"
+            raise Refusal(f"the body's sha256 is {coming.digest}", f"store/{digest}", remedy)
+        await run_in_threadpool(farm.store.take, coming)
+    finally:
+        coming.drop()
+    return {"digest": digest}
+
+
+async def _pieces(request: Request) -> AsyncIterator[bytes]:
+    """The body in pieces that are worth a thread's while."""
+    gathered = bytearray()
+    async for chunk in request.stream():
+        gathered += chunk
+        if len(gathered) >= PIECE:
+            yield bytes(gathered)
+            gathered.clear()
+    yield bytes(gathered)
 
 
 @router.head("/store/{digest}")

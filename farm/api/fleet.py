@@ -6,21 +6,23 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
 from farm import __version__, overview
+from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
 from farm.fleet import alive
+from farm.model import Flag
 from farm.read import money
 from farm.refusal import Conflict, Refusal
 
-router = APIRouter()
+router = APIRouter(route_class=Checked)
 
 
 class Down(BaseModel):
     """What becomes of executors that cost money must be said: `terminate` or `keep` them."""
 
     model_config = ConfigDict(extra="forbid")
-    drain: bool = False
-    terminate: bool = False
-    keep: bool = False
+    drain: Flag = False
+    terminate: Flag = False
+    keep: Flag = False
 
 
 @router.get("/status")

@@ -2,19 +2,21 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from executors.site.protocol import Message
 from farm import read
+from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
-from farm.model import BIG, JobSpec, JobState, Number
+from farm.api.polls import Left, poll
+from farm.model import BIG, JobSpec, JobState, Number, TaskState
 from farm.queue.cancel import cancel as cancel_in
 from farm.queue.retry import retry as retry_in
 from farm.reference import parse_reference
 from farm.refusal import Refusal
 from farm.submission import submit as submit_to
 
-router = APIRouter()
+router = APIRouter(route_class=Checked)
 LONGEST_S = 30.0
 GROUP_S = 0.15  # changes of a job that come closer together are one answer
 ENDED = ("done", "failed", "cancelled")
@@ -43,7 +45,7 @@ def job(farm: Farmed, job: Number) -> dict[str, Any]:
 def tasks(
     farm: Farmed,
     job: Number,
-    state: str = "",
+    state: TaskState | Literal[""] = "",
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
     offset: Annotated[int, Query(ge=0, le=BIG)] = 0,
 ) -> dict[str, Any]:
@@ -52,19 +54,24 @@ def tasks(
 
 
 @router.get("/jobs/{job}/wait")
-def wait(
+async def wait(
     farm: Farmed,
+    request: Request,
     job: Number,
     timeout: Annotated[float, Query(ge=0, le=LONGEST_S)] = 20,
     seen: Annotated[int, Query(ge=0, le=BIG)] = 0,
 ) -> dict[str, Any]:
     """As soon as the job changed beyond `seen` (0: at once), or after `timeout` seconds."""
+    return await poll(farm, request, lambda left: _wait(farm, job, timeout, seen, left))
+
+
+def _wait(farm: Farmed, job: int, timeout: float, seen: int, left: Left) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with farm.feed.waiter(lambda: found.get("state", "done") in ENDED):
         mark = farm.feed.mark(job)
         found = _look(farm, job, seen)
         if found["seen"] <= seen and found["state"] not in ENDED:
-            if farm.feed.wait(job, mark, timeout):
+            if farm.feed.wait(job, mark, timeout, left=left) and not left():
                 farm.feed.wait_ended(job, min(timeout, GROUP_S))  # short tasks end by the thousand
             found = _look(farm, job, seen)
         if found["state"] in ENDED and found["kind"] == "packages":

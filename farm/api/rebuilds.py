@@ -1,15 +1,17 @@
 """Rebuilds: a push, or a tree on this machine."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from farm import rebuilds
+from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
 from farm.hooks import checked
+from farm.model import Exact, Text
 
-router = APIRouter()
+router = APIRouter(route_class=Checked)
 
 
 class Push(BaseModel):
@@ -29,10 +31,10 @@ class Rebuild(BaseModel):
     tree: str
     old: str = ""
     new: str = ""
-    owner: str
+    owner: Text
     project: str = ""
-    lane: str = "default"
-    priority: int = 0
+    lane: Text = "default"
+    priority: Annotated[Exact, Field(ge=-100, le=100)] = 0
 
 
 @router.post("/events/git")

@@ -1,6 +1,6 @@
 """A new job: rows for its steps; rows for its tasks only where they have something of their own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,10 +11,12 @@ from farm import tables as t
 from farm.model import Item, JobSpec, JobState, StepSpec, TaskState
 from farm.queue import predict
 from farm.refusal import Refusal
+from farm.wording import nearest
 from schedules.model import Lane
 from schedules.ordering import due
 
 MOST_TASKS = 1_000_000  # of one job: a typo must not fill the queue
+LONGEST = 10  # names of a cycle that are told
 
 _INSERT_JOB = insert(t.Job).returning(t.Job.id)
 _INSERT_JOB_EDGE = insert(t.JobEdge)
@@ -57,7 +59,7 @@ def count(step: StepSpec) -> int:
 
 def _lane(spec: JobSpec, lanes: Mapping[str, Lane]) -> Lane:
     if spec.lane not in lanes:
-        raise Refusal(f"there is no lane {spec.lane!r}", "--lane", f"choose one of {', '.join(sorted(lanes))}")
+        raise Refusal(f"there is no lane {spec.lane!r}", "--lane", nearest(spec.lane, lanes))
     return lanes[spec.lane]
 
 
@@ -91,25 +93,41 @@ def levels(items: Sequence[Item]) -> list[list[str]]:
     if len(waits) != len(items):
         raise Refusal("two items have the same name", "items")
     for name, before in waits.items():
-        if missing := sorted(before - set(waits)):
+        if missing := sorted(each for each in before if each not in waits):
             raise Refusal(f"{name!r} comes after {missing[0]!r}, which is not in the list", "items")
-    out: list[list[str]] = []
-    done: set[str] = set()
-    while waits:
-        free = sorted(name for name, before in waits.items() if before <= done)
-        if not free:
-            raise Refusal(f"the dependencies form a cycle: {_cycle(waits)}", "items", "break one of these edges")
-        out.append(free)
-        done.update(free)
-        waits = {name: before for name, before in waits.items() if name not in done}
+    out = _sorted_out(waits)
+    free = {name for level in out for name in level}
+    if len(free) < len(waits):
+        raise Refusal(f"the dependencies form a cycle: {_cycle(waits, free)}", "items", "break one of these edges")
     return out
 
 
-def _cycle(waits: Mapping[str, set[str]]) -> str:
-    walk = [min(waits)]
-    while walk[-1] not in walk[:-1]:
-        walk.append(min(b for b in waits[walk[-1]] if b in waits))
-    return " → ".join(walk[walk.index(walk[-1]) :])
+def _sorted_out(waits: Mapping[str, set[str]]) -> list[list[str]]:
+    """Level by level; what a cycle holds up is in none. A long chain takes no longer than a broad one."""
+    followers: dict[str, list[str]] = {}
+    for name, before in waits.items():
+        for each in before:
+            followers.setdefault(each, []).append(name)
+    left = {name: len(before) for name, before in waits.items()}
+    out, free = [], sorted(name for name, n in left.items() if not n)
+    while free:
+        out.append(free)
+        freed = [after for name in free for after in followers.get(name, ())]
+        for after in freed:
+            left[after] -= 1
+        free = sorted({after for after in freed if not left[after]})
+    return out
+
+
+def _cycle(waits: Mapping[str, set[str]], free: Collection[str]) -> str:
+    """The first one from the first name on; of a long one both ends."""
+    at = min(name for name in waits if name not in free)
+    place: dict[str, int] = {}
+    while at not in place:
+        place[at] = len(place)
+        at = min(before for before in waits[at] if before not in free)
+    names = [*list(place)[place[at] :], at]
+    return " → ".join(names if len(names) <= LONGEST else [*names[:LONGEST], f"… ({len(names) - 1} in all)", at])
 
 
 def _open_jobs(tx: Connection, after: Sequence[int]) -> int:

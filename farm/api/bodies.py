@@ -1,0 +1,130 @@
+"""How much a request may bring and how long it may be silent over it; JSON that means one thing only."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from farm.api.errors import Unfit
+
+SYNC_LIMIT = 64 << 20  # bytes
+LIMIT = 16 << 20
+SILENCE_S = 60.0
+
+
+class Bounded:
+    """Answers 413 to what is too large, announced or not, and 408 to a body that stops coming."""
+
+    def __init__(self, app: ASGIApp, largest_upload: int) -> None:
+        self._app, self._upload = app, largest_upload
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            receive = _bounded(scope, receive, self._most(scope["path"]))
+        await self._app(scope, receive, send)
+
+    def _most(self, path: str) -> int:
+        if path.startswith("/v1/store/"):
+            return self._upload
+        return SYNC_LIMIT if path.startswith("/v1/sites/") else LIMIT
+
+
+def _bounded(scope: Scope, receive: Receive, most: int) -> Receive:
+    announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    if announced.isdigit() and int(announced[:30]) > most:
+        return lambda: _refuse(most)
+    had, more = 0, True
+
+    async def counted() -> Message:
+        nonlocal had, more
+        if not more:
+            return await receive()
+        message = await _soon(receive)
+        more = message.get("more_body", False)
+        had += len(message.get("body", b""))
+        if had > most:
+            await _refuse(most)
+        return message
+
+    return counted
+
+
+async def _refuse(most: int) -> Message:
+    raise Unfit(413, f"the body has more than the {most:,} bytes that are taken", "the request's body", _REMEDY)
+
+
+_REMEDY = "send less, or split it; for files see [api] largest_upload in farm.toml"
+
+
+async def _soon(receive: Receive) -> Message:
+    try:
+        async with asyncio.timeout(SILENCE_S):
+            return await receive()
+    except TimeoutError:
+        raise Unfit(
+            408, f"the body did not come within {SILENCE_S:.0f} s", "the request's body", "send it again"
+        ) from None
+
+
+class Checked(APIRoute):
+    """A route whose JSON is read by `parse`."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            return await handle(_Strict(request.scope, request.receive))
+
+        return checked
+
+
+class _Strict(Request):
+    async def json(self) -> Any:
+        return parse(await self.body())
+
+
+def parse(body: bytes) -> Any:
+    """JSON in UTF-8 with each key once, finite numbers, and texts that every database can keep. Raises Unfit."""
+    try:
+        made = json.loads(body.decode(), object_pairs_hook=_once, parse_constant=_infinite)
+    except UnicodeDecodeError as error:
+        raise _unfit(f"it is not UTF-8 at byte {error.start}") from error
+    except RecursionError as error:
+        raise _unfit("it is nested too deeply") from error
+    except ValueError as error:  # JSONDecodeError is one; so is a number of thousands of digits
+        raise _unfit(str(error)) from error
+    lower = body.lower()
+    if rb"\u0000" in lower or rb"\ud" in lower:
+        _check_texts(made)
+    return made
+
+
+def _unfit(why: str) -> Unfit:
+    return Unfit(400, f"the body is no JSON that can be used: {why[:200]}", "the request's body", "correct it")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice[:100]!r} is there twice")
+    return made
+
+
+def _infinite(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _check_texts(made: Any) -> None:
+    text = json.dumps(made, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _unfit("a text holds half of a surrogate pair") from error
+    if r"\u0000" in text.replace(r"\\", ""):
+        raise _unfit("a text holds a NUL byte")

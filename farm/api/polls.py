@@ -1,0 +1,50 @@
+"""Long polls: they wait on threads of their own, so that they hold up nobody, and end when their client leaves."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from anyio.lowlevel import RunVar
+from fastapi import Request
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+
+    from farm.context import Farm
+
+MOST = 256  # waiting at once; more wait for their turn
+T = TypeVar("T")
+Left = Callable[[], bool]
+_waiting: "RunVar[CapacityLimiter]" = RunVar("polls")
+
+
+async def poll(farm: "Farm", request: Request, wait: Callable[[Left], T]) -> T:
+    """What `wait` answers. It is told whether the client has left, and woken through the feed when that happens."""
+    from anyio import to_thread
+
+    left = threading.Event()
+    watching = asyncio.create_task(_watch(farm, request, left))
+    try:
+        return await to_thread.run_sync(wait, left.is_set, limiter=_limiter())
+    finally:
+        watching.cancel()
+
+
+def _limiter() -> "CapacityLimiter":
+    """One per event loop."""
+    from anyio import CapacityLimiter
+
+    try:
+        return _waiting.get()
+    except LookupError:
+        made = CapacityLimiter(MOST)
+        _waiting.set(made)
+        return made
+
+
+async def _watch(farm: "Farm", request: Request, left: threading.Event) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
+    left.set()
+    farm.feed.nudge()

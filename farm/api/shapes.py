@@ -1,0 +1,238 @@
+"""The shapes of answers, for the document and those who read it; answers themselves are plain dicts."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from farm.model import AttemptState, ExecutorState, File, JobState, TaskState
+
+
+class Shape(BaseModel):
+    """At least these fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Said(Shape):
+    what: str
+    where: str
+    remedy: str
+
+
+class Error(Shape):
+    """Every refusal: what is wrong, where, and what to do next."""
+
+    error: Said
+
+
+class Created(Shape):
+    id: int
+
+
+class Changed(Shape):
+    """How many tasks changed."""
+
+    changed: int
+
+
+class Stored(Shape):
+    digest: str
+
+
+class Stopping(Shape):
+    stopping: bool
+    kept: str
+
+
+class Counts(Shape):
+    total: int
+    blocked: int
+    ready: int
+    running: int
+    done: int
+    failed: int
+    cancelled: int
+    skipped: int
+
+
+class Job(Shape):
+    """Times are ISO 8601 in UTC, the cost is a decimal."""
+
+    id: int
+    kind: str
+    name: str
+    owner: str
+    project: str
+    lane: str
+    priority: int
+    state: JobState
+    submitted: str
+    started: str | None
+    finished: str | None
+    tasks: Counts
+    cost: str
+    why: str
+    extra: Mapping[str, str]
+    after: list[int]
+
+
+class Jobs(Shape):
+    jobs: list[Job]
+
+
+class JobNow(Job):
+    """`seen` is the number of its last change."""
+
+    seen: int
+
+
+class Task(Shape):
+    ref: str
+    step: str
+    name: str
+    index: int | None
+    state: TaskState
+    exit: int | None
+    cause: str
+    message: str
+    executor: str | None
+    started: str | None
+    finished: str | None
+    attempts: int
+    cpu_s: float
+    rss_mib: float
+    outputs: list[File]
+
+
+class Tasks(Shape):
+    tasks: list[Task]
+
+
+class Waited(JobNow):
+    finished_tasks: list[Task]
+
+
+class Attempt(Shape):
+    ref: str
+    state: AttemptState
+    executor: str
+    claimed: str | None
+    started: str | None
+    finished: str | None
+    exit: int | None
+    cause: str
+    message: str
+    accepted: bool
+
+
+class TaskNow(Shape):
+    ref: str
+    name: str
+    index: int | None
+    state: TaskState
+    outputs: list[File]
+    attempts: list[Attempt]
+
+
+class Process(Shape):
+    role: str
+    pid: int
+
+
+class Status(Shape):
+    farm: str
+    version: str
+    home: str
+    engine: str
+    running: bool
+    processes: list[Process]
+    queue: Mapping[str, int]
+    executors: Mapping[ExecutorState, int]
+    spent: str
+    currency: str
+    waiters: int
+
+
+class Executor(Shape):
+    id: str
+    pool: str
+    state: ExecutorState
+    slots: int
+    busy: int
+    ordered: str | None
+    ready: str | None
+    idle_since: str | None
+    gone: str | None
+    price: str | None
+    why: str
+
+
+class Executors(Shape):
+    executors: list[Executor]
+
+
+class Hours(Shape):
+    floor: int
+    ceiling: int
+    idle_s: float | None
+    price_per_hour: str
+    window: str | None
+    until: str | None
+
+
+class Pool(Hours):
+    name: str
+    provider: str
+    slots: int
+    boot_s: float
+    breaker_open_until: str | None
+    executors: int
+
+
+class Pools(Shape):
+    pools: list[Pool]
+
+
+class Schedule(Shape):
+    windows: list[Mapping[str, Any]]
+    now: Mapping[str, Hours]
+
+
+class Reason(Shape):
+    """Why something is as it is."""
+
+    about: str
+    state: str
+    cause: str
+    rule: str
+    numbers: Mapping[str, Any]
+    next: str
+    sentence: str
+
+
+class Spent(Shape):
+    key: str
+    boot_s: float
+    busy_s: float
+    idle_s: float
+    drain_s: float
+    cost: str
+
+
+class Bill(Shape):
+    currency: str
+    by: Literal["job", "owner", "project", "pool"]
+    rows: list[Spent]
+    total: str
+    always_on: str
+    since: str | None
+    until: str | None
+
+
+class Planned(Shape):
+    """`id` is null when there is nothing to build."""
+
+    id: int | None
+    why: str
+    notes: list[str]
