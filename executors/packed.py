@@ -15,19 +15,21 @@ class Works(Sequence[Work]):
     """`data` is JSON {"common": {field: value…}, "works": [{field: value…}…]}; fields left at their default are absent,
     those of `common` hold for each work, `env` is the union of both."""
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    def __init__(self, data: bytes, count: int) -> None:
+        self.data, self._count = data, count
 
     @classmethod
     def of(cls, works: Sequence[Work]) -> "Works":
         """Works that are packed already are left as they are."""
-        return works if isinstance(works, Works) else cls(_pack(works))
+        return works if isinstance(works, Works) else cls(_pack(works), len(works))
 
     @cached_property
     def _works(self) -> list[Work]:
         """Raises ValueError, KeyError or TypeError when the data is none of ours."""
         raw = json.loads(self.data)
         common = raw["common"]
+        if len(raw["works"]) != self._count:
+            raise ValueError("more or fewer works than announced")
         return [_work(common, own) for own in raw["works"]]
 
     @overload
@@ -38,15 +40,15 @@ class Works(Sequence[Work]):
         return self._works[index]
 
     def __len__(self) -> int:
-        return len(self._works)
+        return self._count
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
 
-    def __reduce__(self) -> tuple[type["Works"], tuple[bytes]]:
-        return Works, (self.data,)
+    def __reduce__(self) -> tuple[type["Works"], tuple[bytes, int]]:
+        return Works, (self.data, self._count)
 
 
 @cache

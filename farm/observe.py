@@ -1,6 +1,6 @@
 """The farm as the policy sees it: like work aggregated, executors with what they do, pools with what is known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -36,11 +36,13 @@ _TASKS = (
     .limit(_ROWS)
 )
 _RUNNING = (
-    select(t.Attempt.executor, t.Attempt.started, t.Attempt.claimed, t.Attempt.slots, t.Step.predicted_s, t.Job.lane)
+    select(t.Attempt.executor, t.Attempt.started, t.Attempt.slots, t.Step.predicted_s, t.Job.lane)
+    .add_columns(func.min(t.Attempt.claimed).label("claimed"), func.count().label("attempts"))
     .join(t.Task, (t.Task.job == t.Attempt.job) & (t.Task.number == t.Attempt.number))
     .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Attempt.job)
     .where(t.Attempt.finished.is_(None), t.Attempt.state.in_(_ACTIVE))
+    .group_by(t.Attempt.executor, t.Attempt.started, t.Attempt.slots, t.Step.predicted_s, t.Job.lane)
 )
 _ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN)
 
@@ -50,7 +52,7 @@ def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
     running = tx.execute(_RUNNING).all()
     taken: dict[str, int] = {}
     for row in running:
-        taken[row.executor] = taken.get(row.executor, 0) + row.slots
+        taken[row.executor] = taken.get(row.executor, 0) + row.slots * row.attempts
     executors = [_executor(row, taken.get(row.id, 0)) for row in alive(tx)]
     for order in tx.execute(_ORDERS):
         executors += [_ordered(order, n) for n in range(1, order.machines + 1)]
@@ -59,7 +61,7 @@ def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
         lanes=tuple(config.all_lanes().values()),
         pools=tuple(_pool(tx, name, pool) for name, pool in config.pools.items()),
         executors=tuple(executors),
-        demand=_demand(tx, running, now),
+        demand=_demand(tx, running, {e.id: e.slots for e in executors}, now),
         schedule=config.windows(),
     )
 
@@ -91,12 +93,12 @@ def _pool(tx: Connection, name: str, pool: PoolConfig) -> Pool:
     )
 
 
-def _demand(tx: Connection, running: Sequence[AnyRow], now: datetime) -> tuple[Demand, ...]:
+def _demand(tx: Connection, running: Sequence[AnyRow], slots: Mapping[str, int], now: datetime) -> tuple[Demand, ...]:
     waiting: dict[str, list[Waiting]] = {}
     for row in (*tx.execute(_ARRAYS).all(), *tx.execute(_TASKS, {"now": now}).all()):
         waiting.setdefault(row.lane, []).append(_waiting(row))
     busy: dict[str, list[Busy]] = {}
-    for row in running:
+    for row in _on_slots(running, slots):
         busy.setdefault(row.lane, []).append(_busy(row, now))
     return tuple(
         Demand(lane, tuple(waiting.get(lane, ())), tuple(busy.get(lane, ()))) for lane in sorted({*waiting, *busy})
@@ -106,6 +108,15 @@ def _demand(tx: Connection, running: Sequence[AnyRow], now: datetime) -> tuple[D
 def _waiting(row: AnyRow) -> Waiting:
     predicted = timedelta(seconds=row.predicted_s)
     return Waiting(row.waiting, row.submitted, row.due, predicted, row.slots, str(row.job))
+
+
+def _on_slots(running: Sequence[AnyRow], slots: Mapping[str, int]) -> Iterator[AnyRow]:
+    """Who occupies the slots, once for each attempt. What waits behind them is short, and nothing to plan with."""
+    free = dict(slots)
+    for row in sorted(running, key=lambda r: (r.started is None, r.started or r.claimed)):
+        held = min(row.attempts, free.get(row.executor, 0) // row.slots)
+        free[row.executor] = free.get(row.executor, 0) - held * row.slots
+        yield from [row] * held
 
 
 def _busy(row: AnyRow, now: datetime) -> Busy:

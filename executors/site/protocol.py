@@ -2,11 +2,12 @@
 
 The gateway posts to /v1/sites/{site}/sync; a body is one line of JSON, then raw bytes whose lengths the line tells: in
 a report per executor the lines and the output of its events ([first, last, lines, data]), in an answer the works of
-each `start`. A gateway carries them unread (`executors/packed.py`). Two calls run side by side: `up` carries events and
-returns at once, `down` carries none and waits up to `wait` seconds for messages. Messages are numbered per (term,
-session) from 1 and repeated until `received` covers them, so a lost answer loses nothing. A farm that has not
-settled this (term, session) yet answers `settle: true` and nothing else; the gateway repeats the call with its
-snapshot. Protocol versions N and N-1 understand each other.
+each message ([how many, bytes]). A gateway carries them unread (`executors/packed.py`).
+
+Two calls run side by side: `up` carries events and returns at once, `down` carries none and waits up to `wait` seconds
+for messages. Messages are numbered per (term, session) from 1 and repeated until `received` covers them, so a lost
+answer loses nothing. A farm that has not settled this (term, session) yet answers `settle: true` and nothing else; the
+gateway repeats the call with its snapshot. Protocol versions N and N-1 understand each other.
 """
 
 import json
@@ -68,10 +69,13 @@ class Answer:
 
 
 def _lean(value: Any) -> dict[str, Any]:
-    """A dataclass as a dict without the fields that hold their default."""
+    """A dataclass as a dict without the fields that hold their default, and without what travels in another form."""
     kind: Any = type(value)
-    pairs = ((name, getattr(value, name), absent) for name, absent in _defaults(kind))
+    pairs = ((name, getattr(value, name), absent) for name, absent in _defaults(kind) if name not in _PACKED)
     return {name: v for name, v, absent in pairs if v != absent}
+
+
+_PACKED = ("works", "events", "messages", "ready", "snapshot")
 
 
 @cache
@@ -132,9 +136,9 @@ def decode_report(body: bytes) -> Report:
 
 
 def encode_answer(answer: Answer) -> bytes:
-    packed = [Works.of(m.works).data if m.works else b"" for m in answer.messages]
-    messages = [_lean(m) | {"works": len(works)} for m, works in zip(answer.messages, packed, strict=True)]
-    return _written(_lean(answer) | {"term": answer.term, "messages": messages}, packed)
+    packed = [Works.of(m.works) for m in answer.messages]
+    messages = [_lean(m) | {"works": [len(w), len(w.data)]} for m, w in zip(answer.messages, packed, strict=True)]
+    return _written(_lean(answer) | {"term": answer.term, "messages": messages}, [w.data for w in packed])
 
 
 def decode_answer(body: bytes) -> Answer:
@@ -147,7 +151,7 @@ def decode_answer(body: bytes) -> Answer:
 
 
 def _message(raw: dict[str, Any], reader: _Reader) -> Message:
-    works = reader.take(raw.pop("works"))
-    raw["works"] = Works(works) if works else ()
+    count, size = raw.pop("works")
+    raw["works"] = Works(reader.take(size), count)
     raw["attempts"] = tuple(raw.get("attempts", ()))
     return Message(**raw)

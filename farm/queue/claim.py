@@ -1,6 +1,6 @@
 """Who gets the next free slots: lane by fair share, then earliest due. Claims are written before anything starts."""
 
-import secrets
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
 
 from executors.contract import Work
+from farm import bulk
 from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
 from farm.queue import template
@@ -17,6 +18,7 @@ from schedules.model import Lane
 from schedules.ordering import Turn, ends_first, next_lane
 
 _OPEN = (JobState.QUEUED, JobState.RUNNING)
+_TOKENS = random.Random()
 _LOOK = 64  # candidates of a lane looked at in one go; a claim that uses them all looks again at the next event
 _SYSTEM = ""  # no lane has this name: the row of the virtual time of whoever was served last
 
@@ -234,7 +236,7 @@ class Claim:
         params: Mapping[str, Any] | None,
         memory: int,
     ) -> None:
-        token = secrets.randbits(52)  # exact in every JSON reader
+        token = _TOKENS.getrandbits(52)  # exact in every JSON reader; it need not be secret, only another one each time
         self._attempts.append(
             {
                 "job": step.job,
@@ -256,10 +258,10 @@ class Claim:
         for (job, ordinal), (was, now_next) in self._steps.items():
             _one(tx.execute(_ADVANCE, {"j": job, "o": ordinal, "was": was, "now_next": now_next}).rowcount, 1)
         if self._tasks:
-            tx.execute(_INSERT_TASKS, self._tasks)
+            bulk.execute(tx, _INSERT_TASKS, self._tasks)
         if self._restarts:
-            _one(tx.execute(_START_TASK, self._restarts).rowcount, len(self._restarts))
-        tx.execute(_INSERT_ATTEMPTS, self._attempts)
+            _one(bulk.execute(tx, _START_TASK, self._restarts).rowcount, len(self._restarts))
+        bulk.execute(tx, _INSERT_ATTEMPTS, self._attempts)
         for job, more in self._jobs.items():
             tx.execute(_COUNT, {"j": job, "more": more})
             tx.execute(_BEGIN, {"j": job, "at": self._now})

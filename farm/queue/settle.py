@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, case, insert, or_, select, update
 
 from executors.contract import Event
+from farm import bulk
 from farm import tables as t
 from farm.clock import from_nanos
 from farm.model import AttemptState, JobState, TaskState
@@ -191,8 +192,8 @@ def started(tx: Connection, events: Iterable[Event]) -> set[int]:
     """Claimed attempts that run now; the jobs they belong to."""
     rows = [_start_row(e) for e in events]
     if rows:
-        tx.execute(_START, rows)
-        tx.execute(_START_TASK, rows)
+        bulk.execute(tx, _START, rows)
+        bulk.execute(tx, _START_TASK, rows)
     return {r["j"] for r in rows}
 
 
@@ -276,11 +277,11 @@ class _Batch:
 
     def write(self) -> list[End]:
         if self.attempts:
-            self.tx.execute(_END_ATTEMPT, self.attempts)
+            bulk.execute(self.tx, _END_ATTEMPT, self.attempts)
         if self.tasks:
-            self.tx.execute(_END_TASK, self.tasks)
+            bulk.execute(self.tx, _END_TASK, self.tasks)
         if self.again:
-            self.tx.execute(_AGAIN, self.again)
+            bulk.execute(self.tx, _AGAIN, self.again)
             self.tx.execute(_LESS_RUNNING, {"j": self.job, "k": len(self.again)})
         predict.learn(self.tx, self.took)
         return self.ends
@@ -317,7 +318,8 @@ def _late(tx: Connection, ref: Reference, executor: str, event: Event, now: date
     """The end of an attempt that has ended for us: its log is worth having, its result is not."""
     key = {"j": ref.job, "n": ref.number, "o": ref.ordinal, "t": event.token}
     tx.execute(_LOG_RANGE, {**key, "s": event.spool, "l": event.lo, "h": event.hi})
-    if tx.execute(_ENDED_STATE, key).scalar_one_or_none() != AttemptState.CANCELLED:
+    cancelled = tx.execute(_ENDED_STATE, key).scalar_one_or_none() == AttemptState.CANCELLED
+    if not cancelled or event.cause != "cancelled":  # that it ended as it was told is no news
         kept = {k: v for k, v in asdict(event).items() if k not in ("data", "kind")}
         tx.execute(_REFUSE, {"at": now, "executor": executor, "attempt": event.attempt, "event": kept})
 
