@@ -9,7 +9,7 @@ from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
 from farm.queue.progress import ENDED, Changed, End, account, give_up
 from farm.reference import Reference
-from farm.refusal import Conflict, NotFound
+from farm.refusal import Conflict, NotFound, Refusal
 from farm.tables import AnyRow
 
 _JOB = select(t.Job).where(t.Job.id == bindparam("j"))
@@ -80,13 +80,18 @@ def _cancel_task(tx: Connection, ref: Reference, now: datetime) -> Cancelled:
     return out
 
 
+def _no_row(tx: Connection, ref: Reference) -> Refusal:
+    """A task of an array gets its row when it is handed out."""
+    if (ref.number or 0) > tx.execute(_JOB, {"j": ref.job}).one().total:
+        return NotFound(f"job {ref.job} has no task {ref.number}", remedy=f"see `farm show {ref.job}`")
+    remedy = f"cancel the whole job: `farm cancel {ref.job}`"
+    return Conflict(f"task {ref} has not been handed out yet", remedy=remedy)
+
+
 def _end_waiting(tx: Connection, ref: Reference, now: datetime) -> End:
     task = tx.execute(_TASK, {"j": ref.job, "n": ref.number}).one_or_none()
     if task is None:
-        raise NotFound(
-            f"task {ref} has not been handed out yet, or does not exist",
-            remedy=f"cancel the whole job: `farm cancel {ref.job}`",
-        )
+        raise _no_row(tx, ref)
     if task.state in ENDED:
         raise Conflict(f"task {ref} is {task.state} already")
     tx.execute(_END_TASK, {"j": ref.job, "n": ref.number, "was": task.state, "at": now})

@@ -68,7 +68,7 @@ def retry(tx: Connection, ref: Reference) -> tuple[int, Changed]:
         raise NotFound(f"there is no job {ref.job}", remedy="see `farm jobs`")
     plan = _plan(tx, ref)
     if not plan.again and not any(plan.rest.values()):
-        raise Conflict(f"nothing of {ref} failed or was cancelled (it is {job.state})")
+        raise _nothing(ref, job, plan)
     jobs_before = _jobs_before(tx, ref.job)
     plan.check(ref)
     plan.revive()
@@ -76,6 +76,18 @@ def retry(tx: Connection, ref: Reference) -> tuple[int, Changed]:
     _reset_tasks(tx, plan, blocked)
     _reopen(tx, ref.job, plan)
     return len(plan.again) + sum(plan.rest.values()), Changed(jobs={ref.job})
+
+
+def _nothing(ref: Reference, job: AnyRow, plan: "_Plan") -> Refusal:
+    """Why none of it can go again."""
+    if ref.number is not None and ref.number > job.total:
+        return NotFound(f"job {ref.job} has no task {ref.number}", remedy=f"see `farm show {ref.job}`")
+    task = plan.tasks.get(ref.number or 0)
+    if ref.number is not None and (_needs(task) if task else job.state in _DEAD):
+        what = "was skipped because of others" if task else "was given up before it had begun"
+        return Conflict(f"task {ref} {what}", remedy=f"retry the whole job: `farm retry {ref.job}`")
+    state = task.state if task else job.state
+    return Conflict(f"nothing of {ref} failed or was cancelled (it is {state})")
 
 
 @dataclass(slots=True)

@@ -2,11 +2,13 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from farm import read
 from farm import tables as t
 from farm.db import Database, migrate
 from farm.model import File, Item, Range, StepSpec
@@ -494,3 +496,46 @@ def test_short_tasks_may_wait_behind_a_slot(farm: QueueFarm) -> None:
     job = farm.submit(array(100))
     assert len(farm.claim(2)) == 2
     assert len(farm.claim(2, depth={(job, 0): 9})) == 20
+
+
+def refused(farm: QueueFarm, ref: str) -> list[dict[str, object]]:
+    with farm.db.read() as tx:
+        return list(read.task(tx, parse_reference(ref))["attempts"][0]["refused"])
+
+
+def test_a_refused_result_is_shown_with_its_attempt(farm: QueueFarm) -> None:
+    job = farm.submit(TRUE)
+    late = farm.claim()
+    with farm.db.write() as tx:
+        settle.lose(tx, "e1", "it vanished", farm.clock.now())
+    farm.claim(executor="e2")
+    assert refused(farm, f"{job}.1.1") == []
+    farm.finish(late, exit=3)
+    found = refused(farm, f"{job}.1.1")
+    assert [(r["executor"], r["exit"], r["token"]) for r in found] == [("e1", 3, late[0].token)]
+    assert refused(farm, f"{job}.1.2") == []
+    with farm.db.read() as tx, pytest.raises(NotFound, match="no attempt 3"):
+        read.task(tx, parse_reference(f"{job}.1.3"))
+
+
+def test_a_result_with_a_foreign_token_or_executor_is_kept_as_evidence(farm: QueueFarm) -> None:
+    job = farm.submit(TRUE)
+    work = farm.claim()[0]
+    farm.finish([replace(work, token=work.token + 1)])
+    farm.finish([work], executor="e9")
+    assert farm.state(job) == "running"
+    assert [r["executor"] for r in refused(farm, f"{job}.1.1")] == ["e1", "e9"]
+    farm.finish([work])
+    assert farm.state(job) == "done"
+
+
+@pytest.mark.parametrize(("facts", "kept"), [({"exit": -15, "cause": "cancelled"}, 0), ({"exit": 0}, 1)])
+def test_a_cancelled_attempt_that_had_ended_by_itself_is_evidence(
+    farm: QueueFarm, facts: dict[str, object], kept: int
+) -> None:
+    job = farm.submit(TRUE)
+    works = farm.claim()
+    with farm.db.write() as tx:
+        cancel(tx, parse_reference(str(job)), farm.clock.now())
+    farm.finish(works, **facts)
+    assert len(refused(farm, f"{job}.1.1")) == kept
