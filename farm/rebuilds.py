@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AGAIN = timedelta(minutes=1)
+PATH_MAX = 4096  # limits.h
 _ONE_AT_A_TIME = threading.Lock()
 Note = Callable[[Connection, int], None]
 _TOLD = select(t.Pushed.answer, t.Pushed.at).where(t.Pushed.event == bindparam("e")).order_by(t.Pushed.id.desc())
@@ -94,6 +95,8 @@ def tree(farm: "Farm", path: str, old: str, new: str, options: dict[str, Any]) -
     """What of a tree differs from what was built last: {id or null, why, notes}."""
     from farm.workloads.packages.plan import plan_rebuild, plan_tree
 
+    if not os.path.isabs(path) or "\0" in path or len(os.fsencode(path)) >= PATH_MAX:
+        raise Refusal(f"{path[:200]!r} is no full path", "tree", "give the full path of a folder on the farm's machine")
     wish = _wish(farm, options)
     if old or new:
         plan = plan_rebuild(Path(path), new, old, new, known(farm), wish, narrow=True)
