@@ -23,7 +23,7 @@ from farm.client import connect
 from farm.db import Database
 from farm.integrity import examine
 from tests.chaos.faults import Fault, plan
-from tests.chaos.ground import Ground, Stuck, until
+from tests.chaos.ground import Ground, until
 from tests.chaos.work import TASKS, Work
 
 IDLE_S = 120.0  # without any progress
@@ -67,25 +67,27 @@ def run(seed: int, keep: bool = False) -> Outcome:
 
 
 def _story(ground: Ground, work: Work, faults: list[Fault], outcome: Outcome) -> list[str]:
-    ground.up()
-    with connect(ground.home) as client:
-        work.submit(client, ground.shell)
+    try:
+        ground.up()
+        with connect(ground.home) as client:
+            work.submit(client, ground.shell)
+        _suffer(ground, work, faults)
+        _finish(ground, work)
+        found = truth(ground, work, outcome)
+        ground.down()
+    except AssertionError as error:
+        return [str(error), *_state(ground)]
+    return found + [f"left: {one}" for one in ground.leftovers()] + checked(ground)
+
+
+def _suffer(ground: Ground, work: Work, faults: list[Fault]) -> None:
     ground.spared = work.fragile
     late = len(faults) // 2
-    try:
-        for number, fault in enumerate(faults):
-            _reach(work, fault.after)
-            fault.act(ground)
-            if number == late:
-                work.submit_late(ground.shell)
-        if not faults:
+    for number, fault in enumerate(faults):
+        _reach(work, fault.after)
+        fault.act(ground)
+        if number == late:
             work.submit_late(ground.shell)
-        _finish(ground, work)
-    except Stuck as error:
-        return [str(error), *_state(ground)]
-    found = [*truth(ground, work, outcome)]
-    ground.down()
-    return found + [f"left: {one}" for one in ground.leftovers()] + checked(ground)
 
 
 def _reach(work: Work, lines: int) -> None:

@@ -117,6 +117,20 @@ class Ground:
             yield from (f"file {p}" for p in self.home.path.glob(pattern) if p.is_file())
 
 
+def below(process: Process) -> list[Process]:
+    """Its descendants."""
+    children = [p for pid in children_of(process.pid) for p in living(pid)]
+    return children + [p for child in children for p in below(child)]
+
+
+def children_of(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (thread / "children").read_text().split())
+    return found
+
+
 def living(pid: int) -> list[Process]:
     """The process, in a list, or an empty one."""
     try:
