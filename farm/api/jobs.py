@@ -60,28 +60,30 @@ async def wait(
     job: Number,
     timeout: Annotated[float, Query(ge=0, le=LONGEST_S)] = 20,
     seen: Annotated[int, Query(ge=0, le=BIG)] = 0,
+    tasks: bool = True,
 ) -> dict[str, Any]:
-    """As soon as the job changed beyond `seen` (0: at once), or after `timeout` seconds."""
-    return await poll(farm, request, lambda left: _wait(farm, job, timeout, seen, left))
+    """As soon as the job changed beyond `seen` (0: at once), or after `timeout` seconds. `finished_tasks` stays empty
+    without `tasks`: who only wants numbers spares the farm the list."""
+    return await poll(farm, request, lambda left: _wait(farm, job, timeout, seen, tasks, left))
 
 
-def _wait(farm: Farmed, job: int, timeout: float, seen: int, left: Left) -> dict[str, Any]:
+def _wait(farm: Farmed, job: int, timeout: float, seen: int, tasks: bool, left: Left) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with farm.feed.waiter(lambda: found.get("state", "done") in ENDED):
         mark = farm.feed.mark(job)
-        found = _look(farm, job, seen)
+        found = _look(farm, job, seen, tasks)
         if found["seen"] <= seen and found["state"] not in ENDED:
             if farm.feed.wait(job, mark, timeout, left=left) and not left():
                 farm.feed.wait_ended(job, min(timeout, GROUP_S))  # short tasks end by the thousand
-            found = _look(farm, job, seen)
+            found = _look(farm, job, seen, tasks)
         if found["state"] in ENDED and found["kind"] == "packages":
             farm.published(10)
         return found
 
 
-def _look(farm: Farmed, job: Number, seen: int) -> dict[str, Any]:
+def _look(farm: Farmed, job: Number, seen: int, tasks: bool) -> dict[str, Any]:
     with farm.db.read() as tx:
-        ended, upto = read.finished_since(tx, job, seen)
+        ended, upto = read.finished_since(tx, job, seen) if tasks else ([], read.job_row(tx, job).changes)
         return read.job(tx, job) | {"seen": upto, "finished_tasks": ended}
 
 

@@ -149,7 +149,7 @@ def _submit(client: Client, more: dict[str, Any]) -> int:
 def _ended(client: Client, number: int) -> Any:
     seen = 0
     while True:
-        job = client.get(f"/v1/jobs/{number}/wait", timeout=20, seen=seen)
+        job = client.get(f"/v1/jobs/{number}/wait", timeout=20, seen=seen, tasks="false")
         if job["state"] in ENDED:
             break
         seen = job["seen"]
