@@ -50,7 +50,7 @@ def checked(told: Mapping[str, object]) -> GitEvent:
 
 def _repository(text: str) -> Path:
     path = Path(text)
-    if "\0" in text or not path.is_absolute() or not path.is_dir() or not Repository(path).is_one():
+    if "\0" in text or not path.is_absolute() or not os.path.isdir(path) or not Repository(path).is_one():
         raise Refusal(f"{text[:200]!r} is no git repository", "git event", "give its full path on this machine")
     return path
 
@@ -123,6 +123,12 @@ def install(repository: Path, home: Home, program: str = "") -> Path:
             f"the hook can't be written: {error.strerror}", str(hook), "ask who owns the repository"
         ) from error
     return hook
+
+
+def is_installed(repository: Path, home: Home, program: str = "") -> bool:
+    """Whether `install` would change nothing. Raises Refusal like it."""
+    hook = _hooks_folder(_repository(str(repository.expanduser().absolute()))) / "post-receive"
+    return hook.is_file() and hook.read_bytes() == _script(home, program or this_program()).encode()
 
 
 def this_program() -> str:

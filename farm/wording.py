@@ -68,7 +68,7 @@ def shown(value: object) -> str:
 def nearest(word: str, known: Any) -> str:
     """`did you mean 'ceiling'?`, or what there is."""
     names = sorted(str(k) for k in known)
-    close = get_close_matches(word, names, 1, 0.5)
+    close = get_close_matches(word, names, 1)
     return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names) or 'none'}"
 
 

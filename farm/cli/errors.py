@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 
@@ -42,8 +43,13 @@ def tell(refusal: Refusal, arguments: list[str]) -> int:
     if "--json" in own(arguments):
         said = {"what": refusal.what, "where": refusal.where, "remedy": refusal.remedy}
         print(json.dumps({"error": said}), flush=True)
-    print(f"farm: {clean(str(refusal)).removeprefix('farm ')}", file=sys.stderr, flush=True)
+    print(f"farm: {_one_line(refusal)}", file=sys.stderr, flush=True)
     return 3 if refusal.status == 401 or refusal.status >= 500 else 2
+
+
+def _one_line(refusal: Refusal) -> str:
+    """Names in it come from other people, line feeds and all; the program's own name stands before it already."""
+    return re.sub(r"\s*\n\s*", " ", clean(str(refusal)).strip()).removeprefix("farm ").removeprefix("farm: ")
 
 
 def own(arguments: list[str]) -> list[str]:

@@ -26,6 +26,9 @@ def get(
 ) -> int:
     """When several tasks produced a file of the same name, each is put into a folder named by its task's number."""
     about = parse_reference(ref)
+    if about.ordinal is not None:
+        task = f"{about.job}.{about.number}"
+        raise Refusal(f"{about} is an attempt, and only tasks have outputs", "JOB", f"type `farm get {task}`")
     folder = Path(dest or f"job-{about.job}")
     with reader(Home.find(home)) as client:
         files = _placed(list(_outputs(client, about)))

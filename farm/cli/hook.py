@@ -11,6 +11,7 @@ from farm.cli.output import emit
 from farm.client import connect
 from farm.home import Home
 from farm.refusal import Refusal
+from farm.workloads.command import sayable
 
 
 def install(
@@ -20,12 +21,15 @@ def install(
 ) -> int:
     """Adds a post-receive hook that writes one line and never makes a push wait; a hook that is there stays."""
     from farm.hooks import install as put
+    from farm.hooks import is_installed
 
-    path = put(Path(repository), Home.find(home).make())
+    place, where = Home.find(home).make(), Path(sayable(repository, "REPOSITORY"))
+    before = is_installed(where, place)
+    path = put(where, place)
     if json:
-        emit({"hook": str(path)})
+        emit({"hook": str(path), "new": not before})
     else:
-        print(f"installed {path}: pushes reach the farm in {Home.find(home).path}")
+        print(f"{'was installed already:' if before else 'installed'} {path}: pushes reach the farm in {place.path}")
     return 0
 
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from farm.cli import values
 from farm.cli.moments import moment, progress, span
 from farm.cli.options import HomeOption, JsonOption, RefArgument
 from farm.cli.output import emit, facts, say, table
@@ -23,8 +24,10 @@ def jobs(
     json: JsonOption = False,
 ) -> int:
     """States: held, queued, running, done, failed, cancelled. Works without a running farm too."""
+    wanted = values.choice(state, values.JOB_STATES, "--state")
+    owner = values.name(owner, "--owner")
     with reader(Home.find(home)) as client:
-        found = client.get("/v1/jobs", state=state, owner=owner, limit=limit)
+        found = client.get("/v1/jobs", state=wanted, owner=owner, limit=limit)
     if json:
         emit(found)
         return 0
@@ -60,17 +63,28 @@ def show(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
-    """With --json a job carries its tasks, a task its attempts."""
+    """With --json a job carries its tasks, a task its attempts. 17.3.2 is one attempt."""
     about = parse_reference(ref)
+    state = values.choice(state, values.TASK_STATES, "--state")
     with reader(Home.find(home)) as client:
         found = _job(client, about.job, state) if about.number is None else client.get(f"/v1/tasks/{about}")
     if json:
         emit(found)
     elif about.number is None:
         _show_job(found)
-    else:
+    elif about.ordinal is None:
         _show_task(found)
+    else:
+        _show_attempt(found["attempts"][0])
     return 0
+
+
+def _show_attempt(attempt: dict[str, Any]) -> None:
+    names = ("ref", "state", "accepted", "exit", "cause", "message", "executor", "cpu_s", "rss_mib")
+    facts((name, attempt.get(name)) for name in names)
+    times = [(name, moment(attempt[name])) for name in ("claimed", "started", "finished")]
+    facts([*times, ("took", span(attempt["started"], attempt["finished"]))])
+    facts(("refused", _late(attempt["ref"], late)) for late in attempt["refused"])
 
 
 def _job(client: Client, job: int, state: str | None) -> dict[str, Any]:

@@ -1,23 +1,34 @@
 """`farm render`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from farm.cli import values
 from farm.cli.options import (
     HomeOption,
     JsonOption,
     LaneOption,
+    MaxOutputOption,
+    MemoryOption,
     NameOption,
     OwnerOption,
     PriorityOption,
+    ProcessesOption,
     ProjectOption,
+    SilenceOption,
+    TimeoutOption,
     WaitOption,
 )
 from farm.cli.submit import Placing, me
 from farm.client import Client
 from farm.home import Home
+from farm.workloads.command import NAME_LIMIT, sayable
+
+if TYPE_CHECKING:
+    from farm.model import File
+    from farm.workloads import Put
 
 
 def render(
@@ -45,6 +56,11 @@ def render(
     priority: PriorityOption = 0,
     owner: OwnerOption = None,
     project: ProjectOption = "",
+    timeout: TimeoutOption = None,
+    silence: SilenceOption = None,
+    memory: MemoryOption = None,
+    max_output: MaxOutputOption = None,
+    processes: ProcessesOption = None,
     wait: WaitOption = False,
     home: HomeOption = None,
     json: JsonOption = False,
@@ -52,16 +68,24 @@ def render(
     """The first, the last and the middle frame come first. --out waits for the frames, as --wait does."""
     from farm.cli.get import fetcher
     from farm.cli.thumbnails import Thumbnails
-    from farm.model import JobSpec
 
-    def send(client: Client) -> int:
-        from farm.cli.uploads import putter
+    limits = values.limits(timeout, silence, memory, max_output, processes)
+    job = {
+        "kind": "render",
+        "name": values.name(name, "--name") or Path(scene).name[:NAME_LIMIT],
+        "owner": values.name(owner, "--owner") or me(),
+        "project": sayable(project, "--project"),
+        "lane": lane,
+        "priority": priority,
+    }
+
+    def plan(put: "Put") -> list[dict[str, Any]]:
         from farm.workloads.render.povray import plan_render
 
         steps = plan_render(
             Path(scene),
             frames,
-            put=putter(client),
+            put=put,
             size=size,
             chunk=chunk,
             film=film,
@@ -71,17 +95,14 @@ def render(
             options=povray or (),
             includes=[Path(path) for path in includes or ()],
         )
-        job = JobSpec(
-            kind="render",
-            name=name or Path(scene).name[:200],
-            owner=owner or me(),
-            project=project,
-            lane=lane,
-            priority=priority,
-            steps=steps,
-        )
-        return int(client.post("/v1/jobs", job.model_dump(mode="json", exclude_defaults=True))["id"])
+        return [{**step.model_dump(mode="json", exclude_defaults=True), **limits} for step in steps]
 
+    def send(client: Client) -> int:
+        from farm.cli.uploads import putter
+
+        return int(client.post("/v1/jobs", {**job, "steps": plan(putter(client))})["id"])
+
+    plan(_nowhere)  # what is wrong is said before a farm is started for it
     fetch = fetcher(Path(out)) if out else _nothing
     thumbnails = Thumbnails()
 
@@ -93,6 +114,13 @@ def render(
     status = Placing(Home.find(home), wait=wait or out is not None, json=json, finished=finished).place(send)
     thumbnails.end()
     return status
+
+
+def _nowhere(path: Path) -> "File":
+    """A file as it would be in a store."""
+    from farm.model import File
+
+    return File(path=path.name[:200], digest="0" * 64, size=0)
 
 
 def _nothing(_client: Client, _task: Any) -> None:

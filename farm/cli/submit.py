@@ -14,10 +14,15 @@ from farm.cli.options import (
     HomeOption,
     JsonOption,
     LaneOption,
+    MaxOutputOption,
+    MemoryOption,
     NameOption,
     OwnerOption,
     PriorityOption,
+    ProcessesOption,
     ProjectOption,
+    SilenceOption,
+    TimeoutOption,
     WaitOption,
 )
 from farm.cli.output import emit, say
@@ -25,7 +30,7 @@ from farm.cli.reach import reader
 from farm.client import Client
 from farm.home import Home
 from farm.refusal import Refusal
-from farm.workloads.command import check_command, files_of
+from farm.workloads.command import NAME_LIMIT, check_command, files_of, sayable
 
 
 def submit(
@@ -41,7 +46,9 @@ def submit(
     after: Annotated[
         list[str] | None, typer.Option(metavar="JOB", help="Start only when this job has succeeded; may be repeated.")
     ] = None,
-    needs: Annotated[str, typer.Option(metavar="cpu=2,memory=4G", help="What one task needs.")] = "",
+    needs: Annotated[
+        str | None, typer.Option(metavar="cpu=2,memory=4G", help="What one task needs; memory as with --memory.")
+    ] = None,
     retries: Annotated[int, typer.Option(min=0, max=100, help="Run a task again so often when it fails.")] = 0,
     licence_exit: Annotated[
         int | None,
@@ -50,7 +57,11 @@ def submit(
     licence_wait: Annotated[
         str | None, typer.Option(metavar="24h", help="Fail when there is no licence for so long (24h).")
     ] = None,
-    timeout: Annotated[str | None, typer.Option(metavar="10m", help="End a task that runs longer.")] = None,
+    timeout: TimeoutOption = None,
+    silence: SilenceOption = None,
+    memory: MemoryOption = None,
+    max_output: MaxOutputOption = None,
+    processes: ProcessesOption = None,
     env: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Environment of the command; K alone takes this shell's.")
     ] = None,
@@ -74,32 +85,56 @@ def submit(
     step: dict[str, Any] = {
         "argv": command,
         "env": values.environment(env or []),
-        "cwd": cwd,
+        "cwd": sayable(cwd, "--cwd"),
         "retries": retries,
         "outputs": outputs or [],
-        **values.needs(needs),
+        **_bounds(needs, values.limits(timeout, silence, memory, max_output, processes)),
+        **_licence(licence_exit, licence_wait),
     }
     check_command(command, step["env"], step["outputs"])
     if array is not None:
         step["array"] = values.array(array)
-    if licence_wait is not None and licence_exit is None:
-        raise Refusal("which exit means that there is no licence?", "--licence-wait", "add --licence-exit 77")
-    if licence_exit is not None:
-        step["licence_exit"] = licence_exit
-        step["licence_wait_s"] = values.seconds(licence_wait or "24h", "--licence-wait")
-    if timeout is not None:
-        step["timeout_s"] = values.seconds(timeout, "--timeout")
+    else:
+        _warn_of_tokens(step)
     job = {
         "kind": "command",
-        "name": name or os.path.basename(command[0]),
+        "name": values.name(name, "--name") or _named_after(command[0]),
         "lane": lane,
         "priority": priority,
-        "owner": owner or me(),
-        "project": project,
+        "owner": values.name(owner, "--owner") or me(),
+        "project": sayable(project, "--project"),
         "after": [values.positive(one, "--after") for one in after or []],
         "steps": [step],
     }
-    return Placing(Home.find(home), wait=wait, json=json).place(lambda client: _send(client, job, inputs or []))
+    files = files_of([Path(path) for path in inputs or []])
+    return Placing(Home.find(home), wait=wait, json=json).place(lambda client: _send(client, job, files))
+
+
+def _bounds(needs: str | None, limits: dict[str, Any]) -> dict[str, Any]:
+    """Needs and limits; both may name the memory, but not two different ones."""
+    needed = values.needs(needs)
+    if "memory" in needed and limits.get("memory", needed["memory"]) != needed["memory"]:
+        raise Refusal("the memory is given twice, and differs", "--needs and --memory", "leave one of them out")
+    return {**needed, **limits}
+
+
+def _licence(code: int | None, wait: str | None) -> dict[str, Any]:
+    if wait is not None and code is None:
+        raise Refusal("which exit means that there is no licence?", "--licence-wait", "add --licence-exit 77")
+    if code is None:
+        return {}
+    return {"licence_exit": code, "licence_wait_s": values.seconds(wait or "24h", "--licence-wait")}
+
+
+def _warn_of_tokens(step: dict[str, Any]) -> None:
+    texts = [*step["argv"], *step["env"].values(), *step["outputs"]]
+    if found := next((token for token in values.TOKENS if any(token in text for text in texts)), None):
+        say(f"{found} stays as it is, for only the tasks of an array have one; add --array 1-10 if that was meant")
+
+
+def _named_after(program: str) -> str:
+    """A job is called as its program, as far as that can be a name."""
+    return "".join(c if c.isprintable() else "?" for c in os.path.basename(program))[:NAME_LIMIT] or "command"
 
 
 def me() -> str:
@@ -110,11 +145,10 @@ def me() -> str:
         return str(os.getuid())
 
 
-def _send(client: Client, job: dict[str, Any], inputs: list[str]) -> int:
-    if inputs:
+def _send(client: Client, job: dict[str, Any], files: dict[str, Path]) -> int:
+    if files:
         from farm.cli.uploads import upload
 
-        files = files_of([Path(path) for path in inputs])
         job["steps"][0]["inputs"] = [upload(client, path, name) for name, path in files.items()]
     return int(client.post("/v1/jobs", job)["id"])
 

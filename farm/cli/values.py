@@ -4,13 +4,19 @@ import os
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 from farm.durations import BadDuration, parse_duration
 from farm.refusal import Refusal
 from farm.sizes import BadSize, parse_size
+from farm.workloads.command import NAME_LIMIT, sayable
 
-_RANGE = re.compile(r"(-?\d+)(?:-(-?\d+))?(?::(\d+))?")
+_RANGE = re.compile(r"(-?[0-9]{1,15})(?:-(-?[0-9]{1,15}))?(?::([0-9]{1,15}))?")
+_COUNT = re.compile(r"[0-9]{1,15}")
 NEEDS = ("cpu", "memory")
+JOB_STATES = ("held", "queued", "running", "done", "failed", "cancelled")
+TASK_STATES = ("blocked", "ready", "running", "done", "failed", "cancelled", "skipped")
+TOKENS = ("{index}", "{frame}", "{first}", "{last}", "{step}")
 
 
 def array(text: str, option: str = "--array") -> dict[str, int]:
@@ -25,38 +31,80 @@ def array(text: str, option: str = "--array") -> dict[str, int]:
     return made
 
 
-def needs(text: str) -> dict[str, int]:
+def needs(text: str | None) -> dict[str, int]:
     """`cpu=2,memory=4G`: the fields cpu (count) and memory (bytes) of a step."""
     made: dict[str, int] = {}
-    for part in filter(None, map(str.strip, text.split(","))):
+    for part in map(str.strip, [] if text is None else text.split(",")):
         name, _, value = part.partition("=")
         if name not in NEEDS:
-            near = get_close_matches(name, NEEDS, 1) or NEEDS
-            raise Refusal(f"no need is called {name!r}", "--needs", f"did you mean {near[0]}? such as cpu=2,memory=4G")
+            near = get_close_matches(name, NEEDS, 1)
+            remedy = f"did you mean {near[0]}? such as cpu=2,memory=4G" if near else "write it like cpu=2,memory=4G"
+            raise Refusal(f"no need is called {name!r}" if name else "a need is empty", "--needs", remedy)
         made[name] = size(value, "--needs") if name == "memory" else _count(value)
     return made
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+    if not _COUNT.fullmatch(text) or int(text) < 1:
         raise Refusal(f"{text!r} is no number of CPUs", "--needs", "write it like cpu=2")
     return int(text)
 
 
 def size(text: str, option: str) -> int:
-    """`4G`, `512M`, `1.5GiB`, bytes; powers of 1024."""
+    """`4G`, `512M`, `1.5GiB`, bytes; powers of 1024. Nothing is no size."""
     try:
-        return parse_size(text)
-    except BadSize as error:
-        raise Refusal(f"{text!r} is no size", option, "write it like 512M or 4G") from error
+        found = parse_size(text)
+    except (BadSize, OverflowError) as error:
+        raise Refusal(f"{text[:40]!r} is no size", option, "write it like 512M or 4G") from error
+    if not 0 < found < 1 << 52:
+        raise Refusal(f"{text[:40]!r} is no possible size", option, f"write it like 512M, or leave {option} out")
+    return found
 
 
 def seconds(text: str, option: str) -> float:
-    """`90s`, `10m`, `1h30m`."""
+    """`90s`, `10m`, `1h30m`. No time at all is none."""
     try:
-        return parse_duration(text).total_seconds()
+        found = parse_duration(text).total_seconds()
     except BadDuration as error:
-        raise Refusal(str(error), option) from error
+        what, _, remedy = str(error).partition("; ")
+        raise Refusal(what, option, remedy) from error
+    if found <= 0:
+        raise Refusal(f"{text!r} is no time at all", option, f"write it like 10m, or leave {option} out for no limit")
+    return found
+
+
+def limits(
+    timeout: str | None, silence: str | None, memory: str | None, max_output: str | None, processes: int | None
+) -> dict[str, Any]:
+    """What ends a task: the fields of a step, those that were given."""
+    made = {
+        "timeout_s": None if timeout is None else seconds(timeout, "--timeout"),
+        "silence_s": None if silence is None else seconds(silence, "--silence"),
+        "memory": None if memory is None else size(memory, "--memory"),
+        "output_bytes": None if max_output is None else size(max_output, "--max-output"),
+        "processes": processes,
+    }
+    return {name: value for name, value in made.items() if value is not None}
+
+
+def name(text: str | None, option: str) -> str | None:
+    """A name of something, if one was given: neither empty nor longer than 200, nothing that JSON can't carry."""
+    if text is None:
+        return None
+    if not text.strip():
+        raise Refusal("the name is empty", option, f"give one, or leave {option} out")
+    if len(sayable(text, option)) > NAME_LIMIT:
+        raise Refusal(f"the name has more than {NAME_LIMIT} characters", option, "choose a shorter one")
+    return text
+
+
+def choice(text: str | None, known: Sequence[str], option: str) -> str | None:
+    """One of `known`, if anything was given."""
+    if text is None or text in known:
+        return text
+    near = get_close_matches(text, known, 1)
+    remedy = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}"
+    raise Refusal(f"{text!r} is not known", option, remedy)
 
 
 def environment(pairs: Sequence[str]) -> dict[str, str]:
@@ -72,6 +120,6 @@ def environment(pairs: Sequence[str]) -> dict[str, str]:
 
 def positive(text: str, option: str) -> int:
     """A job's number."""
-    if not text.isdecimal() or int(text) < 1:
-        raise Refusal(f"{text!r} is no job", option, "write its number, such as 17; see `farm jobs`")
+    if not _COUNT.fullmatch(text) or int(text) < 1:
+        raise Refusal(f"{text[:40]!r} is no job", option, "write its number, such as 17; see `farm jobs`")
     return int(text)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
+from farm.cli.lament import Lament, failure
 from farm.cli.logs import POLL_S, stream, writer
 from farm.cli.moments import progress, span
 from farm.cli.options import HomeOption, JobArgument, JsonOption
@@ -45,19 +46,34 @@ def submit_and_wait(
     home: Home, send: Callable[[Client], int | None], *, json: bool, finished: OnTask | None = None
 ) -> int:
     """Submit and wait: with the running farm, else with one that lives as long as somebody waits."""
-    with _farm(home) as (client, embedded):
-        job = send(client)
+    job, left = None, _NOTHING
+    try:
+        with _farm(home) as (client, embedded):
+            left = _PERHAPS
+            job = send(client)
+            if job is None:
+                return 0
+            left = (_REQUEUED if embedded else _DETACHED).format(job)
+            if json:
+                emit_line({"id": job})
+            else:
+                say(f"job {job}")
+            with _told(left):
+                return follow(client, job, json=json, finished=finished)
+    except KeyboardInterrupt:
         if job is None:
-            return 0
-        if json:
-            emit_line({"id": job})
-        else:
-            say(f"job {job}")
-        try:
-            return follow(client, job, json=json, finished=finished)
-        except KeyboardInterrupt:
-            say(_REQUEUED.format(job) if embedded else _DETACHED.format(job))
-            raise
+            say(left)
+        raise
+
+
+@contextmanager
+def _told(left: str) -> Iterator[None]:
+    """Ctrl-C is answered at once, before anything is stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(left)
+        raise
 
 
 @contextmanager
@@ -74,6 +90,8 @@ def _farm(home: Home) -> Iterator[tuple[Client, bool]]:
             yield client, False
 
 
+_NOTHING = "\nstopped before anything was queued: submit it again"
+_PERHAPS = "\nstopped while the job was sent: see `farm jobs` whether it is queued"
 _DETACHED = "\njob {0} goes on: see `farm wait {0}` and `farm logs {0} -f`, end it with `farm cancel {0}`"
 _REQUEUED = "\nstopping; job {0} stays in the queue: go on with `farm up` and `farm wait {0}`"
 
@@ -124,7 +142,8 @@ def _show_json(client: Client, states: Iterator[Any]) -> int:
 
 def _show_one(client: Client, states: Iterator[Any]) -> int:
     """Its log, attempt after attempt, as it is written."""
-    write, shown, why, job = writer(), 0, "", None
+    write, shown, why = writer(), 0, ""
+    job: Any = None
     for job in states:
         for attempt in client.get(f"/v1/tasks/{job['id']}.1")["attempts"][shown:]:
             if shown:
@@ -133,6 +152,8 @@ def _show_one(client: Client, states: Iterator[Any]) -> int:
                 write(part.data)
             shown += 1
         why = _explain(job, why)
+    if job["state"] == "failed":
+        say(failure(client.get(f"/v1/tasks/{job['id']}.1")))
     return _ended(job, False)
 
 
@@ -146,18 +167,14 @@ def _explain(job: Any, told: str) -> str:
 
 def _show_many(client: Client, states: Iterator[Any]) -> int:
     job = first = next(states)
+    lament = Lament(client, first["tasks"]["total"])
     with _meter(first) as show:
         for job in chain([first], states):
             for task in job["finished_tasks"]:
-                _lament(task)
+                lament.of(task)
             show(job)
+    lament.end()
     return _ended(job, False)
-
-
-def _lament(task: Any) -> None:
-    if task["state"] == "failed":
-        cause = task["cause"] or f"exit {task['exit']}"
-        say(f"{task['ref']} {task['name']} failed: {cause}; see `farm logs {task['ref']}`")
 
 
 @contextmanager
@@ -198,9 +215,9 @@ def _ended(job: Any, json: bool) -> int:
         return _status(job)
     took = span(job["started"], job["finished"])
     cost = f", cost {job['cost']}" if job["cost"] else ""
-    say(f"job {job['id']} {job['state']}: {progress(job['tasks'])}, took {took}{cost}")
+    say(f"job {job['id']} {job['state']}: {progress(job['tasks'])}, took {took or 'no time'}{cost}")
     if job["state"] != "done":
-        say(f"see `farm show {job['id']}` and `farm logs {job['id']}`")
+        say(f"see `farm show {job['id']}`; run again what failed with `farm retry {job['id']}`")
     return _status(job)
 
 

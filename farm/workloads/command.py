@@ -57,7 +57,7 @@ def _walk(given: Path, here: Path) -> Iterator[tuple[str, Path]]:
     sayable(str(given), "--input")
     path = Path(os.path.normpath(here / given))
     if not path.exists():
-        raise Refusal("there is no such file or folder", f"--input {given}", "check the path")
+        raise Refusal("there is no such file or folder", f"--input {str(given)!r}", "check the path")
     name = path.relative_to(here) if path.is_relative_to(here) else Path(path.name)
     root = path.resolve()  # a link that was given by itself is followed
     if root.is_dir():

@@ -13,6 +13,7 @@ from farm.cli.get import safe
 from farm.cli.logs import tame
 from farm.cli.manual import commands_md
 from farm.cli.output import clean
+from farm.model import JobState, StepSpec, TaskState
 from farm.refusal import Refusal
 
 ROOT = Path(__file__).parents[2]
@@ -34,10 +35,12 @@ def test_no_ranges(text):
 
 def test_needs():
     assert values.needs("cpu=2, memory=1.5G") == {"cpu": 2, "memory": 3 << 29}
-    assert values.needs("") == {}
+    assert values.needs(None) == {}
 
 
-@pytest.mark.parametrize(("text", "hint"), [("cpus=2", "cpu"), ("memry=1G", "memory"), ("cpu=x", "x"), ("cpu=0", "0")])
+@pytest.mark.parametrize(
+    ("text", "hint"), [("cpus=2", "cpu"), ("memry=1G", "memory"), ("cpu=x", "x"), ("cpu=0", "0"), ("", "empty")]
+)
 def test_wrong_needs_show_the_right_form(text, hint):
     with pytest.raises(Refusal, match=hint):
         values.needs(text)
@@ -46,6 +49,18 @@ def test_wrong_needs_show_the_right_form(text, hint):
 @pytest.mark.parametrize(("text", "wanted"), [("512", 512), ("1k", 1024), ("2GiB", 2 << 30), ("3mb", 3 << 20)])
 def test_sizes(text, wanted):
     assert values.size(text, "--needs") == wanted
+
+
+def test_limits_are_the_fields_of_a_step():
+    found = values.limits("10m", "90s", "2GiB", "1M", 100)
+    assert found == {"timeout_s": 600, "silence_s": 90, "memory": 2 << 30, "output_bytes": 1 << 20, "processes": 100}
+    assert StepSpec(argv=("true",), **found).processes == 100
+    assert values.limits(None, None, None, None, None) == {}
+
+
+def test_the_words_for_states_are_those_of_the_model():
+    assert set(values.JOB_STATES) == set(JobState)
+    assert set(values.TASK_STATES) == set(TaskState)
 
 
 def test_environment_takes_a_bare_name_from_this_shell(monkeypatch):
@@ -117,14 +132,64 @@ def test_every_example_can_be_typed(example):
         (["submit", "--retries", "x", "true"], "--retries"),
         (["submit", "--priority", "101", "true"], "100"),
         (["show", "x17"], "17"),
+        (["show", "17", "--state", "runing"], "did you mean running?"),
+        (["get", "17.3.2"], "farm get 17.3"),
+        (["jobs", "--state", "nope"], "queued"),
+        (["jobs", "--state", "donne"], "did you mean done?"),
+        (["jobs", "--owner", ""], "--owner"),
+        (["submit", "--name", "", "true"], "--name"),
+        (["submit", "--name", "x" * 201, "true"], "200"),
+        (["submit", "--owner", " ", "true"], "--owner"),
+        (["submit", "--needs", "", "true"], "cpu=2"),
+        (["submit", "--needs", "cpu=" + "9" * 5000, "true"], "CPUs"),
+        (["submit", "--needs", "memory=1G", "--memory", "2G", "true"], "twice"),
+        (["submit", "--timeout", "0", "true"], "leave --timeout out"),
+        (["submit", "--timeout", "soon", "true"], "90s"),
+        (["submit", "--silence", "0s", "true"], "leave --silence out"),
+        (["submit", "--memory", "0", "true"], "512M"),
+        (["submit", "--memory", "9" * 400, "true"], "512M"),
+        (["submit", "--max-output", "-1", "true"], "--max-output"),
+        (["submit", "--processes", "0", "true"], "--processes"),
+        (["submit", "--array", "9" * 5000, "true"], "--array"),
+        (["submit", "--after", "9" * 5000, "true"], "--after"),
+        (["submit", "--after", "17.1", "true"], "such as 17"),
+        (["submit", "--licence-wait", "1h", "true"], "--licence-exit"),
+        (["submit", "--cwd", "\udcff", "true"], "--cwd"),
+        (["submit", "--project", "a\0b", "true"], "NUL"),
+        (["submit", "--", ""], "farm submit -- make"),
+        (["submit", "--env", "=1", "true"], "NAME=VALUE"),
+        (["submit", "--", "true", "x" * (128 << 10)], "--input"),
+        (["submit", "--", "true", *["x" * 100_000] * 40], "--input"),
+        (["submit", "--", "echo", "a\0b"], "NUL"),
+        (["submit", "--", "echo", "\udcff"], "UTF-8"),
+        (["submit", "--input", "/nowhere\n", "true"], "no such file"),
+        (["submit", "--output", "../x", "true"], "relative"),
+        (["submit", "--home"], "--home"),
+        (["render", "nowhere.pov"], "can't be read"),
+        (["render", "scene.txt"], ".pov"),
+        (["render", "scene.pov", "--frames", "9-1", "--wait"], "1-9"),
+        (["rebuild", "nowhere"], "nowhere"),
+        (["rebuild", ".", "--changed", "HEAD"], "OLD..NEW"),
+        (["wait", "no"], "17"),
+        (["hook", "install", "/nowhere"], "git repository"),
+        (["hook", "install", "a\0b"], "NUL"),
+        (["logs", "17.0"], "17.3"),
+        (["down", "--drian"], "--drain"),
+        (["frobnicate"], "farm --help"),
+        (["", "x"], "farm --help"),
     ],
 )
 def test_mistakes_are_answered_with_the_right_word(typed, near, capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv("FARM_HOME", str(tmp_path))
+    monkeypatch.setenv("FARM_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scene.pov").write_text("sphere { 0, 1 }")
+    (tmp_path / "scene.txt").touch()
     assert main(typed) == 2
     said = capsys.readouterr().err
     assert near in said
     assert said.count("\n") == 1
+    assert not said.startswith("farm: farm")
+    assert not (tmp_path / "home" / "farm.db").exists(), "it went on as far as the queue"
 
 
 def test_with_json_an_error_is_json_too(capsys):
