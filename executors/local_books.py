@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.contract import Machine, MachineState
+from executors.site.ground import forget
 from executors.site.process import Process
 
 REMEMBERED_NS = 600 * 10**9  # how long an ended machine is listed
@@ -40,6 +41,7 @@ class Books:
         """The machine has ended: keep that, drop its folder."""
         order = _read(self._living / name / "order.json") or {"token": "", "slots": 0, "launched_at": at}
         _write(self._ended / f"{name}.json", order | {"ended_at": at, "error": error})
+        forget(self._living / name)
         shutil.rmtree(self._living / name, ignore_errors=True)
 
     def ask(self, name: str) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 from executors.contract import EventKind, Running, Work
 from executors.packed import Events
 from executors.site.backlog import Backlog
+from executors.site.ground import base, forget, of_executor, record
 from executors.site.journal import Journal
-from executors.site.proc import below, started_at
+from executors.site.proc import children, started_at
 from executors.site.scratch import clear_all
 from executors.site.slot import Floor, Slot, never_started
 from executors.site.spool import Spools
@@ -33,6 +34,7 @@ class Agent:
         for name in ("scratch", "work"):
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
         clear_all([self.folder / "scratch", self.folder / "work"])
+        forget(self.folder)
         self._spools = Spools(str(self.folder / "spool"))
         self._journal = Journal(str(self.folder / "events"), self._spools)
         self._backlog = Backlog(slots, self._wake)
@@ -40,7 +42,11 @@ class Agent:
         self._lease = _Lease(self.folder / "lease")
         self._started = time.time_ns()
         self._mourn()
-        floor = Floor(self.folder, self._backlog, self._journal, self._spools, FolderStore(store), _environment())
+        self._cage = of_executor(base(), folder)
+        record(self.folder, self._cage)
+        floor = Floor(
+            self.folder, self._backlog, self._journal, self._spools, FolderStore(store), _environment(), self._cage
+        )
         self._slots = [Slot(n, floor) for n in range(slots)]
         for slot in self._slots:
             slot.start()
@@ -100,6 +106,7 @@ class Agent:
             slot.end()
         for slot in self._slots:
             slot.join()
+        forget(self.folder)
         self.nudge()
 
     def nudge(self) -> None:
@@ -124,8 +131,9 @@ class Agent:
                 continue
             found.append(self._process("keeper", line.pid, slot.born))
             if current is not None:
-                tasks = below(line.pid, 2 if line.alone else 1)
-                found.extend(self._process("task", pid, started_at(pid), current.work.attempt) for pid in tasks)
+                found.extend(
+                    self._process("task", pid, started_at(pid), current.work.attempt) for pid in children(line.pid)
+                )
         return found
 
     def _signed(self) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from executors.site.ground import forget
 from executors.site.process import Process
 from executors.site.ticket import Ticket
 
@@ -61,6 +62,7 @@ def serve(ticket: Ticket, folder: Path) -> None:
     finally:
         _deafen()
         _end(child)
+        forget(folder)
         (folder / "ended").write_text(str(time.time_ns()))
 
 

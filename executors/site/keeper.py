@@ -1,10 +1,11 @@
 """The keeper of one slot: runs attempts one after another and lets nothing outlive them.
 
-    python -ISE keeper.py SPOOLS SLOT SCRATCH alone|shared
+    main(SPOOLS, SLOT, SCRATCH, "alone" or "shared")
 
-A single file, standard library only, single-threaded: Python's posix_spawn sets no folder, so the keeper changes its
-own. Lines of JSON come in: {"env": {…}} first, then {"run": [item…]}, {"cancel": id, "grace": s}, {"recall": 1}; an
-item is [id, argv, env, cwd, timeout_s, owner]. Lines go out: {"started": [id, at, pid, spool, lo]},
+Standard library and its neighbours only, single-threaded: Python's posix_spawn sets no folder, so the keeper changes
+its own. Lines of JSON come in: {"env": {…}, "home": cage, "cage": cage} first, then {"run": [item…]},
+{"cancel": id, "grace": s}, {"recall": 1}; an item is [id, argv, env, cwd, owner, limits]. Lines go out:
+{"started": [id, at, pid, spool, lo]},
 {"done": [[id, started, at, exit, cause, message, cpu_ms, rss_kib, spool, lo, hi]…]}, {"back": [id…]}.
 End of input ends everything.
 
@@ -17,6 +18,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import sys
@@ -24,61 +26,26 @@ import time
 from collections import deque
 from typing import Any
 
+from executors.site.cage import Cage
+from executors.site.guard import end_all_below, guarded
+from executors.site.limits import Broken, Limits, Meter, beyond_memory
+from executors.site.proc import descendants, myself
+from executors.site.rubble import empty
+from executors.site.spooler import Spooler
+
 QUIET_S = 0.02  # a task that ends sooner is reported once, as done
 REPORT_S = 0.025
 REPORT_N = 16
 PAUSE_S = 0.005  # between reads of a task that writes little and often
-GRACE_S = 5.0  # after a time-out
-ROLL = 64 << 20
 PIPE = 1 << 20
 F_SETPIPE_SZ = 1031  # fcntl(2)
 RESET = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
 
 
-class Spool:
-    """Append-only output of a slot, in files SLOT-1, SLOT-2, … ; written when `flush` is called."""
-
-    def __init__(self, folder: str, slot: str) -> None:
-        self.folder, self.slot = folder, slot
-        numbers = [int(n.rpartition("-")[2]) for n in os.listdir(folder) if n.rpartition("-")[0] == slot]
-        self.number, self.size, self.file, self.owner = max(numbers, default=0), 0, -1, ""
-        self.held: list[bytes] = []
-        self.roll()
-
-    def roll(self) -> None:
-        self.flush()
-        if self.file >= 0:
-            os.close(self.file)
-        self.number, self.size = self.number + 1, 0
-        self.name = f"{self.slot}-{self.number}"
-        path = os.path.join(self.folder, self.name)
-        self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def begin(self, owner: str) -> int:
-        """Where the next attempt's output starts; owners never share a file."""
-        if self.size > ROLL or (owner != self.owner and self.size):
-            self.roll()
-        self.owner = owner
-        return self.size
-
-    def add(self, data: bytes) -> None:
-        self.held.append(data)
-        self.size += len(data)
-
-    def flush(self) -> None:
-        data, self.held = b"".join(self.held), []
-        while data:
-            try:
-                data = data[os.write(self.file, data) :]
-            except OSError:  # a full disk must not end the task: the gap reads as zeros
-                os.ftruncate(self.file, self.size)
-                return
-
-
 class Keeper:
     """`alone`: pid 1 of its own namespace, so that kill(-1) reaches all that a task has left and nothing else."""
 
-    def __init__(self, spool: Spool, scratch: str, alone: bool) -> None:
+    def __init__(self, spool: Spooler, scratch: str, alone: bool) -> None:
         self.spool, self.scratch, self.alone = spool, scratch, alone
         self.env: dict[str, str] = {}
         self.queue: deque[list[Any]] = deque()
@@ -88,7 +55,10 @@ class Keeper:
         self.paths: dict[tuple[str, str], str] = {}
         self.pid, self.status, self.usage = 0, 0, (0, 0)
         self.current: Any = None
-        self.cause, self.kill_at, self.deaf_until = "", 0.0, 0.0
+        self.cause, self.message, self.kill_at, self.deaf_until = "", "", 0.0, 0.0
+        self.limits: Any = None
+        self.spent = 0.0
+        self.home, self.cage, self.cages = Cage(), Cage(), 0
         self._open_pipe()
         self.poller = select.poll()
         self.poller.register(0, select.POLLIN)
@@ -127,6 +97,9 @@ class Keeper:
         self.spool.flush()
         if self.done:
             done, self.done = self.done, []
+            if text := self.spool.complaint():
+                for end in done:
+                    end[5] = f"{end[5]}; {text}" if end[5] else text
             self.say(done=done)
 
     def listen(self) -> None:
@@ -154,11 +127,11 @@ class Keeper:
             self.queue.clear()
             self.say(back=back)
         else:
-            self.env = word["env"]
+            self.env, self.home, self.cage = word["env"], Cage(*word["home"]), Cage(*word["cage"])
 
     def cancel(self, attempt: str, grace: float) -> None:
         if self.current is not None and self.current[0] == attempt:
-            self.end("cancelled", grace)
+            self.end(Broken("cancelled", "", grace))
             return
         for item in [i for i in self.queue if i[0] == attempt]:
             self.queue.remove(item)
@@ -166,23 +139,73 @@ class Keeper:
             self.report()
 
     def run(self, item: list[Any]) -> None:
-        self.current, self.cause = item, ""
-        lo = self.spool.begin(item[5])
-        started, message, code = time.time_ns(), "", 0
+        self.current, self.cause, self.message = item, "", ""
+        lo = self.spool.begin(item[4])
+        started, code = time.time_ns(), 0
+        self.limits = limits = Limits(item[5], time.monotonic())
         try:
-            self.pid = self.spawn(item)
+            self.pid = self.confined(item, limits) if limits.confining else self.spawn(item)
         except NotStarted as why:
-            code, self.cause, message = why.code, why.cause, str(why)
+            code, self.cause, self.message = why.code, why.cause, str(why)
             self.usage = (0, 0)
         else:
             self.watch(item, started, lo)
             code = os.waitstatus_to_exitcode(self.status)
-            self.sweep()
-            self.drain()
+            self.conclude(limits, code)
         self.pid, self.current = 0, None
-        at, spool = time.time_ns(), self.spool
-        self.done.append([item[0], started, at, code, self.cause, message, *self.usage, spool.name, lo, spool.size])
+        at, spool, text = time.time_ns(), self.spool, self.message
+        self.done.append([item[0], started, at, code, self.cause, text, *self.usage, spool.name, lo, spool.size])
         self.tidy()
+
+    def conclude(self, limits: Limits, code: int) -> None:
+        """Its process has ended: what it left ends too, and what it used is added up."""
+        if limits.meter.cage:
+            limits.meter.cage.kill()
+        self.sweep()
+        self.drain()
+        cut = self.spool.end()
+        if not self.cause and (found := limits.broken_at_last()):
+            self.cause, self.message = found.cause, found.message
+        if not self.cause and code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+            self.message = "it was killed, and not by the farm: maybe out of memory"
+        if cut:
+            self.message = f"{self.message}; {cut}" if self.message else cut
+        if limits.meter.cage:
+            limits.meter.cage.remove()
+        cpu_ms, rss_kib = self.usage
+        self.usage = (max(cpu_ms, self.cpu_ms()), max(rss_kib, limits.peak >> 10))
+
+    def cpu_ms(self) -> int:
+        """Of all that was collected since this was asked last: the attempt's whole tree."""
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before, self.spent = self.spent, used.ru_utime + used.ru_stime
+        return int((self.spent - before) * 1000)
+
+    def confined(self, item: list[Any], limits: Limits) -> int:
+        """Spawn it in a group of its own. The keeper is in there for a moment, so limits are set when it has left."""
+        self.cages += 1
+        cage = self.cage.below(f"{self.spool.slot}.{self.cages}")
+        try:
+            self.cage.offer()
+            cage.make()
+            cage.join()
+        except OSError:  # then it is watched without
+            cage.remove()
+            return self.spawn(item)
+        limits.meter = Meter(cage)
+        try:
+            pid = self.spawn(item)
+        except NotStarted:
+            self.home.join()
+            cage.remove()
+            raise
+        self.home.join()
+        try:
+            cage.limit(limits.most if cage.memory else 0, limits.processes if cage.pids else 0)
+        except OSError:  # it holds more already
+            self.pid = pid
+            self.end(beyond_memory(limits.most))
+        return pid
 
     def spawn(self, item: list[Any]) -> int:
         argv, env = item[1], {**self.env, **item[2]}
@@ -228,14 +251,12 @@ class Keeper:
 
     def watch(self, item: list[Any], started: int, lo: int) -> None:
         """Until the attempt's own process has ended, keep listening and moving output."""
-        now = time.monotonic()
-        announce_at = now + QUIET_S
-        self.kill_at = 0.0
-        deadline = now + item[4] if item[4] else 0.0
+        limits: Limits = self.limits
+        announce_at = limits.began + QUIET_S
         child = os.pidfd_open(self.pid)
         self.poller.register(child, select.POLLIN)
         try:
-            while not self.turn(child, announce_at or now + 2, deadline):
+            while not self.turn(child, announce_at):
                 now = time.monotonic()
                 if announce_at and now >= announce_at:
                     announce_at = 0.0
@@ -243,50 +264,58 @@ class Keeper:
                     self.say(started=[item[0], started, self.pid, self.spool.name, lo])
                 if not announce_at:
                     self.spool.flush()
-                deadline = self.press(now, deadline)
+                self.press(now)
         finally:
+            self.kill_at = 0.0
             self.poller.unregister(child)
             os.close(child)
 
-    def turn(self, child: int, wake_at: float, deadline: float) -> bool:
+    def turn(self, child: int, announce_at: float) -> bool:
         """Wait for one thing to happen; whether the attempt has ended."""
         now = time.monotonic()
         if self.deaf_until and now >= self.deaf_until:
             self.deaf_until = 0.0
             self.poller.register(self.source, select.POLLIN)
-        wakes = [w for w in (wake_at, deadline, self.kill_at, self.deaf_until) if w]
+        wakes = [w for w in (announce_at, self.kill_at, self.deaf_until) if w]
+        if not self.cause:
+            wakes.extend(self.limits.due())
         ready = self.poller.poll(max(0.0, min(wakes) - now) * 1000 + 0.5)
         files = [file for file, _ in ready]
-        if self.source in files and self.drain() < 65536:
+        if self.source in files and (self.drain() < 65536 or self.spool.full):
             self.poller.unregister(self.source)
             self.deaf_until = now + PAUSE_S
         if 0 in files:
             self.listen()
         return (child in files or not ready) and self.reap()
 
-    def press(self, now: float, deadline: float) -> float:
-        """Enforce the time limit, then the grace; the deadline that still holds."""
-        if deadline and now >= deadline:
-            self.end("timeout", GRACE_S)
-            deadline = 0.0
+    def press(self, now: float) -> None:
+        """Enforce the limits, then the grace."""
+        if not self.cause and (found := self.limits.broken(now)):
+            self.end(found)
         if self.kill_at and now >= self.kill_at:
             self.kill_at = now + 1
             self.signal(signal.SIGKILL)
-        return deadline
 
-    def end(self, cause: str, grace: float) -> None:
-        self.cause = self.cause or cause
-        asked = time.monotonic() + grace
+    def end(self, why: Broken) -> None:
+        if not self.cause:
+            self.cause, self.message = why.cause, why.message
+        asked = time.monotonic() + why.grace_s
         if not self.kill_at or asked < self.kill_at:
             self.kill_at = asked
-        self.signal(signal.SIGTERM if grace else signal.SIGKILL)
+        self.signal(signal.SIGTERM if why.grace_s else signal.SIGKILL)
+        self.signal(signal.SIGCONT)  # a stopped one hears nothing else
 
     def signal(self, number: int) -> None:
+        """To all of the attempt."""
         with contextlib.suppress(ProcessLookupError):
             if self.alone:
                 os.kill(-1, number)
-            else:
-                os.killpg(self.pid, number)
+                return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
+        for pid in descendants(myself(), 10_000):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
 
     def reap(self) -> bool:
         """Collect the dead, orphans too; whether the attempt's own process was among them."""
@@ -312,6 +341,8 @@ class Keeper:
                 break
             self.spool.add(data)
             moved += len(data)
+        if moved and self.limits:
+            self.limits.wrote(moved, time.monotonic())
         return moved
 
     def sweep(self) -> None:
@@ -325,11 +356,7 @@ class Keeper:
         if self.pid:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-        while children := offspring():
-            for pid in children:  # theirs become ours when they die: the next round's
-                with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
+        end_all_below()
 
     def tidy(self) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -352,49 +379,21 @@ def unstartable(name: str, error: OSError) -> NotStarted:
     return NotStarted(126, "no-program", f"the program {name} can't be started: {error.strerror}")
 
 
-def offspring() -> list[int]:
-    """Children of this process, adopted orphans too."""
-    with open(f"/proc/self/task/{os.getpid()}/children") as file:
-        return [int(pid) for pid in file.read().split()]
-
-
-def empty(folder: str) -> None:
-    """Remove all below `folder`, never following a link; what can't be removed stays."""
-    with contextlib.suppress(OSError):
-        os.chmod(folder, 0o700)
-        with os.scandir(folder) as entries:
-            for entry in list(entries):
-                with contextlib.suppress(OSError):
-                    if entry.is_dir(follow_symlinks=False):
-                        empty(entry.path)
-                        os.rmdir(entry.path)
-                    else:
-                        os.unlink(entry.path)
-
-
-def settle(alone: bool) -> None:
-    """Undo what a parent may have done to our priority; without a namespace, adopt orphans and die with the parent."""
+def settle() -> None:
+    """Undo what a parent may have done to our priority."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, 0)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("0")
-    if not alone:
-        import ctypes
-
-        libc = ctypes.CDLL(None)
-        libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        libc.prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
 
 
 def main(spools: str, slot: str, scratch: str, company: str) -> None:
     alone = company == "alone"
     if alone and os.getpid() != 1:
         sys.exit("not pid 1 of a namespace: kill(-1) would reach others")
-    settle(alone)
+    settle()
+    if not alone:
+        guarded()
     os.makedirs(scratch, mode=0o700, exist_ok=True)
     empty(scratch)
-    Keeper(Spool(spools, slot), scratch, alone).serve()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    Keeper(Spooler(spools, slot), scratch, alone).serve()

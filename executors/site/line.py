@@ -1,5 +1,6 @@
 """The line to a keeper: its process, words out, words in."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,19 +10,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from executors.site import keeper
+import executors
+from executors.site.cage import NO_CAGE, Cage
+from executors.site.ground import home
+from executors.site.proc import children
 from executors.site.rung import Rung, rung
+
+CLOSE_S = 1.0
+_ROOT = str(Path(executors.__file__).parents[1])
+_KEEPER = "import sys; sys.path.append(sys.argv.pop(1)); from executors.site.keeper import main; main(*sys.argv[1:])"
 
 
 class Line:
-    """Starts a keeper on the best rung. The thread that makes it must outlive it (`pdeathsig`)."""
+    """Starts a keeper on the best rung. The thread that makes it must outlive it (`pdeathsig`).
 
-    def __init__(self, folder: Path, slot: int, env: Mapping[str, str], held: Rung | None = None) -> None:
+    `cage` is the group of the executor: limits on memory and processes hold by it, or without it less exactly.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        slot: int,
+        env: Mapping[str, str],
+        held: Rung | None = None,
+        cage: Cage = NO_CAGE,
+        python: str = sys.executable,
+    ) -> None:
         self.scratch = folder / "scratch" / str(slot)
+        self.slot, self.cage = slot, cage
         held = held or rung()
         self.alone = held.alone
         words: list[str | Path] = [
-            keeper.__file__,
+            _ROOT,
             folder / "spool",
             str(slot),
             self.scratch,
@@ -29,7 +49,7 @@ class Line:
         ]
         with open(folder / "keeper.log", "ab") as log:
             self._process = subprocess.Popen(
-                [*held.prefix, sys.executable, "-ISE", *words],
+                [*held.prefix, python, "-ISE", "-c", _KEEPER, *words],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -41,11 +61,13 @@ class Line:
         assert self._process.stdout
         self._in, self.out = self._process.stdin.fileno(), self._process.stdout.fileno()
         self._rest = b""
-        self.say({"env": {**env, "TMPDIR": str(self.scratch), "FARM_SCRATCH": str(self.scratch)}})
+        env = {**env, "TMPDIR": str(self.scratch), "FARM_SCRATCH": str(self.scratch)}
+        self.say({"env": env, "home": home() if self.cage else NO_CAGE, "cage": self.cage})
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        """The keeper's own; that of the process above it while there is none yet."""
+        return min(children(self._process.pid), default=self._process.pid)
 
     def say(self, word: Mapping[str, Any]) -> None:
         """A dead keeper is noticed by `hear`, not here."""
@@ -70,8 +92,22 @@ class Line:
         assert self._process.stdout
         try:
             self._process.stdin.close()
-            self._process.wait(1)
+            self._process.wait(CLOSE_S)
         except (subprocess.TimeoutExpired, BrokenPipeError):
+            self._kill()
+        self._process.stdout.close()
+        for cage in self.cage.inside():
+            if cage.name.startswith(f"{self.slot}."):
+                cage.remove()
+
+    def _kill(self) -> None:
+        """It does not hear. What watches over it ends what is left; that may be frozen too."""
+        for pid in {self.pid, self._process.pid}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+                os.kill(pid, signal.SIGKILL if pid != self._process.pid else signal.SIGTERM)
+        try:
+            self._process.wait(CLOSE_S)
+        except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-        self._process.stdout.close()

@@ -28,7 +28,7 @@ FLOOR = Rung(
     "process groups",
     (),
     alone=False,
-    loses="a task can signal this user's other processes, and what it detached outlives a killed keeper; "
+    loses="a task can signal this user's other processes; "
     "install util-linux or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)",
 )
 

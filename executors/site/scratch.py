@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from executors.contract import FileRef, Work
-from executors.site.keeper import empty
+from executors.site.rubble import empty
 from executors.store import BadPath, Damaged, FolderStore, Missing, parts
 
 

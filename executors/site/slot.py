@@ -14,17 +14,22 @@ from typing import Any
 
 from executors.contract import PYTHON, EventKind, Work
 from executors.site.backlog import Backlog, solo, wants_folder
+from executors.site.cage import NO_CAGE, Cage
 from executors.site.journal import Facts, Journal
 from executors.site.line import Line
+from executors.site.proc import state
 from executors.site.scratch import Desk, NoInputs, NoOutputs
 from executors.site.spool import CHUNK, Spools
 from executors.store import FolderStore
 
+LIMITS = ("timeout_s", "silence_s", "output_bytes", "memory_bytes", "processes")
 DEEPEST = 40  # works a keeper holds at most
 AHEAD_S = 0.025  # … or as many as it can do in this time
 TAIL_S = 0.1  # how often the output of a running task is looked at
 SHORT_S = 0.5  # a keeper that lives no longer is not replaced at once
 HARD_S = 5.0  # beyond a cancel's grace: the keeper itself is replaced
+GLANCE_S = 1.0  # how often it is seen whether a keeper with work has been stopped
+FAILS = 10  # keepers in a row that live but for a moment: this executor is fit for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Floor:
     spools: Spools
     store: FolderStore
     env: Mapping[str, str]
+    cage: Cage = NO_CAGE
 
 
 @dataclass(slots=True)
@@ -64,6 +70,7 @@ class Slot(threading.Thread):
         self._pace = 1.0
         self._orders: deque[tuple[str, float]] = deque()
         self._ending = False
+        self._stopped, self._glance_at, self._fails = False, 0.0, 0
         self._hard: dict[str, float] = {}  # until when cancelled attempts may be held
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
@@ -94,7 +101,7 @@ class Slot(threading.Thread):
 
     def _live(self) -> None:
         """The life of one keeper."""
-        line = self.line = Line(self.floor.folder, self.number, self.floor.env)
+        line = self.line = Line(self.floor.folder, self.number, self.floor.env, cage=self.floor.cage)
         born = time.monotonic()
         self.born = time.time_ns()
         try:
@@ -102,14 +109,17 @@ class Slot(threading.Thread):
         finally:
             line.close()
         self._bury()
-        if not self._ending and time.monotonic() - born < SHORT_S:
+        self._fails = self._fails + 1 if time.monotonic() - born < SHORT_S else 0
+        if self._fails >= FAILS:
+            raise RuntimeError(f"{FAILS} keepers have failed one after the other; see keeper.log")
+        if not self._ending and self._fails:
             select.select([self._bell], [], [], SHORT_S)
 
     def _serve(self, line: Line) -> None:
         poller = select.poll()
         poller.register(self._bell, select.POLLIN)
         poller.register(line.out, select.POLLIN)
-        while not self._ending and not self._overdue():
+        while not self._ending and not self._overdue() and not self._frozen(line):
             while self._refill(line):
                 pass
             files = [file for file, _ in poller.poll(TAIL_S * 1000 if self._held else None)]
@@ -123,6 +133,15 @@ class Slot(threading.Thread):
     def _overdue(self) -> bool:
         """Whether a cancelled attempt has outlived its grace by far: the keeper is stuck."""
         return bool(self._hard) and time.monotonic() > min(self._hard.values())
+
+    def _frozen(self, line: Line) -> bool:
+        """Whether somebody has stopped the keeper: seen twice, as it may go on."""
+        now = time.monotonic()
+        if not self._held or now < self._glance_at:
+            return False
+        self._glance_at = now + GLANCE_S
+        before, self._stopped = self._stopped, state(line.pid) == "T"
+        return before and self._stopped
 
     def _refill(self, line: Line) -> bool:
         """Hand works to the keeper; whether to look again at once."""
@@ -142,7 +161,8 @@ class Slot(threading.Thread):
         cwd = self._desk.cwd if self._desk else work.cwd
         program = sys.executable if work.argv[:1] == (PYTHON,) else None
         argv = (program, *work.argv[1:]) if program else work.argv
-        return [work.attempt, argv, dict(work.env), cwd, work.timeout_s, work.owner]
+        limits = {name: value for name in LIMITS if (value := getattr(work, name))}
+        return [work.attempt, argv, dict(work.env), cwd, work.owner, limits]
 
     def _lay(self, work: Work) -> bool:
         """Prepare the folder of a work; whether it can start."""

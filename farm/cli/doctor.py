@@ -67,6 +67,7 @@ def examine(home: Home) -> Iterator[Finding]:
         yield database(home)
         yield service(home)
     yield hold()
+    yield limits()
     yield from programs(shutil.which)
 
 
@@ -191,6 +192,19 @@ def hold() -> Finding:
     if best.loses:
         return Finding("isolation", "warning", f"{best.name}: {best.loses}", "run as root, or in a container that may")
     return Finding("isolation", "ok", best.name)
+
+
+def limits() -> Finding:
+    """How exactly the memory and the number of processes of a task can be limited."""
+    from executors.site.ground import base
+
+    cage = base()
+    lacks = [name for name, there in (("memory", cage.memory), ("processes", cage.pids)) if not there]
+    if not lacks:
+        return Finding("limits", "ok", "control groups hold memory and processes")
+    found = f"no control group holds {' and '.join(lacks)}: looked at a few times a second, so a task can go beyond"
+    remedy = "run as root, in a container that may write /sys/fs/cgroup, or by `systemd-run --user --scope`"
+    return Finding("limits", "warning", found, remedy)
 
 
 def programs(find: Callable[[str], str | None]) -> Iterator[Finding]:

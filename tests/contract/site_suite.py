@@ -232,6 +232,22 @@ class SiteSuite:
         yard.site.cancel(["14.200.1"])
         yard.until("14.200.1")
 
+    def test_limits_end_an_attempt_and_are_named(self, yard: Yard, on: str):
+        eat = "import time; x = b'x' * (200 << 20); time.sleep(60)"
+        works = [
+            yard.work("18.1.1", "sleep", "600", timeout_s=0.2),
+            yard.work("18.2.1", "sleep", "600", silence_s=0.2),
+            yard.work("18.3.1", "yes", output_bytes=1 << 20),
+            yard.work("18.4.1", PYTHON, "-c", eat, memory_bytes=100 << 20),
+            yard.work("18.5.1", "sh", "-c", "sleep 600 & sleep 600 & sleep 600 & sleep 600", processes=3),
+            yard.work("18.6.1", "echo", "well"),
+        ]
+        yard.site.start(works, on)
+        *ends, well = yard.until(*(w.attempt for w in works))
+        assert [e.cause for e in ends] == ["timeout", "silence", "output", "memory", "processes"]
+        assert all("its limit" in e.message for e in ends)
+        assert (well.exit, well.cause, yard.log("18.6.1")) == (0, "", b"well\n")
+
     def test_stop_ends_the_executor(self, yard: Yard):
         on = yard.executor(1)
         yard.site.start([yard.work("15.1.1", "sleep", "8333.5")], on)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,14 @@ import pytest
 
 from executors.contract import Event, EventKind, Work
 from executors.site import journal as journal_file
+from executors.site import line as line_file
 from executors.site import slot as slot_file
 from executors.site.agent import Agent
 from executors.site.backlog import Backlog
+from executors.site.ground import base, forget, of_executor, record
 from executors.site.journal import Journal
+from executors.site.line import Line
+from executors.site.rung import FLOOR, Rung
 from executors.site.slot import Floor, Slot
 from executors.site.spool import Spools
 from executors.store import FolderStore
@@ -105,6 +110,90 @@ def test_the_lease_is_written_on_the_clock_that_never_jumps(desk: Desk):
     assert 90 < float(first) - time.monotonic() <= 100
     desk.agent.poll(0, 0, 100, 0)
     assert (desk.folder / "x" / "lease").read_text() == first
+
+
+class _Stillborn(Line):
+    """A line whose keeper dies at once."""
+
+    def __init__(self, folder: Path, *args: object, **more: object) -> None:
+        super().__init__(folder, *args, held=Rung("none", ("false",), alone=False), **more)
+
+
+@pytest.fixture
+def low(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """On the lowest rung."""
+    monkeypatch.setattr(line_file, "rung", lambda: FLOOR)
+    desk = Desk(tmp_path)
+    yield desk
+    desk.agent.stop(0)
+    desk.agent.close()
+
+
+@pytest.mark.parametrize("number", ["KILL", "STOP"])
+def test_a_task_that_ends_or_stops_its_keeper_hurts_itself_alone(low: Desk, number: str):
+    """Where there are no namespaces; above, it can't."""
+    desk, mark = low, f"9207.{os.getpid()}"
+    script = f"setsid sleep {mark} & sleep 0.1; kill -{number} $PPID; sleep {mark}"
+    desk.agent.submit([desk.work("1.1.1", "sh", "-c", script), desk.work("1.2.1", "sleep", "0.5")])
+    bad, good = desk.until("1.1.1", "1.2.1")
+    assert (bad.cause, good.cause, good.exit) == ("lost", "", 0)
+    desk.agent.submit([desk.work("1.3.1", "true"), desk.work("1.4.1", "true")])
+    assert [e.exit for e in desk.until("1.3.1", "1.4.1")] == [0, 0]
+    assert not commands_with(mark)
+
+
+def test_keepers_that_can_not_live_end_the_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Rather than trying for ever: an executor that is fit for nothing says so by going."""
+    died: list[int] = []
+    gone = threading.Event()
+    monkeypatch.setattr(slot_file.os, "_exit", lambda code: (died.append(code), gone.set()))
+    monkeypatch.setattr(slot_file, "FAILS", 2)
+    monkeypatch.setattr(slot_file, "Line", _Stillborn)
+    desk = Desk(tmp_path, slots=1)
+    assert gone.wait(60)
+    assert died == [70]
+    desk.agent.close()
+
+
+def _limited(desk: Desk, **limits: float) -> Event:
+    attempt = f"1.{len(desk.seen) + 1}.1"
+    desk.agent.submit([desk.work(attempt, "sh", "-c", "while echo x; do sleep 0.02 & sleep 0.02; done", **limits)])
+    return desk.until(attempt)[0]
+
+
+def test_limits_reach_the_keeper_and_their_names_come_back(desk: Desk):
+    given = {"timeout_s": 0.2, "silence_s": 0.01, "output_bytes": 5, "memory_bytes": 1 << 16, "processes": 1}
+    causes = {name: _limited(desk, **{name: limit}) for name, limit in given.items()}
+    assert {n: e.cause for n, e in causes.items()} == {
+        "timeout_s": "timeout",
+        "silence_s": "silence",
+        "output_bytes": "output",
+        "memory_bytes": "memory",
+        "processes": "processes",
+    }
+    assert all("limit" in e.message for e in causes.values())
+
+
+def test_groups_go_with_the_agent(desk: Desk):
+    desk.agent.submit([desk.work("1.1.1", "sleep", "600", memory_bytes=1 << 30)])
+    desk.until_started("1.1.1")
+    cage = of_executor(base(), str(desk.folder / "x"))
+    assert len(cage.inside()) == (1 if base().memory else 0)
+    desk.agent.stop(0)
+    assert not any(Path(folder).exists() for folder in cage.folders())
+
+
+def test_groups_of_a_killed_agent_go_when_the_next_one_comes(tmp_path: Path):
+    """What a killed executor leaves is ended by whoever comes to its folder next."""
+    folder = tmp_path / "x"
+    folder.mkdir()
+    cage = of_executor(base(), str(folder))
+    record(folder, cage)
+    inner = cage.below("0.1")
+    cage.offer()
+    inner.make()
+    forget(folder)
+    assert not any(Path(path).exists() for path in cage.folders())
 
 
 def test_a_killed_keeper_loses_its_task_and_is_replaced(desk: Desk):

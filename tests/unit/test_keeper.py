@@ -1,79 +1,32 @@
 """The keeper of a slot, spoken to over its line, on every rung that this machine has."""
 
 import os
-import select
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from executors.site import keeper
-from executors.site.keeper import Spool
-from executors.site.line import Line
-from executors.site.rung import FLOOR, LADDER, Rung, holds, rung
+from executors.site.rung import FLOOR, rung
+from executors.site.spooler import Spooler
 from tests.contract.yard import commands_with, eventually
-
-RUNGS = [r for r in (*LADDER, FLOOR) if holds(r)]
-ENV = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+from tests.unit.keeping import HOLDS, RUNGS, Talk, item
 
 
-class Talk:
-    """A keeper and what it has said."""
-
-    def __init__(self, folder: Path, held: Rung | None = None) -> None:
-        self.folder = folder
-        (folder / "spool").mkdir()
-        self.line = Line(folder, 0, ENV, held)
-        self.started: dict[str, list[Any]] = {}
-        self.done: dict[str, list[Any]] = {}
-        self.order: list[str] = []
-        self.back: list[str] = []
-
-    def run(self, *items: list[Any]) -> None:
-        self.line.say({"run": list(items)})
-
-    def listen(self) -> None:
-        poller = select.poll()
-        poller.register(self.line.out, select.POLLIN)
-        assert poller.poll(30_000), "the keeper says nothing"
-        words = self.line.hear()
-        assert words is not None, "the keeper is gone"
-        for word in words:
-            if "started" in word:
-                self.started[word["started"][0]] = word["started"]
-            self.back += word.get("back", [])
-            for end in word.get("done", ()):
-                self.done[end[0]] = end
-                self.order.append(end[0])
-
-    def until(self, *names: str) -> list[list[Any]]:
-        while not set(names) <= set(self.done):
-            self.listen()
-        return [self.done[name] for name in names]
-
-    def output(self, end: list[Any]) -> bytes:
-        return (self.folder / "spool" / end[8]).read_bytes()[end[9] : end[10]]
-
-
-def item(name: str, *argv: str, cwd: str = "", limit: float = 0, owner: str = "", **env: str) -> list[Any]:
-    return [name, list(argv), env, cwd, limit, owner]
-
-
-@pytest.fixture(params=RUNGS, ids=lambda r: r.name)
-def talk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Talk]:
-    talk = Talk(tmp_path, request.param)
+@pytest.fixture(params=HOLDS, ids=str)
+def talk(request: pytest.FixtureRequest) -> Iterator[Talk]:
+    talk = Talk(request.param)
     yield talk
-    talk.line.close()
+    talk.close()
 
 
 @pytest.fixture
-def best(tmp_path: Path) -> Iterator[Talk]:
-    talk = Talk(tmp_path)
+def best() -> Iterator[Talk]:
+    talk = Talk()
     yield talk
-    talk.line.close()
+    talk.close()
 
 
 def test_the_floor_holds_everywhere():
@@ -103,8 +56,7 @@ def test_nothing_outlives_its_attempt(talk: Talk):
 def test_cancel_ends_what_ignores_it(talk: Talk):
     mark = f"9102.{os.getpid()}"
     talk.run(item("a", "sh", "-c", f"trap '' TERM; setsid sleep {mark} & sleep {mark}; sleep {mark}; sleep {mark}"))
-    while "a" not in talk.started:
-        talk.listen()
+    talk.until_started("a")
     eventually(lambda: len(commands_with(f"sleep {mark}")) >= 2)
     talk.line.say({"cancel": "a", "grace": 0.2})
     (end,) = talk.until("a")
@@ -115,8 +67,7 @@ def test_cancel_ends_what_ignores_it(talk: Talk):
 def test_the_end_of_the_line_ends_everything(talk: Talk):
     mark = f"9103.{os.getpid()}"
     talk.run(item("a", "sh", "-c", f"setsid sleep {mark} & sleep {mark}"))
-    while "a" not in talk.started:
-        talk.listen()
+    talk.until_started("a")
     eventually(lambda: len(commands_with(f"sleep {mark}")) >= 2)
     talk.line.close()
     eventually(lambda: not commands_with(f"sleep {mark}"))
@@ -124,8 +75,7 @@ def test_the_end_of_the_line_ends_everything(talk: Talk):
 
 def test_a_gentle_task_may_finish_within_the_grace(best: Talk):
     best.run(item("a", "sh", "-c", "trap 'echo bye; exit 9' TERM; echo up; sleep 60 & wait"))
-    while "a" not in best.started:
-        best.listen()
+    best.until_started("a")
     eventually(lambda: b"up" in (best.folder / "spool" / "0-1").read_bytes())
     best.line.say({"cancel": "a", "grace": 30})
     (end,) = best.until("a")
@@ -134,8 +84,7 @@ def test_a_gentle_task_may_finish_within_the_grace(best: Talk):
 
 def test_what_has_not_begun_can_be_cancelled_or_taken_back(best: Talk):
     best.run(item("a", "sleep", "60"), item("b", "true"), item("c", "true"), item("d", "true"))
-    while "a" not in best.started:
-        best.listen()
+    best.until_started("a")
     best.line.say({"cancel": "b", "grace": 1})
     (end,) = best.until("b")
     assert (end[1], end[4]) == (0, "cancelled")
@@ -148,7 +97,7 @@ def test_what_has_not_begun_can_be_cancelled_or_taken_back(best: Talk):
 
 
 def test_time_limits_hold(best: Talk):
-    best.run(item("a", "sleep", "60", limit=0.1), item("b", "true", limit=5))
+    best.run(item("a", "sleep", "60", timeout_s=0.1), item("b", "true", timeout_s=5))
     late, fine = best.until("a", "b")
     assert (late[4], fine[4]) == ("timeout", "")
     assert 0.1 <= (late[2] - late[1]) / 1e9 < 5
@@ -246,10 +195,10 @@ def test_quick_tasks_are_reported_once_and_slow_ones_when_they_start(best: Talk)
 
 
 def test_a_spool_is_numbered_on(tmp_path: Path):
-    first = Spool(str(tmp_path), "3")
+    first = Spooler(str(tmp_path), "3")
     first.add(b"x")
     first.flush()
-    assert (first.name, Spool(str(tmp_path), "3").name, Spool(str(tmp_path), "33").name) == ("3-1", "3-2", "33-1")
+    assert (first.name, Spooler(str(tmp_path), "3").name, Spooler(str(tmp_path), "33").name) == ("3-1", "3-2", "33-1")
 
 
 def test_batches_keep_up_with_a_bare_loop(best: Talk):
