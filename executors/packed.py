@@ -137,7 +137,7 @@ class Events(Sequence[Event]):
             found.append(_event(raw))
         if offset != len(self.data):
             raise ValueError("more or fewer bytes than the log events announce")
-        if [e.seq for e in found] != list(range(self.first, self.last + 1)):
+        if len(found) != self.last - self.first + 1 or any(e.seq != seq for seq, e in enumerate(found, self.first)):
             raise ValueError("the events are not those that were announced")
         return found
 

@@ -140,6 +140,11 @@ class Backlog:
             self._open = False
             return list(self._entries)
 
+    @property
+    def busy(self) -> bool:
+        """Whether anything waits or runs here."""
+        return bool(self._entries)
+
     def settled(self, wait_s: float) -> bool:
         """Block until nothing is left here, or until the time is up; whether nothing is."""
         with self._lock:

@@ -96,7 +96,7 @@ class Conversation:
             self._tell(channel, Report(self._session, ready=ready, events=_portion(events)))
             told, due = ready, now + HEARTBEAT_S
             if sum(map(len, events.values())) >= MANY:  # many short tasks: fewer, larger reports cost less
-                self._closed.wait(GROUP_S)
+                self._closed.wait(now + GROUP_S - time.monotonic())
 
     def _tell(self, channel: Channel, report: Report) -> None:
         """Raises nothing: repeats until the farm has it or we are closed."""

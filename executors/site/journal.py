@@ -90,11 +90,14 @@ class Journal:
         """Number of the oldest event that is kept."""
         return self._next - len(self._kept)
 
-    def after(self, seq: int, wait_s: float) -> Events:
-        """Events beyond `seq`, with their output; a bounded answer. Blocks up to `wait_s` while there are none."""
+    def after(self, seq: int, wait_s: float, gather_s: float = 0) -> Events:
+        """Events beyond `seq`, with their output; a bounded answer. Blocks up to `wait_s` while there are none, and
+        then another `gather_s` for more of them."""
         with self._more:
             nudges = self._nudges
             self._more.wait_for(lambda: self._next > seq + 1 or self._nudges != nudges, wait_s)
+            if gather_s:
+                self._more.wait_for(lambda: self._next > seq + ANSWER_EVENTS or self._nudges != nudges, gather_s)
             start = max(0, seq + 1 - self._first)
             found = self._fitting(self._kept[start : start + ANSWER_EVENTS])
             data = b"".join(self._spools.read(k.spool, k.lo, k.hi) for k in found if k.spool)

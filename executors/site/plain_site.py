@@ -20,6 +20,7 @@ POLL_S = 2.0
 GRACE_S = 5.0  # between TERM and KILL of a cancelled attempt
 LINGER_S = 2.0  # for the last events of an executor that stops
 RETRY_S = 0.02
+MANY, GROUP_S = 3, 0.08  # events in one answer, and how long more are gathered then
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class _Member:
     ready: Ready | None = None
     wire: Wire | None = None
     lease_s: float = 0
+    gather_s: float = 0
     leaving: bool = False
     drained: threading.Event = field(default_factory=threading.Event)
     gone: threading.Event = field(default_factory=threading.Event)
@@ -111,10 +113,12 @@ class PlainSite:
         lease, member.lease_s = member.lease_s, 0.0
         known = self._feed.acknowledged(member.id)
         wait = 0.0 if member.leaving else POLL_S
-        events: Events = polls.call("poll", max(member.last, known), known, lease, wait, within_s=wait + ANSWER_S)
+        about = (max(member.last, known), known, lease, wait, member.gather_s)
+        events: Events = polls.call("poll", *about, within_s=wait + ANSWER_S)
         if events:
             self._feed.put(member.id, events)
             member.last = events.last
+            member.gather_s = GROUP_S if len(events) >= MANY else 0
         elif member.leaving:
             member.drained.set()
             member.gone.wait(RETRY_S)

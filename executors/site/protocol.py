@@ -125,7 +125,7 @@ def decode_report(body: bytes) -> Report:
     head = reader.head
     events: dict[str, Sequence[Event]] = {}
     for who, (first, last, lines, data) in head.pop("events", {}).items():
-        events[who] = list(Events(first, last, reader.take(lines), reader.take(data)))
+        events[who] = Events(first, last, reader.take(lines), reader.take(data))[:]  # list() would trust the length
     reader.close()
     head["ready"] = tuple(Ready(**r) for r in head.get("ready", ()))
     head["lost"] = tuple(head.get("lost", ()))

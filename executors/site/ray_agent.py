@@ -31,8 +31,8 @@ class RayAgent:
     def submit(self, works: Works) -> None:
         self._agent.submit(works)
 
-    def poll(self, after: int, acknowledged: int, lease_s: float, wait_s: float) -> Events:
-        return self._agent.poll(after, acknowledged, lease_s, wait_s)
+    def poll(self, after: int, acknowledged: int, lease_s: float, wait_s: float, gather_s: float = 0) -> Events:
+        return self._agent.poll(after, acknowledged, lease_s, wait_s, gather_s)
 
     def nudge(self) -> None:
         self._agent.nudge()

@@ -46,6 +46,7 @@ class _Member:
     leaving: bool = False
     last: int = 0  # number of the last event polled
     renew_s: float = 0
+    gather_s: float = 0
     thread: threading.Thread | None = None
     settled: threading.Event = field(default_factory=threading.Event)  # it has answered, or never will
     gone: threading.Event = field(default_factory=threading.Event)
@@ -149,13 +150,12 @@ class RaySite:
     def _poll(self, member: _Member) -> None:
         lease, member.renew_s = member.renew_s, 0.0
         known = self._feed.acknowledged(member.id)
-        ref = member.agent.poll.remote(max(member.last, known), known, lease, POLL_S)
+        ref = member.agent.poll.remote(max(member.last, known), known, lease, POLL_S, member.gather_s)
         events: Events = _answer(ref, POLL_S + ANSWER_S)
         if events:
             self._feed.put(member.id, events)
             member.last = events.last
-        if len(events) >= MANY:  # many short tasks: fewer, larger answers cost less
-            self._closing.wait(GROUP_S)
+        member.gather_s = GROUP_S if len(events) >= MANY else 0  # many short tasks: fewer, larger answers cost less
 
     def _abandon(self, member: _Member) -> None:
         """Its agent is gone or mute: whatever the node still is, it is no executor any more."""

@@ -226,6 +226,8 @@ class Slot(threading.Thread):
             self.current = None
         self.floor.journal.append(facts)
         self.floor.backlog.finished(self.number, [end[0] for end in ends])
+        if not self.floor.backlog.busy:
+            self.floor.journal.nudge()  # who gathers events need not wait for more
 
     def _learn(self, started: int, at: int) -> None:
         """How long a work takes here, lately; in seconds, one at most."""

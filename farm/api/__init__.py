@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, FastAPI, Request
 
 from farm import __version__
-from farm.api import document, errors, files, fleet, jobs, logs, rebuilds, reports, sync
+from farm.api import document, errors, files, fleet, jobs, logs, queries, rebuilds, reports, sync
 from farm.api import why as reasons
 from farm.api.bodies import Bounded
 
@@ -25,7 +25,7 @@ def app(farm: "Farm") -> FastAPI:
         title="Farm",
         version=__version__,
         lifespan=_roomy,
-        dependencies=[Depends(check)],
+        dependencies=[Depends(check), Depends(queries.check)],
         docs_url=None,
         redoc_url=None,
     )

@@ -47,7 +47,7 @@ ANSWERS = {
     "get /v1/why/{ref}": Told(shapes.Reason, (400, 404)),
     "get /v1/why/executor/{name}": Told(shapes.Reason, (404,)),
     "get /v1/why/pool/{name}": Told(shapes.Reason, (404,)),
-    "put /v1/store/{digest}": Told(shapes.Stored, _BODY),
+    "put /v1/store/{digest}": Told(shapes.Stored, (*_BODY, 404)),
     "head /v1/store/{digest}": Told(None, (400, 404)),
     "get /v1/store/{digest}": Told(BYTES, (400, 404)),
     "get /v1/reports/cost": Told(shapes.Bill, (400,)),

@@ -8,6 +8,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.routing import Route
 
 from executors.site.protocol import CONTENT_TYPE, PROTOCOL, decode_report, encode_answer
+from farm.api.soundness import check
 from farm.home import SITE
 from farm.refusal import Conflict, NotFound, Refusal
 
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     from farm.context import Farm
 
 
-def route(farm: "Farm", check: Callable[[Request], Awaitable[None]]) -> Route:
+def route(farm: "Farm", authorised: Callable[[Request], Awaitable[None]]) -> Route:
     """Beside the framework, not inside: this is called for every batch of tasks, and half its cost was routing."""
 
     async def sync(request: Request) -> Response:
-        await check(request)
+        await authorised(request)
         body = await request.body()
         site = request.path_params["site"]
         return Response(await run_in_threadpool(_sync, farm, site, body), media_type=CONTENT_TYPE)
@@ -32,8 +33,11 @@ def _sync(farm: "Farm", site: str, body: bytes) -> bytes:
         raise NotFound(f"there is no site {site!r}")
     try:
         report = decode_report(body)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refusal(f"that is no report: {error}", "sync") from error
+        check(report)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Refusal(
+            f"that is no report: {str(error)[:200]!a}", "sync", "bring gateway and farm to one version"
+        ) from error
     if abs(report.protocol - PROTOCOL) > 1:
         raise Conflict(f"protocol {report.protocol} is not understood here", "sync", f"bring it to {PROTOCOL}")
     return encode_answer(farm.sites.sync(report))
