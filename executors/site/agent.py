@@ -76,8 +76,8 @@ class Agent:
         self._wake()
 
     def poll(self, after: int, acknowledged: int, lease_s: float, wait_s: float, gather_s: float = 0) -> Events:
-        """Events beyond `after`; forgets those up to `acknowledged`; waits up to `wait_s` while there are none, and then
-        another `gather_s` for more of them, unless there is nothing left to do here."""
+        """Events beyond `after`; forgets those up to `acknowledged`; waits up to `wait_s` while there are none, and
+        then another `gather_s` for more of them, unless there is nothing left to do here."""
         self.renew(lease_s)
         self._journal.acknowledge(acknowledged)
         return self._journal.after(after, wait_s, gather_s if self._backlog.busy else 0)

@@ -67,7 +67,7 @@ class Wire:
         return answer
 
     def _ask(self, question: object, within_s: float) -> Any:
-        """An answer that comes too late would be taken for that of the next question: who is mute is not asked again."""
+        """An answer that comes too late would be taken for the next question's: who is mute is not asked again."""
         self._connection.send(question)
         if not self._connection.poll(within_s):
             self._connection.close()
