@@ -48,6 +48,7 @@ class Journal:
         for start in self._starts:
             self._load(self._path(start))
         self._file = self._segment()
+        self._unwritten = bytearray()
 
     def _path(self, start: int) -> Path:
         return self._folder / f"{start:015}.jsonl"
@@ -62,9 +63,10 @@ class Journal:
             self._keep(text, found.kind, found.spool, found.lo, found.hi)
 
     def _segment(self) -> IO[bytes]:
+        file = open(self._path(self._next), "ab", buffering=0)
         if self._next not in self._starts:
             self._starts.append(self._next)
-        return open(self._path(self._next), "ab", buffering=0)
+        return file
 
     def _keep(self, text: bytes, kind: EventKind, spool: str = "", lo: int = 0, hi: int = 0) -> None:
         self._kept.append(_Kept(text, spool, lo, hi) if kind is EventKind.LOG else _Kept(text))
@@ -79,11 +81,21 @@ class Journal:
             for fact in facts:
                 text = line(self._next, fact)
                 self._keep(text, fact["kind"], fact.get("spool", ""), fact.get("lo", 0), fact.get("hi", 0))
-            self._file.write(b"".join(kept.line for kept in islice(self._kept, before, None)))
-            if self._file.tell() > SEGMENT:
-                self._file.close()
-                self._file = self._segment()
+            self._unwritten += b"".join(kept.line for kept in islice(self._kept, before, None))
+            try:
+                self._write()
+            except OSError:  # no room: the farm gets it from memory, and the disk as soon as it takes it
+                pass
             self._more.notify_all()
+
+    def _write(self) -> None:
+        """Bring everything to the disk, which may take a part and no more. Raises OSError."""
+        while self._unwritten:
+            del self._unwritten[: self._file.write(self._unwritten)]
+        if self._file.tell() > SEGMENT:
+            fresh = self._segment()
+            self._file.close()
+            self._file = fresh
 
     @property
     def _first(self) -> int:
