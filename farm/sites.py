@@ -242,7 +242,8 @@ class Sites:
             if bad.attempts:
                 after_commit(tx, lambda: self.tell(Message(0, "cancel", attempts=tuple(bad.attempts))))
             upto = {executor: list_[-1].seq for executor, list_ in events.items() if list_}
-            tx.execute(_SEEN, [{"e": executor, "s": seq} for executor, seq in upto.items()])
+            if upto:
+                tx.execute(_SEEN, [{"e": executor, "s": seq} for executor, seq in upto.items()])
             self._dispatcher.learn(settled)
             if settled.freed:
                 self.dispatch(tx, now)
