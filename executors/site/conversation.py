@@ -20,7 +20,7 @@ EVENTS_WAIT = timedelta(milliseconds=250)  # so soon it is told when an executor
 HEARTBEAT_S = 2.0
 DOWN_WAIT_S = 20.0
 MOST_BYTES = 4_000_000  # in one report, and what the last executor in it brings
-MANY, GROUP_S = 3, 0.06  # events in one report, and how long more are gathered then
+MANY, GROUP_S = 3, 0.1  # events in one report, and how long more are gathered then
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 
 Processes = Callable[[], Sequence[Mapping[str, Any]]]
