@@ -55,7 +55,7 @@ class FolderStore:
     def path(self, digest: str) -> Path:
         """Where this digest lives. Raises ValueError when it is no digest."""
         if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-            raise ValueError(f"{digest!r} is no sha256 in lower-case hex")
+            raise ValueError(f"{digest[:80]!r} is no sha256 in lower-case hex")
         return self.root / digest[:2] / digest[2:]
 
     def put_bytes(self, data: bytes, /) -> str:

@@ -65,6 +65,8 @@ def _check_place(step: StepSpec) -> None:
     """Where it runs and what it is told are its own business, as far as they are possible."""
     if ".." in step.cwd.split("/") or "\0" in step.cwd:
         raise Refusal(f"{step.cwd!r} leaves the working folder", "--cwd", "name a folder below it, or an absolute one")
+    if step.gather.startswith("/") or ".." in step.gather.split("/") or "\0" in step.gather:
+        raise Refusal(f"{step.gather!r} leaves the working folder", f"step {step.name!r}", "name a folder below it")
     for name in {name for env in (step.env, *(item.env for item in step.items)) for name in env}:
         if not NAME.fullmatch(name):
             raise Refusal(f"{name!r} is no name of a variable", "--env", "write NAME=VALUE")

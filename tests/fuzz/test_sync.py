@@ -55,7 +55,12 @@ REPORT = st.builds(
     ready=st.lists(st.builds(Ready, NAME, NUMBER, NUMBER, WORD), max_size=2).map(tuple),
     lost=st.lists(NAME, max_size=2).map(tuple),
     events=st.dictionaries(NAME, st.lists(FACTS, max_size=4).map(numbered), max_size=2),
-    snapshot=st.one_of(st.none(), st.none(), st.none(), st.lists(st.builds(Running, NAME, ATTEMPT, NUMBER, WORD), max_size=2).map(tuple)),
+    snapshot=st.one_of(
+        st.none(),
+        st.none(),
+        st.none(),
+        st.lists(st.builds(Running, NAME, ATTEMPT, NUMBER, WORD), max_size=2).map(tuple),
+    ),
     processes=st.lists(st.dictionaries(st.sampled_from(["role", "pid", "x"]), JSON), max_size=2).map(tuple),
 )
 KEYS = st.sampled_from(

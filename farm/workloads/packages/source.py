@@ -59,8 +59,8 @@ class FolderTree:
 
 def open_tree(path: Path) -> GitTree | FolderTree:
     """HEAD when `path` is a bare repository or lies in a checkout that has files there, else the folder itself."""
-    if not path.is_dir():
-        raise Refusal(f"{path} is no folder", remedy="name a folder with packages, or a git checkout")
+    if not os.path.isdir(path):  # Path.is_dir fails for names that are too long
+        raise Refusal(f"{str(path)[:200]} is no folder", remedy="name a folder with packages, or a git checkout")
     repository = Repository(path)
     place = repository.prefix()
     if place or repository.is_one():
