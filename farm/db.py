@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from farm.refusal import Unavailable
 
-HEAD = "0002"  # the newest revision below migrations/
+HEAD = "0003"  # the newest revision below migrations/
 _OURS = ("meta", "job", "task", "attempt", "executor", "ledger")  # tables that every revision has
 
 

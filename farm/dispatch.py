@@ -13,22 +13,20 @@ from farm.queue.claim import Claim, Room
 from farm.queue.settle import Settled
 from schedules.model import Lane
 
-AHEAD_S = 0.4  # work that an executor may have waiting behind each slot, so that it never waits for us
-DEEPEST = 256  # tasks behind a slot, however short
+AHEAD_S = 0.5  # work that an executor may have waiting behind each slot, so that it never waits for us
+DEEPEST = 400  # tasks behind a slot, however short
 _FORGET = 0.2
 
 _ACTIVE = (AttemptState.CLAIMED, AttemptState.STARTED)
 _ROOMS = (
-    select(
-        t.Executor.id,
-        t.Executor.slots,
-        select(func.coalesce(func.sum(t.Attempt.slots), 0))
-        .where(t.Attempt.executor == t.Executor.id, t.Attempt.finished.is_(None))
-        .scalar_subquery()
-        .label("taken"),
-    )
+    select(t.Executor.id, t.Executor.slots)
     .where(t.Executor.state == ExecutorState.READY)
     .order_by(t.Executor.idle_since.is_not(None), t.Executor.idle_since.desc(), t.Executor.id)
+)
+_TAKEN = (
+    select(t.Attempt.executor, t.Attempt.job, t.Attempt.step, func.sum(t.Attempt.slots).label("slots"))
+    .where(t.Attempt.executor.in_(bindparam("ids", expanding=True)), t.Attempt.finished.is_(None))
+    .group_by(t.Attempt.executor, t.Attempt.job, t.Attempt.step)
 )
 _BUSY = (
     update(t.Executor)
@@ -57,10 +55,11 @@ class Dispatcher:
         """Claim for every executor with room, most recently busy first; the works to hand out once committed."""
         if self.closing:
             return {}
-        rooms = [Room(r.id, r.slots, int(r.taken)) for r in tx.execute(_ROOMS)]
+        depths = self._depths()
+        rooms = _rooms(tx, depths)
         if not rooms:
             return {}
-        works = Claim(tx, self.lanes, self.term, now).fill(rooms, self._depths())
+        works = Claim(tx, self.lanes, self.term, now).fill(rooms, depths)
         if works:
             tx.execute(_BUSY, {"ids": list(works)})
         return works
@@ -76,7 +75,17 @@ class Dispatcher:
                 del self._mean_s[key]
 
     def _depths(self) -> dict[tuple[int, int], int]:
-        return {key: min(DEEPEST, int(AHEAD_S / max(mean, 1e-6))) for key, mean in self._mean_s.items()}
+        found = {key: min(DEEPEST, int(AHEAD_S / max(mean, 1e-6))) for key, mean in self._mean_s.items()}
+        return {key: depth for key, depth in found.items() if depth}
+
+
+def _rooms(tx: Connection, depths: Mapping[tuple[int, int], int]) -> list[Room]:
+    """Executors that take work, most recently busy first, and what they have."""
+    rooms = {r.id: Room(r.id, r.slots, 0) for r in tx.execute(_ROOMS)}
+    if rooms:
+        for row in tx.execute(_TAKEN, {"ids": list(rooms)}):
+            rooms[row.executor].take(int(row.slots), depths.get((row.job, row.step), 0))
+    return list(rooms.values())
 
 
 def rest(tx: Connection, now: datetime) -> int:

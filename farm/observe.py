@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import text as sql
 
 from farm import tables as t
 from farm.config import FarmConfig, PoolConfig
 from farm.fleet import alive, pool_fact
-from farm.model import AttemptState, JobState, OrderState, TaskState
+from farm.model import AttemptState, JobState, OrderState
 from farm.tables import AnyRow
 from schedules.model import Busy, Demand, Executor, Pool, Snapshot, Waiting
 
@@ -21,7 +22,7 @@ _ARRAYS = (
     select(t.Step.job, t.Step.due, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
     .add_columns((t.Step.total - t.Step.next).label("waiting"))
     .join(t.Job, t.Job.id == t.Step.job)
-    .where(t.Step.state == "ready", t.Step.next < t.Step.total, t.Job.state.in_(_OPEN_JOBS))
+    .where(sql(f"step.{t.STEP_WAITS}"), t.Step.next < t.Step.total, t.Job.state.in_(_OPEN_JOBS))
     .order_by(t.Step.due)
     .limit(_ROWS)
 )
@@ -30,7 +31,7 @@ _TASKS = (
     .add_columns(func.min(t.Task.due).label("due"), func.count().label("waiting"))
     .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Task.job)
-    .where(t.Task.state == TaskState.READY, t.Job.state.in_(_OPEN_JOBS))
+    .where(sql(f"task.{t.TASK_WAITS}"), t.Job.state.in_(_OPEN_JOBS))
     .where(t.Task.not_before.is_(None) | (t.Task.not_before <= bindparam("now", type_=t.Utc())))
     .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
     .limit(_ROWS)

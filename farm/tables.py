@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, ForeignKeyConstraint, Index, Integer, Row, TypeDecorator
+from sqlalchemy import text as sql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from farm.clock import from_micros, micros
@@ -13,6 +14,18 @@ AnyRow = Row[*tuple[Any, ...]]
 """A row of any select; columns are read by name."""
 
 ROWID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+
+
+STEP_WAITS = "state = 'ready'"
+TASK_WAITS = "state = 'ready'"
+"""Where the partial indexes of what waits hold; a query must say the same, literally, to be answered from them."""
+
+
+_TURN = ("lane", "owner", "due")
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": sql(condition), "postgresql_where": sql(condition)}
 
 
 class Utc(TypeDecorator[datetime]):
@@ -88,9 +101,14 @@ class Step(Base):
     """
 
     __tablename__ = "step"
-    __table_args__ = (Index("step_ready", "state", "due"),)
+    __table_args__ = (
+        Index("step_due", "due", **_where(STEP_WAITS)),
+        Index("step_waiting", *_TURN, "job", "ordinal", "slots", "next", "total", "state", **_where(STEP_WAITS)),
+    )
     job: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
     ordinal: Mapped[int] = mapped_column(primary_key=True)
+    lane: Mapped[str] = mapped_column(default="")  # its job's, as the owner
+    owner: Mapped[str] = mapped_column(default="")
     name: Mapped[str]
     state: Mapped[str]  # blocked, ready, ended
     waits: Mapped[int]  # steps and jobs it still waits for
@@ -116,7 +134,7 @@ class Step(Base):
 class Task(Base):
     __tablename__ = "task"
     __table_args__ = (
-        Index("task_ready", "state", "due"),
+        Index("task_waiting", *_TURN, "job", "number", "slots", "not_before", "state", **_where(TASK_WAITS)),
         Index("task_changed", "job", "changed"),
         ForeignKeyConstraint(["job", "step"], ["step.job", "step.ordinal"]),
     )
@@ -124,6 +142,9 @@ class Task(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     step: Mapped[int]
     position: Mapped[int]
+    lane: Mapped[str] = mapped_column(default="")  # its job's, as the owner
+    owner: Mapped[str] = mapped_column(default="")
+    slots: Mapped[int] = mapped_column(default=1)  # its step's
     name: Mapped[str]
     state: Mapped[str]
     waits: Mapped[int] = mapped_column(default=0)
@@ -169,6 +190,7 @@ class Attempt(Base):
     job: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     ordinal: Mapped[int] = mapped_column(primary_key=True)
+    step: Mapped[int] = mapped_column(default=0)  # its task's
     executor: Mapped[str]
     token: Mapped[int]
     slots: Mapped[int]
@@ -291,6 +313,16 @@ class LaneFact(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     virtual_s: Mapped[float] = mapped_column(default=0.0)
     backlogged: Mapped[bool] = mapped_column(default=False)  # it still had work waiting after the last claim
+
+
+class OwnerFact(Base):
+    """The same of an owner inside a lane; the row without an owner is the lane's own."""
+
+    __tablename__ = "owner_fact"
+    lane: Mapped[str] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    virtual_s: Mapped[float] = mapped_column(default=0.0)
+    backlogged: Mapped[bool] = mapped_column(default=False)
 
 
 class Duration(Base):

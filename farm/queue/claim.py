@@ -1,59 +1,32 @@
-"""Who gets the next free slots: lane by fair share, then earliest due. Claims are written before anything starts."""
+"""Who gets the next free slots: lanes, and owners inside a lane, by fair share; of an owner, earliest due first.
+
+Claims are written before anything starts.
+"""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from executors.contract import Work
 from farm import bulk
 from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
 from farm.queue import template
+from farm.queue.shares import Fact, Shares
+from farm.queue.waiting import Candidate, Queue, Waiting
 from farm.tables import AnyRow
 from schedules.model import Lane
-from schedules.ordering import Turn, ends_first, next_lane
+from schedules.ordering import ends_first
 
-_OPEN = (JobState.QUEUED, JobState.RUNNING)
 _TOKENS = random.Random()
-_LOOK = 64  # candidates of a lane looked at in one go; a claim that uses them all looks again at the next event
-_SYSTEM = ""  # no lane has this name: the row of the virtual time of whoever was served last
+_LOOK = 64  # candidates of an owner looked at in one go; a claim that uses them all looks again at the next event
+_SYSTEM = ""  # no lane or owner has this name: the row of the virtual time of whoever was served last
 
-_STEPS = (
-    select(t.Step, t.Job.lane, t.Job.owner, t.Job.state.label("job_state"))
-    .join(t.Job, t.Job.id == t.Step.job)
-    .where(t.Step.state == "ready", t.Step.next < t.Step.total, t.Job.state.in_(_OPEN))
-    .where(t.Job.lane == bindparam("lane"), t.Step.slots <= bindparam("slots"))
-    .order_by(t.Step.due, t.Step.job, t.Step.ordinal)
-    .limit(bindparam("limit"))
-)
-_TASKS = (
-    select(
-        t.Task.job.label("task_job"),
-        t.Task.number,
-        t.Task.position,
-        t.Task.name.label("task_name"),
-        t.Task.params,
-        t.Task.attempts,
-        t.Task.due.label("task_due"),
-        t.Task.memory.label("task_memory"),
-        t.Task.failed_on,
-        t.Step,
-        t.Job.lane,
-        t.Job.owner,
-        t.Job.state.label("job_state"),
-    )
-    .join(t.Step, and_(t.Step.job == t.Task.job, t.Step.ordinal == t.Task.step))
-    .join(t.Job, t.Job.id == t.Task.job)
-    .where(t.Task.state == TaskState.READY, t.Job.state.in_(_OPEN))
-    .where(or_(t.Task.not_before.is_(None), t.Task.not_before <= bindparam("now", type_=t.Utc())))
-    .where(t.Job.lane == bindparam("lane"), t.Step.slots <= bindparam("slots"))
-    .order_by(t.Task.due, t.Task.job, t.Task.number)
-    .limit(bindparam("limit"))
-)
 _ADVANCE = (
     update(t.Step)
     .where(t.Step.job == bindparam("j"), t.Step.ordinal == bindparam("o"), t.Step.next == bindparam("was"))
@@ -76,7 +49,6 @@ _BEGIN = (
     .where(t.Job.id == bindparam("j"), t.Job.state == JobState.QUEUED)
     .values(state=JobState.RUNNING, started=func.coalesce(t.Job.started, bindparam("at", type_=t.Utc())))
 )
-_OPEN_LANES = select(t.Job.lane).where(t.Job.state.in_(_OPEN)).distinct()
 _LANES = select(t.LaneFact.name, t.LaneFact.virtual_s, t.LaneFact.backlogged)
 _NOBODY_WAITS = update(t.LaneFact).values(backlogged=False)
 _SPEND = (
@@ -85,6 +57,14 @@ _SPEND = (
     .values(virtual_s=bindparam("v"), backlogged=bindparam("b"))
 )
 _ADD_LANE = insert(t.LaneFact)
+_OWNERS = select(t.OwnerFact).where(t.OwnerFact.lane.in_(bindparam("lanes", expanding=True)))
+_NO_OWNER_WAITS = update(t.OwnerFact).where(t.OwnerFact.backlogged).values(backlogged=False)
+_SPEND_OWNER = (
+    update(t.OwnerFact)
+    .where(t.OwnerFact.lane == bindparam("l"), t.OwnerFact.owner == bindparam("o"))
+    .values(virtual_s=bindparam("v"), backlogged=bindparam("b"))
+)
+_ADD_OWNER = insert(t.OwnerFact)
 
 
 @dataclass(slots=True)
@@ -94,22 +74,18 @@ class Room:
     executor: str
     slots: int
     taken: int  # slots of attempts it already has, waiting ones included
+    held: int = 0  # slots among those whose attempts are not short: nothing waits behind them
 
     def fits(self, slots: int, depth: int) -> int:
-        """How many tasks of this size it takes now: into free slots, and `depth` short ones behind each slot."""
+        """How many tasks of this size it takes now: into free slots, and `depth` short ones behind each short one."""
         if slots > self.slots:
             return 0
-        limit = (1 + depth) * self.slots if slots == 1 else self.slots
-        return max(0, (limit - self.taken) // slots)
+        ahead = depth * max(0, self.slots - self.held) if slots == 1 else 0
+        return max(0, (self.slots + ahead - self.taken) // slots)
 
-
-@dataclass(slots=True)
-class _Candidate:
-    """A step with positions left, or a single ready task (`number`)."""
-
-    row: AnyRow
-    remaining: int
-    number: int | None = None
+    def take(self, slots: int, depth: int) -> None:
+        self.taken += slots
+        self.held += 0 if depth else slots
 
 
 class Claim:
@@ -123,74 +99,85 @@ class Claim:
         self._steps: dict[tuple[int, int], tuple[int, int]] = {}
         self._works: dict[str, list[Work]] = {}
         self._jobs: dict[int, int] = {}
-        self._known: dict[str, AnyRow] = {row.name: row for row in tx.execute(_LANES)}
-        self._system = self._known[_SYSTEM].virtual_s if _SYSTEM in self._known else 0.0
+        self._deep: set[tuple[str, str]] | None = None  # lanes and owners with short work, when that has been asked
+        self._crowded = False  # somebody whose turn it was found every slot full: nothing more queues behind slots
 
     def fill(self, rooms: Sequence[Room], depth: Mapping[tuple[int, int], int]) -> dict[str, list[Work]]:
         """Hand out work to `rooms`. `depth`: (job, step) → how many short tasks may wait behind a slot's own."""
-        lanes = sorted(self._tx.execute(_OPEN_LANES).scalars())
-        virtual = {lane: self._virtual(lane) for lane in lanes}
-        queues = self._queues(lanes, rooms)
-        while queues:
-            turns = [Turn(name, virtual[name], self._weight(name)) for name in queues]
-            lane = next_lane(turns) or turns[0].lane
-            took = self._serve(queues[lane], rooms, depth)
+        free = max((r.slots - r.taken for r in rooms), default=0)
+        if free <= 0 and not depth:
+            return {}
+        waiting = Waiting(self._tx, self._now, max(1, free))
+        table = self._table(waiting.pairs())
+        limit = sum(r.slots for r in rooms) + _LOOK
+        while (turn := table.next()) and self._may(turn, rooms, depth):
+            lane, owner, seconds = turn
+            if (lane, owner) not in table.queues:
+                table.queues[lane, owner] = waiting.queue(lane, owner, limit)
+            took = self._serve(table.queues[lane, owner], rooms, depth, seconds)
             if took is None:
-                del queues[lane]
-                continue
-            self._system = max(self._system, virtual[lane])
-            virtual[lane] += took / self._weight(lane)
+                table.leave(lane, owner)
+            else:
+                table.charge(lane, owner, took)
+        table.close()
         if self._attempts:
             self._write()
-            self._spend(virtual, max(r.slots for r in rooms))
+            self._spend(table, max(r.slots for r in rooms))
         return self._works
+
+    def _may(self, turn: tuple[str, str, float], rooms: Sequence[Room], depth: Mapping[tuple[int, int], int]) -> bool:
+        """Whether there is anything for whose turn it is. When all slots are full, that is only short work that may
+        queue behind them; and none of that as soon as it is the turn of somebody who has no such work."""
+        if any(room.taken < room.slots for room in rooms):
+            return True
+        if self._deep is None:
+            jobs = {job for job, _ in depth}
+            self._deep = Waiting(self._tx, self._now, 1, jobs).pairs() if jobs else set()
+        return not self._crowded and turn[:2] in self._deep
 
     def _weight(self, lane: str) -> float:
         """A lane that left farm.toml while its jobs waited goes on with weight 1."""
         return self._lanes[lane].weight if lane in self._lanes else 1.0
 
-    def _queues(self, lanes: Iterable[str], rooms: Sequence[Room]) -> dict[str, list[_Candidate]]:
-        """By lane, earliest due first: no larger than what is free somewhere, for these would hide what fits."""
-        free = max((r.slots - r.taken for r in rooms), default=0)
-        limit = sum(r.slots for r in rooms) + _LOOK
-        found = {lane: self._look(lane, max(1, free), limit) for lane in lanes}  # 1: it may wait behind a slot's own
-        return {lane: queue for lane, queue in found.items() if queue}
-
-    def _look(self, lane: str, slots: int, limit: int) -> list[_Candidate]:
-        about = {"lane": lane, "slots": slots, "limit": limit}
-        found = [_Candidate(r, 1, r.number) for r in self._tx.execute(_TASKS, about | {"now": self._now})]
-        found += [_Candidate(r, r.total - r.next) for r in self._tx.execute(_STEPS, about)]
-        return sorted(found, key=lambda c: c.row.task_due if c.number else c.row.due)
-
-    def _virtual(self, lane: str) -> float:
-        """A lane's virtual time, by start-time fair queueing.
-
-        A lane that had work waiting all the time keeps its own: it is owed what it was not given. One that had none
-        starts where the farm is now, or later if it is ahead: it has no claim on the time when it asked for nothing.
-        """
-        row = self._known.get(lane)
-        if row is None:
-            return self._system
-        return float(row.virtual_s if row.backlogged else max(row.virtual_s, self._system))
+    def _table(self, pairs: Collection[tuple[str, str]]) -> "Table":
+        """Whose turn it is, as it was left at the last claim."""
+        lanes = sorted({lane for lane, _ in pairs})
+        known = {row.name: Fact(row.virtual_s, row.backlogged) for row in self._tx.execute(_LANES)}
+        mine: dict[str, dict[str, Fact]] = {lane: {} for lane in lanes}
+        for row in self._tx.execute(_OWNERS, {"lanes": lanes}):
+            mine[row.lane][row.owner] = Fact(row.virtual_s, row.backlogged)
+        table = Table(_shares(known, self._weight), {lane: _shares(facts) for lane, facts in mine.items()})
+        table.join(pairs)
+        return table
 
     def _serve(
-        self, queue: list[_Candidate], rooms: Sequence[Room], depth: Mapping[tuple[int, int], int]
+        self,
+        queue: Queue,
+        rooms: Sequence[Room],
+        depth: Mapping[tuple[int, int], int],
+        seconds: float,
     ) -> float | None:
-        """Take as much as fits of the first candidate that fits anywhere: predicted slot-seconds, None if none does."""
+        """Take of the first candidate that fits anywhere, as much as fits there and `seconds` allow.
+
+        Predicted slot-seconds that were taken; None if nothing fits.
+        """
         for candidate in queue:
             step = candidate.row
+            deep = depth.get((step.job, step.ordinal), 0)
+            each = step.slots * step.predicted_s
+            most = candidate.remaining if seconds == inf else min(candidate.remaining, int(seconds / each) + 1)
             for room in _better(rooms, candidate):
-                n = room.fits(step.slots, depth.get((step.job, step.ordinal), 0))
-                if n := min(n, candidate.remaining):
+                if n := min(room.fits(step.slots, 0 if self._crowded else deep), most):
+                    room.take(n * step.slots, deep)
                     self._take(candidate, room, n)
                     if not candidate.remaining:
                         queue.remove(candidate)
-                    return float(n * step.slots * step.predicted_s)
+                    return float(n * each)
+            self._crowded = True
         return None
 
-    def _take(self, candidate: _Candidate, room: Room, n: int) -> None:
+    def _take(self, candidate: Candidate, room: Room, n: int) -> None:
         step = candidate.row
-        room.taken += n * step.slots
         candidate.remaining -= n
         self._jobs[step.job] = self._jobs.get(step.job, 0) + n
         if candidate.number is not None:
@@ -198,7 +185,7 @@ class Claim:
         else:
             self._advance(step, room, n)
 
-    def _again(self, candidate: _Candidate, room: Room) -> None:
+    def _again(self, candidate: Candidate, room: Room) -> None:
         row = candidate.row
         ordinal = row.attempts + 1
         self._restarts.append({"j": row.job, "n": row.number, "ordinal": ordinal, "on": room.executor})
@@ -217,6 +204,9 @@ class Claim:
                     "number": number,
                     "step": step.ordinal,
                     "position": position,
+                    "lane": step.lane,
+                    "owner": step.owner,
+                    "slots": step.slots,
                     "name": template.name(step, position),
                     "state": TaskState.RUNNING,
                     "due": step.due,
@@ -242,6 +232,7 @@ class Claim:
                 "job": step.job,
                 "number": number,
                 "ordinal": ordinal,
+                "step": step.ordinal,
                 "executor": room.executor,
                 "token": token,
                 "slots": step.slots,
@@ -266,20 +257,77 @@ class Claim:
             tx.execute(_COUNT, {"j": job, "more": more})
             tx.execute(_BEGIN, {"j": job, "at": self._now})
 
-    def _spend(self, virtual: Mapping[str, float], largest: int) -> None:
+    def _spend(self, table: "Table", largest: int) -> None:
         """Remember virtual times, and who still waits for an executor as large as the `largest` here."""
-        waiting = {lane for lane in virtual if self._look(lane, largest, 1)}
-        if not waiting:  # nobody is behind: whoever comes next starts behind all that was served
-            self._system = max(self._system, *virtual.values())
+        left = Waiting(self._tx, self._now, largest).pairs()
         self._tx.execute(_NOBODY_WAITS)
-        for lane, value in {**virtual, _SYSTEM: self._system}.items():
-            if lane in self._known:
-                self._tx.execute(_SPEND, {"l": lane, "v": value, "b": lane in waiting})
+        self._tx.execute(_NO_OWNER_WAITS)
+        facts = table.lanes.facts(lane for lane, _ in left)
+        for lane, fact in {**facts, _SYSTEM: Fact(table.lanes.system, False)}.items():
+            if lane in table.lanes.known:
+                self._tx.execute(_SPEND, {"l": lane, "v": fact.virtual, "b": fact.backlogged})
             else:
-                self._tx.execute(_ADD_LANE, {"name": lane, "virtual_s": value, "backlogged": lane in waiting})
+                self._tx.execute(_ADD_LANE, {"name": lane, "virtual_s": fact.virtual, "backlogged": fact.backlogged})
+        for lane, owners in table.owners.items():
+            self._spend_owners(lane, owners, {owner for name, owner in left if name == lane})
+
+    def _spend_owners(self, lane: str, owners: Shares, left: Collection[str]) -> None:
+        facts = owners.facts(left)
+        rows = {**facts, _SYSTEM: Fact(owners.system, False)}
+        old = [{"l": lane, "o": o, "v": f.virtual, "b": f.backlogged} for o, f in rows.items() if o in owners.known]
+        new = [
+            {"lane": lane, "owner": o, "virtual_s": f.virtual, "backlogged": f.backlogged}
+            for o, f in rows.items()
+            if o not in owners.known
+        ]
+        if old:
+            self._tx.execute(_SPEND_OWNER, old)
+        if new:
+            self._tx.execute(_ADD_OWNER, new)
 
 
-def _better(rooms: Sequence[Room], candidate: _Candidate) -> Sequence[Room]:
+@dataclass(slots=True)
+class Table:
+    """Lanes that share the farm, and owners that share a lane; who has nothing that fits has left."""
+
+    lanes: Shares
+    owners: Mapping[str, Shares]
+    queues: dict[tuple[str, str], Queue] = field(default_factory=dict)
+    present: dict[str, set[str]] = field(default_factory=dict)
+
+    def join(self, pairs: Collection[tuple[str, str]]) -> None:
+        self.lanes.join(self.owners)
+        for lane, shares in self.owners.items():
+            self.present[lane] = {owner for name, owner in pairs if name == lane}
+            shares.join(self.present[lane])
+
+    def next(self) -> tuple[str, str, float] | None:
+        """Lane and owner whose turn it is, and the seconds they may be given until it is another's."""
+        if not self.present:
+            return None
+        lane, of_lane = self.lanes.next(self.present)
+        owner, of_owner = self.owners[lane].next(self.present[lane])
+        return lane, owner, min(of_lane, of_owner)
+
+    def charge(self, lane: str, owner: str, seconds: float) -> None:
+        self.lanes.charge(lane, seconds)
+        self.owners[lane].charge(owner, seconds)
+
+    def close(self) -> None:
+        for queue in self.queues.values():
+            queue.close()
+
+    def leave(self, lane: str, owner: str) -> None:
+        self.present[lane].discard(owner)
+        if not self.present[lane]:
+            del self.present[lane]
+
+
+def _shares(known: Mapping[str, Fact], weight: Callable[[str], float] = lambda _owner: 1.0) -> Shares:
+    return Shares(known, known[_SYSTEM].virtual if _SYSTEM in known else 0.0, weight)
+
+
+def _better(rooms: Sequence[Room], candidate: Candidate) -> Sequence[Room]:
     """Executors on which the task has failed come last."""
     bad = candidate.row.failed_on if candidate.number is not None else None
     return sorted(rooms, key=lambda room: room.executor in bad) if bad else rooms

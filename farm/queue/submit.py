@@ -167,6 +167,8 @@ def _insert_step(
     row = {
         "job": place.job,
         "ordinal": place.ordinal,
+        "lane": spec.lane,
+        "owner": spec.owner,
         "name": step.name,
         "state": "blocked" if waits else "ready",
         "waits": waits,
@@ -189,7 +191,8 @@ def _insert_step(
     }
     tx.execute(_INSERT_STEP, row)
     if step.items:
-        _insert_items(tx, place, step, blocked=waits > 0, due_at=row["due"])
+        own = {key: row[key] for key in ("lane", "owner", "slots", "due")}
+        _insert_items(tx, place, step, blocked=waits > 0, own=own)
 
 
 _TEMPLATE = {"argv", "env", "cwd", "inputs", "outputs", "gather", "after", "silence_s", "output_bytes", "processes"}
@@ -200,9 +203,9 @@ def _template(step: StepSpec) -> dict[str, Any]:
     return {key: value for key, value in dumped.items() if value}
 
 
-def _insert_items(tx: Connection, place: _Place, step: StepSpec, *, blocked: bool, due_at: Any) -> None:
+def _insert_items(tx: Connection, place: _Place, step: StepSpec, *, blocked: bool, own: Mapping[str, Any]) -> None:
     number = {item.name: place.first_number + i for i, item in enumerate(step.items)}
-    tx.execute(_INSERT_TASK, [_item_row(place, i, item, blocked, due_at) for i, item in enumerate(step.items)])
+    tx.execute(_INSERT_TASK, [{**own, **_item_row(place, i, item, blocked)} for i, item in enumerate(step.items)])
     edges = [
         {"job": place.job, "number": number[item.name], "before": number[before]}
         for item in step.items
@@ -212,7 +215,7 @@ def _insert_items(tx: Connection, place: _Place, step: StepSpec, *, blocked: boo
         tx.execute(_INSERT_EDGE, edges)
 
 
-def _item_row(place: _Place, position: int, item: Item, blocked: bool, due_at: Any) -> dict[str, Any]:
+def _item_row(place: _Place, position: int, item: Item, blocked: bool) -> dict[str, Any]:
     return {
         "job": place.job,
         "number": place.first_number + position,
@@ -221,6 +224,5 @@ def _item_row(place: _Place, position: int, item: Item, blocked: bool, due_at: A
         "name": item.name,
         "state": TaskState.BLOCKED if blocked or item.after else TaskState.READY,
         "waits": len(set(item.after)),
-        "due": due_at,
         "params": item.model_dump(mode="json", exclude_defaults=True),
     }

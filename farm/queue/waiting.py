@@ -1,0 +1,126 @@
+"""What waits for a slot: lanes and owners that have something, and of each the earliest due steps and tasks."""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from heapq import merge
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, and_, bindparam, or_, select, text
+
+from farm import tables as t
+from farm.model import JobState
+from farm.tables import AnyRow
+
+_OPEN = (JobState.QUEUED, JobState.RUNNING)
+_STEP_WAITS = text(f"step.{t.STEP_WAITS} AND step.next < step.total")
+_TASK_WAITS = text(f"task.{t.TASK_WAITS}")
+_NOT_PAUSED = or_(t.Task.not_before.is_(None), t.Task.not_before <= bindparam("now", type_=t.Utc()))
+_ANY_HELD = select(t.Job.id).where(t.Job.state == JobState.HELD).limit(1)
+
+
+def _of_open_jobs(query: Any, job: Any) -> Any:
+    return query.where(job.in_(select(t.Job.id).where(t.Job.state.in_(_OPEN))))
+
+
+def _of_jobs(query: Any, job: Any) -> Any:
+    return query.where(job.in_(bindparam("jobs", expanding=True)))
+
+
+_STEP_PAIRS: Any = select(t.Step.lane, t.Step.owner).where(_STEP_WAITS, t.Step.slots <= bindparam("slots")).distinct()
+_TASK_PAIRS: Any = (
+    select(t.Task.lane, t.Task.owner).where(_TASK_WAITS, t.Task.slots <= bindparam("slots"), _NOT_PAUSED).distinct()
+)
+_STEPS: Any = (
+    select(t.Step, t.Job.state.label("job_state"))
+    .join(t.Job, t.Job.id == t.Step.job)
+    .where(_STEP_WAITS, t.Job.state.in_(_OPEN), t.Step.slots <= bindparam("slots"))
+    .where(t.Step.lane == bindparam("lane"), t.Step.owner == bindparam("owner"))
+    .order_by(t.Step.due, t.Step.job, t.Step.ordinal)
+    .limit(bindparam("limit"))
+)
+_TASKS: Any = (
+    select(
+        t.Task.job.label("task_job"),
+        t.Task.number,
+        t.Task.position,
+        t.Task.name.label("task_name"),
+        t.Task.params,
+        t.Task.attempts,
+        t.Task.due.label("task_due"),
+        t.Task.memory.label("task_memory"),
+        t.Task.failed_on,
+        t.Step,
+        t.Job.state.label("job_state"),
+    )
+    .join(t.Step, and_(t.Step.job == t.Task.job, t.Step.ordinal == t.Task.step))
+    .join(t.Job, t.Job.id == t.Task.job)
+    .where(_TASK_WAITS, t.Job.state.in_(_OPEN), _NOT_PAUSED, t.Task.slots <= bindparam("slots"))
+    .where(t.Task.lane == bindparam("lane"), t.Task.owner == bindparam("owner"))
+    .order_by(t.Task.due, t.Task.job, t.Task.number)
+    .limit(bindparam("limit"))
+)
+_PAIRS = (_STEP_PAIRS, _TASK_PAIRS)
+_PAIRS_BESIDE_HELD = (_of_open_jobs(_STEP_PAIRS, t.Step.job), _of_open_jobs(_TASK_PAIRS, t.Task.job))
+_PAIRS_OF = (_of_jobs(_PAIRS_BESIDE_HELD[0], t.Step.job), _of_jobs(_PAIRS_BESIDE_HELD[1], t.Task.job))
+_STEPS_OF, _TASKS_OF = _of_jobs(_STEPS, t.Step.job), _of_jobs(_TASKS, t.Task.job)
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A step with positions left, or a single ready task (`number`)."""
+
+    row: AnyRow
+    remaining: int
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """At one moment, what needs at most `slots` slots; with `jobs`, of these alone."""
+
+    tx: Connection
+    now: datetime
+    slots: int
+    jobs: Collection[int] | None = None
+
+    def pairs(self) -> set[tuple[str, str]]:
+        """Lanes and owners that have something."""
+        about: dict[str, Any] = {"slots": self.slots}
+        if self.jobs is not None:
+            queries, about = _PAIRS_OF, about | {"jobs": sorted(self.jobs)}
+        else:
+            queries = _PAIRS_BESIDE_HELD if self.tx.execute(_ANY_HELD).first() else _PAIRS
+        steps, tasks = (self.tx.execute(query, about | {"now": self.now}) for query in queries)
+        return {(row.lane, row.owner) for row in (*steps, *tasks)}
+
+    def queue(self, lane: str, owner: str, limit: int) -> "Queue":
+        """Earliest due first."""
+        about: dict[str, Any] = {"lane": lane, "owner": owner, "slots": self.slots, "limit": limit}
+        about |= {} if self.jobs is None else {"jobs": sorted(self.jobs)}
+        tasks, steps = (_TASKS, _STEPS) if self.jobs is None else (_TASKS_OF, _STEPS_OF)
+        return Queue(self.tx.execute(tasks, about | {"now": self.now}), self.tx.execute(steps, about))
+
+
+class Queue:
+    """Candidates of one owner in one lane, fetched as far as somebody looks."""
+
+    def __init__(self, tasks: CursorResult[Any], steps: CursorResult[Any]) -> None:
+        self._results = tasks, steps
+        single = (Candidate(row, 1, row.number) for row in tasks)
+        arrays = (Candidate(row, row.total - row.next) for row in steps)
+        self._more = merge(single, arrays, key=lambda c: c.row.task_due if c.number else c.row.due)
+        self._here: list[Candidate] = []
+
+    def __iter__(self) -> Iterator[Candidate]:
+        yield from self._here
+        for candidate in self._more:
+            self._here.append(candidate)
+            yield candidate
+
+    def remove(self, candidate: Candidate) -> None:
+        self._here.remove(candidate)
+
+    def close(self) -> None:
+        for result in self._results:
+            result.close()

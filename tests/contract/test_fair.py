@@ -1,0 +1,172 @@
+"""Lanes and owners share by what they are given; nobody waits behind another's large array."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from executors.contract import Work
+from farm import tables as t
+from farm.db import Database, migrate
+from farm.model import Item, Range, StepSpec
+from farm.queue.claim import Claim, Room
+from tests.contract.queue_farm import LANES, QueueFarm, of
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("empty") / "farm.db"
+    db = Database.file(path)
+    migrate(db, "farm.db")
+    db.close()
+    return path
+
+
+@pytest.fixture
+def farm(tmp_path: Path, empty: Path) -> Iterator[QueueFarm]:
+    db = Database.file(Path(shutil.copy(empty, tmp_path)))
+    yield QueueFarm(db)
+    db.close()
+
+
+def array(last: int, **more: object) -> StepSpec:
+    return StepSpec.model_validate({"argv": ("r", "{index}"), "array": Range(first=1, last=last), **more})
+
+
+def fill(farm: QueueFarm, *rooms: Room, depth: Mapping[tuple[int, int], int] | None = None) -> Counter[int]:
+    """Tasks by job that these executors get."""
+    with farm.db.write() as tx:
+        works = Claim(tx, LANES, 1, farm.clock.now()).fill(rooms, depth or {})
+    return Counter(of(work) for given in works.values() for work in given)
+
+
+def mine(works: list[Work]) -> Counter[int]:
+    return Counter(of(work) for work in works)
+
+
+def test_a_small_job_does_not_wait_behind_anothers_array(farm: QueueFarm) -> None:
+    large = farm.submit(array(10_000), owner="ada")
+    farm.claim(4)
+    farm.clock.turn(600)
+    small = farm.submit(array(3), owner="bob")
+    assert mine(farm.claim(4)) == {large: 1, small: 3}  # the newcomer starts level
+
+
+def test_owners_share_one_claim(farm: QueueFarm) -> None:
+    jobs = [farm.submit(array(100), owner=name) for name in ("ada", "bob", "eve", "joe")]
+    assert fill(farm, Room("e1", 8, 0), Room("e2", 8, 0)) == dict.fromkeys(jobs, 4)
+
+
+def test_an_owner_has_no_more_of_a_lane_by_more_jobs(farm: QueueFarm) -> None:
+    for _ in range(30):
+        farm.submit(array(10), owner="ada")
+    farm.clock.turn(5)
+    one = farm.submit(array(100), owner="bob")
+    given = sum((mine(farm.claim(1)) for _ in range(40)), Counter[int]())
+    assert 19 <= given[one] <= 21
+
+
+def test_shares_are_of_time_not_of_tasks(farm: QueueFarm) -> None:
+    long = farm.submit(array(1000, predicted_s=100), owner="ada")
+    short = farm.submit(array(1000, predicted_s=10), owner="bob")
+    given = sum((mine(farm.claim(1)) for _ in range(110)), Counter[int]())
+    assert 9 <= given[long] <= 11
+    assert 99 <= given[short] <= 101
+
+
+def test_an_owner_who_was_away_has_no_claim_on_the_past(farm: QueueFarm) -> None:
+    farm.submit(array(1), owner="bob")
+    farm.claim(1)
+    farm.submit(array(1000), owner="ada")
+    for _ in range(200):
+        farm.claim(1)
+    late = farm.submit(array(1000), owner="bob")
+    given = sum((mine(farm.claim(1)) for _ in range(40)), Counter[int]())
+    assert 19 <= given[late] <= 21
+
+
+def test_the_shares_of_owners_do_not_move_those_of_lanes(farm: QueueFarm) -> None:
+    for name in ("a", "b", "c", "d"):
+        farm.submit(array(1000, predicted_s=10), owner=name, lane="bulk")
+    quick = farm.submit(array(1000, predicted_s=10), owner="e", lane="interactive")
+    given = sum((mine(farm.claim(1)) for _ in range(50)), Counter[int]())
+    assert 36 <= given[quick] <= 44  # weights 4 and 1
+
+
+def test_of_one_owner_the_earliest_due_comes_first(farm: QueueFarm) -> None:
+    first = farm.submit(array(10), owner="ada")
+    farm.clock.turn(5)
+    second = farm.submit(array(10), owner="ada")
+    urgent = farm.submit(array(2), owner="ada", priority=50)
+    assert mine(farm.claim(13)) == {urgent: 2, first: 10, second: 1}
+
+
+def test_items_that_are_ready_share_too(farm: QueueFarm) -> None:
+    items = tuple(Item(name=f"p{n}", argv=("b",)) for n in range(200))
+    large = farm.submit(StepSpec(items=items), owner="ada", kind="packages")
+    farm.clock.turn(600)
+    small = farm.submit(StepSpec(items=items[:2]), owner="bob", kind="packages")
+    assert mine(farm.claim(4)) == {large: 2, small: 2}
+
+
+def test_what_fits_nowhere_holds_nobody_up(farm: QueueFarm) -> None:
+    farm.submit(array(5, cpu=4), owner="ada")
+    small = farm.submit(array(5), owner="bob")
+    assert fill(farm, Room("e1", 2, 0), Room("e2", 2, 0)) == {small: 4}
+
+
+def test_held_jobs_have_no_turn_and_are_owed_nothing(farm: QueueFarm) -> None:
+    farm.submit(array(100, predicted_s=10), owner="ada", held=True)
+    for _ in range(50):
+        farm.submit(array(1, predicted_s=10), owner="bob")
+        assert len(farm.claim(1)) == 1
+    with farm.db.read() as tx:
+        facts = tx.execute(select(t.OwnerFact).where(t.OwnerFact.owner == "ada")).all()
+    assert facts == []
+
+
+def test_short_work_queues_no_deeper_while_somebody_waits_for_a_slot(farm: QueueFarm) -> None:
+    short = farm.submit(array(10_000), owner="ada")
+    depth = {(short, 0): 50}
+    assert fill(farm, Room("e1", 2, 0), depth=depth) == {short: 102}
+    waits = farm.submit(array(5), owner="bob")
+    fill(farm, Room("e1", 2, 60), depth=depth)  # all slots are full: it may be served once more, then it drains
+    assert fill(farm, Room("e1", 2, 40), depth=depth) == {}
+    assert fill(farm, Room("e1", 2, 1), depth=depth)[waits] == 1
+
+
+def test_an_interactive_job_gets_a_slot_though_short_bulk_work_is_endless(farm: QueueFarm) -> None:
+    bulk = farm.submit(array(100_000, predicted_s=0.01), lane="bulk")
+    depth, room = {(bulk, 0): 40}, Room("e1", 2, 0)
+    fill(farm, room, depth=depth)
+    quick = farm.submit(array(1), lane="interactive")
+    for _ in range(10):
+        room.taken = max(0, room.taken - 20)  # so many ended
+        if fill(farm, room, depth=depth)[quick]:
+            return
+    raise AssertionError("it waits for ever")
+
+
+def test_a_later_long_job_of_the_same_owner_comes_in_too(farm: QueueFarm) -> None:
+    early = farm.submit(array(5), owner="ada")
+    farm.clock.turn(5)
+    short = farm.submit(array(10_000), owner="ada")
+    assert fill(farm, Room("e1", 2, 2), depth={(short, 0): 40}) == {}
+    assert fill(farm, Room("e1", 2, 1), depth={(short, 0): 40}) == {early: 1}
+
+
+def test_nothing_queues_behind_a_long_task(farm: QueueFarm) -> None:
+    short = farm.submit(array(1000))
+    depth = {(short, 0): 9}
+    assert fill(farm, Room("e1", 1, 1, held=1), Room("e2", 1, 0), depth=depth) == {short: 10}
+    assert fill(farm, Room("e1", 4, 3, held=3), depth=depth) == {short: 10}
+
+
+def test_a_free_slot_is_never_left_to_wait(farm: QueueFarm) -> None:
+    """Work conserving: whatever the turns, no slot stays free while a task fits."""
+    for n, name in enumerate(("ada", "bob", "eve")):
+        farm.submit(array(3 + n, predicted_s=1 + 50 * n), owner=name, lane=("bulk", "default", "interactive")[n])
+    assert sum(fill(farm, Room("e1", 5, 1), Room("e2", 8, 0)).values()) == 12
