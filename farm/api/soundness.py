@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from executors.contract import Event, FileRef, Ready, Running
+from executors.contract import Event, EventKind, FileRef, Ready, Running
 from executors.site.protocol import Report
 from farm.model import BIG
 
@@ -54,7 +54,10 @@ def _events(events: Iterable[Event]) -> None:
 
 
 def _range(event: Event) -> None:
-    if event.lo > event.hi or (event.data and (len(event.data) != event.hi - event.lo or not event.spool)):
+    begun = event.kind is EventKind.STARTED  # it knows where its output begins, and not yet where it ends
+    if (event.lo > event.hi and not begun) or (
+        event.data and (len(event.data) != event.hi - event.lo or not event.spool)
+    ):
         raise ValueError(f"event {event.seq} has bytes that are not those of its range")
 
 
