@@ -65,6 +65,9 @@ _NEWER = (
     .join(t.TaskEdge, and_(t.TaskEdge.job == t.Task.job, t.TaskEdge.before == t.Task.number))
     .where(t.TaskEdge.job == bindparam("j"), t.TaskEdge.number == bindparam("n"))
 )
+_FIRST_ITEMS = select(t.Task.job, t.Task.number, t.Task.step, t.Task.params).where(
+    t.Task.job == bindparam("j"), t.Task.waits == 0, t.Task.params.is_not(None)
+)
 _UNBLOCK = (
     update(t.Task)
     .where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"), t.Task.state == TaskState.BLOCKED)
@@ -188,6 +191,12 @@ def _skip(tx: Connection, row: AnyRow, cause: str, outputs: Any, now: datetime) 
         return []
     end = End(row.job, row.number, row.step, TaskState.SKIPPED, False, item=True, needs=cause == "needs")
     return [end]
+
+
+def skip_unchanged(tx: Connection, job: int, now: datetime) -> Changed:
+    """Items of a new job that did not change and come after nothing: no executor is asked for them."""
+    idle = [row for row in tx.execute(_FIRST_ITEMS, {"j": job}) if not row.params.get("changed", True)]
+    return account(tx, [e for row in idle for e in _skip(tx, row, "unchanged", row.params.get("previous"), now)], now)
 
 
 def _nothing_new(tx: Connection, row: AnyRow) -> bool:

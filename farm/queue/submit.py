@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 from farm import tables as t
 from farm.model import Item, JobSpec, JobState, StepSpec, TaskState
 from farm.queue import predict
+from farm.queue.progress import skip_unchanged
 from farm.refusal import Refusal
 from farm.wording import nearest
 from schedules.model import Lane
@@ -47,6 +48,8 @@ def submit(tx: Connection, spec: JobSpec, lanes: Mapping[str, Lane], now: dateti
     for ordinal, step in enumerate(spec.steps):
         _insert_step(tx, _Place(job, ordinal, number), step, spec, lane, open_jobs, now)
         number += count(step)
+    if any(not item.changed for step in spec.steps for item in step.items):
+        skip_unchanged(tx, job, now)
     return job
 
 

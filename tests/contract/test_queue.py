@@ -10,8 +10,10 @@ from sqlalchemy import select
 
 from farm import read
 from farm import tables as t
+from farm.config import FarmConfig
 from farm.db import Database, migrate
 from farm.model import File, Item, Range, StepSpec
+from farm.observe import observe
 from farm.queue import settle
 from farm.queue.cancel import cancel
 from farm.queue.retry import retry
@@ -539,3 +541,30 @@ def test_a_cancelled_attempt_that_had_ended_by_itself_is_evidence(
         cancel(tx, parse_reference(str(job)), farm.clock.now())
     farm.finish(works, **facts)
     assert len(refused(farm, f"{job}.1.1")) == kept
+
+
+def test_an_unchanged_item_that_comes_after_nothing_asks_for_no_executor(farm: QueueFarm) -> None:
+    kept = File(path="dist/b.whl", digest="7" * 64, size=3)
+    items = item("a", changed=False, previous=(kept,)), item("b", "a", changed=False), item("c"), item("d", "a", "c")
+    job = farm.submit(packages(*items), kind="packages")
+    assert farm.tasks(job) == {"a": "skipped", "b": "skipped", "c": "ready", "d": "blocked"}
+    with farm.db.write() as tx:
+        seen = observe(tx, FarmConfig(), farm.clock.now())
+    assert sum(w.count for d in seen.demand for w in d.waiting) == 1
+    farm.run(job)
+    assert farm.counts(job) == {"done": 2, "skipped": 2}
+
+
+def test_a_job_of_nothing_but_unchanged_items_is_done_at_once(farm: QueueFarm) -> None:
+    job = farm.submit(packages(item("a", changed=False), item("b", "a", changed=False)), kind="packages")
+    behind = farm.submit(TRUE, after=(job,))
+    assert (farm.state(job), farm.counts(job)) == ("done", {"skipped": 2})
+    assert [of(w) for w in farm.claim()] == [behind]
+
+
+def test_unchanged_items_of_a_step_that_waits_are_skipped_in_time(farm: QueueFarm) -> None:
+    first = farm.submit(TRUE)
+    job = farm.submit(packages(item("a", changed=False), item("b", "a")), after=(first,))
+    assert farm.tasks(job) == {"a": "skipped", "b": "blocked"}
+    farm.run(first)
+    assert farm.counts(job) == {"skipped": 1, "done": 1}
