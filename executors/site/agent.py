@@ -154,13 +154,14 @@ class _Terms:
 
     def __init__(self, file: Path) -> None:
         self._file, self._lock = file, threading.Lock()
-        self._highest = int(file.read_text()) if file.exists() else 0
+        self._highest = int(file.read_text() or 0) if file.exists() else 0
+        _put(file, self._highest)
 
     def accepts(self, term: int) -> bool:
         with self._lock:
             if term > self._highest:
                 self._highest = term
-                self._file.write_text(str(term))
+                _put(self._file, term)
             return term >= self._highest
 
 
@@ -176,9 +177,13 @@ class _Lease:
             if now - self._written < min(1.0, lease_s / 4):
                 return
             self._written = now
-            fresh = self._file.with_suffix(".new")
-            fresh.write_text(str(now + lease_s))
-            fresh.rename(self._file)
+            _put(self._file, now + lease_s)
+
+
+def _put(file: Path, number: float) -> None:
+    """Write a number in its place: once the file is there, a full disk has room for it."""
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb", buffering=0) as out:
+        out.write(f"{number:<31}\n".encode())
 
 
 def _environment() -> Mapping[str, str]:

@@ -56,18 +56,23 @@ class Cage(NamedTuple):
             write(f"{folder}/cgroup.procs", "0")
 
     def limit(self, memory: int, processes: int) -> None:
-        """Bytes and a number; 0 is none. Raises OSError, also when more is in use already."""
-        if memory and os.path.exists(f"{self.memory}/memory.max"):
+        """Bytes and a number; 0 is none, and so is what no group here can hold. Raises OSError, also when more is in
+        use already."""
+        if processes and self.pids:
+            write(f"{self.pids}/pids.max", str(processes))
+        if memory and self.memory:
+            self._limit_memory(memory)
+
+    def _limit_memory(self, memory: int) -> None:
+        if os.path.exists(f"{self.memory}/memory.max"):
             with contextlib.suppress(OSError):
                 write(f"{self.memory}/memory.swap.max", "0")
             write(f"{self.memory}/memory.oom.group", "1")
             write(f"{self.memory}/memory.max", str(memory))
-        elif memory:
-            write(f"{self.memory}/memory.limit_in_bytes", str(memory))
-            with contextlib.suppress(OSError):  # no accounting of swap
-                write(f"{self.memory}/memory.memsw.limit_in_bytes", str(memory))
-        if processes:
-            write(f"{self.pids}/pids.max", str(processes))
+            return
+        write(f"{self.memory}/memory.limit_in_bytes", str(memory))
+        with contextlib.suppress(OSError):  # no accounting of swap
+            write(f"{self.memory}/memory.memsw.limit_in_bytes", str(memory))
 
     def memory_killed(self) -> int:
         """How many processes the kernel has ended here for want of memory."""

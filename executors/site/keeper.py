@@ -30,7 +30,8 @@ from executors.site.cage import Cage
 from executors.site.guard import end_all_below, guarded
 from executors.site.limits import Broken, Limits, Meter, beyond_memory
 from executors.site.proc import descendants, myself
-from executors.site.rubble import empty
+from executors.site.programs import NotStarted, Programs, unstartable
+from executors.site.rubble import empty, full
 from executors.site.spooler import Spooler
 
 QUIET_S = 0.02  # a task that ends sooner is reported once, as done
@@ -52,7 +53,7 @@ class Keeper:
         self.done: list[list[Any]] = []
         self.reported = 0.0
         self.rest = b""
-        self.paths: dict[tuple[str, str], str] = {}
+        self.programs = Programs()
         self.pid, self.status, self.usage = 0, 0, (0, 0)
         self.current: Any = None
         self.cause, self.message, self.kill_at, self.deaf_until = "", "", 0.0, 0.0
@@ -118,7 +119,7 @@ class Keeper:
 
     def obey(self, word: dict[str, Any]) -> None:
         if "run" in word:
-            self.paths.clear()
+            self.programs.forget()
             self.queue.extend(word["run"])
         elif "cancel" in word:
             self.cancel(word["cancel"], word["grace"])
@@ -168,6 +169,8 @@ class Keeper:
             self.cause, self.message = found.cause, found.message
         if not self.cause and code in (-signal.SIGKILL, 128 + signal.SIGKILL):
             self.message = "it was killed, and not by the farm: maybe out of memory"
+        elif code and not self.cause and full(self.scratch):
+            self.message = "the executor's disk was full when it ended"
         if cut:
             self.message = f"{self.message}; {cut}" if self.message else cut
         if limits.meter.cage:
@@ -182,12 +185,14 @@ class Keeper:
         return int((self.spent - before) * 1000)
 
     def confined(self, item: list[Any], limits: Limits) -> int:
-        """Spawn it in a group of its own. The keeper is in there for a moment, so limits are set when it has left."""
+        """Spawn it in a group of its own. The keeper is in there for a moment: room for it, and no limit on memory
+        before it has left, or the kernel might choose it."""
         self.cages += 1
         cage = self.cage.below(f"{self.spool.slot}.{self.cages}")
         try:
             self.cage.offer()
             cage.make()
+            cage.limit(0, limits.processes and limits.processes + 1)
             cage.join()
         except OSError:  # then it is watched without
             cage.remove()
@@ -201,7 +206,7 @@ class Keeper:
             raise
         self.home.join()
         try:
-            cage.limit(limits.most if cage.memory else 0, limits.processes if cage.pids else 0)
+            cage.limit(limits.most, limits.processes)
         except OSError:  # it holds more already
             self.pid = pid
             self.end(beyond_memory(limits.most))
@@ -212,7 +217,7 @@ class Keeper:
         if not argv:
             raise NotStarted(127, "no-program", "there is no command to run")
         self.enter(item[3])
-        path = self.find(argv[0], env.get("PATH", ""))
+        path = self.programs.find(argv[0], env.get("PATH", ""))
         try:
             return self.launch(path, argv, env)
         except OSError as error:
@@ -233,21 +238,6 @@ class Keeper:
                 raise NotStarted(126, "cwd", f"the folder {cwd} can't be entered: {error.strerror}") from error
             os.makedirs(self.scratch, mode=0o700, exist_ok=True)
             os.chdir(self.scratch)
-
-    def find(self, name: str, path: str) -> str:
-        """The program's path; execvp's rule, with the task's own PATH. Remembered within one batch."""
-        if "/" in name:
-            return name
-        known = self.paths.get((name, path))
-        if known is None:
-            for folder in path.split(":"):
-                known = os.path.join(folder, name)
-                if os.access(known, os.X_OK) and not os.path.isdir(known):
-                    break
-            else:
-                raise NotStarted(127, "no-program", f"there is no program {name} on this executor (PATH is {path})")
-            self.paths[name, path] = known
-        return known
 
     def watch(self, item: list[Any], started: int, lo: int) -> None:
         """Until the attempt's own process has ended, keep listening and moving output."""
@@ -362,21 +352,6 @@ class Keeper:
         with contextlib.suppress(FileNotFoundError):
             if os.listdir(self.scratch):
                 empty(self.scratch)
-
-
-class NotStarted(Exception):
-    """The attempt has no process; the text is one sentence for its owner."""
-
-    def __init__(self, code: int, cause: str, text: str) -> None:
-        super().__init__(text)
-        self.code, self.cause = code, cause
-
-
-def unstartable(name: str, error: OSError) -> NotStarted:
-    if isinstance(error, FileNotFoundError):
-        text = f"there is no program {name} on this executor, or the interpreter it names is missing"
-        return NotStarted(127, "no-program", text)
-    return NotStarted(126, "no-program", f"the program {name} can't be started: {error.strerror}")
 
 
 def settle() -> None:

@@ -1,7 +1,18 @@
-"""What tasks leave on the disk. Standard library only: keepers use it."""
+"""The disk that tasks write to, and what they leave there. Standard library only: keepers use it."""
 
 import contextlib
 import os
+
+LITTLE = 256 << 10
+
+
+def full(folder: str) -> bool:
+    """Whether there is next to no room on its disk."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < LITTLE or (disk.f_files > 0 and not disk.f_favail)
 
 
 def empty(folder: str) -> None:

@@ -30,8 +30,8 @@ class Desk:
     def prepare(self, store: FolderStore) -> None:
         """A fresh folder with the inputs in it. Raises NoInputs."""
         empty(str(self.folder))
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for ref in self.work.inputs:
                 store.place(ref, self.folder)
             if self.work.cwd and not os.path.isabs(self.work.cwd):

@@ -83,9 +83,9 @@ def test_too_long(talk: Talk, mark: str):
 
 
 def test_too_silent(talk: Talk, mark: str):
-    talk.run(item("a", "sh", "-c", f"for n in 1 2 3 4; do echo $n; sleep 0.3; done; sleep {mark}", silence_s=0.8))
+    talk.run(item("a", "sh", "-c", f"for n in 1 2 3; do echo $n; sleep 0.3; done; sleep {mark}", silence_s=0.8))
     (end,) = talk.until("a")
-    assert (end[3], end[4], talk.output(end)) == (-signal.SIGTERM, "silence", b"1\n2\n3\n4\n")
+    assert (end[3], end[4], talk.output(end)) == (-signal.SIGTERM, "silence", b"1\n2\n3\n")
     assert "wrote nothing for" in end[5]
     assert end[5].endswith("its limit is 0.8 s")
     well(talk, mark)
@@ -153,7 +153,9 @@ def test_the_kernels_own_count_holds_though_nobody_looked(caged: Talk):
     caged.run(
         item("a", caged.python, "-c", EAT.replace("60)", "0)"), "200", memory_bytes=100 * MIB),
         item("b", "sh", "-c", '"$0" -c "$1" 200 || true', caged.python, EAT, memory_bytes=100 * MIB),
-        item("c", "sh", "-c", "(true & true & true & true & wait) 2> /dev/null; exit 0", processes=2),
+        item(
+            "c", "sh", "-c", "(sleep 0.1 & sleep 0.1 & sleep 0.1 & sleep 0.1 & wait) 2> /dev/null; exit 0", processes=2
+        ),
     )
     a, b, c = caged.until("a", "b", "c")
     assert [a[4], b[4], c[4]] == ["memory", "memory", "processes"]
@@ -181,7 +183,7 @@ def test_killed_by_somebody_else(talk: Talk):
 def test_usage_is_that_of_the_whole_tree(held: Talk):
     """Children that were never waited for, and two that hold memory at once."""
     spin = "sh -c 'i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; echo spun' &"
-    hold = EAT.replace("time.sleep(60)", "time.sleep(0.8)")
+    hold = EAT.replace("time.sleep(60)", "time.sleep(0.7)")
     held.run(
         item("a", "sh", "-c", f"{spin} sleep 0.3"),
         item("b", "sh", "-c", '"$0" -c "$1" 60 & "$0" -c "$1" 60 & wait', held.python, hold, memory_bytes=999 * MIB),
