@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from schedules.demand import rows
+from schedules.expansion import _walk, sources
 from schedules.model import (
     Busy,
     Demand,
@@ -21,6 +23,7 @@ from schedules.model import (
     Window,
 )
 from schedules.policy import default
+from schedules.windows import hours
 
 NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)  # a Monday
 S = timedelta(seconds=1)
@@ -304,3 +307,36 @@ def test_the_price_of_the_hour_decides_between_pools():
     seen = see(LOCAL, CLOUD, waiting=[wait(1, 600 * S)])
     assert launches(default(seen)) == [("local", 1, 1)]
     assert launches(default(replace(seen, schedule=(cheap,)))) == [("cloud", 1, 4)]
+
+
+# The two safety nets: asked again it would order more, and sending away would order again
+
+
+def test_it_orders_until_asking_again_orders_nothing():
+    """A walk packs its own orders tighter than the next one, which finds them there: only the repeat settles it."""
+    pool = replace(LOCAL, ceiling=5, max_slots=2, boot=S, boot_p95=S)
+    seen = see(pool, waiting=[wait(predicted=timedelta()), wait(predicted=timedelta()), wait(predicted=S, slots=2)])
+    decision = default(seen)
+    found = launches(decision)
+    there = [
+        Executor(f"{place}-{n}", name, "ordered", slots, 0, NOW)
+        for place, (name, count, slots) in enumerate(found)
+        for n in range(count)
+    ]
+    assert launches(default(replace(seen, executors=tuple(there)))) == []
+    once = _walk(rows(seen), [], sources(seen.pools, {pool.name: hours(pool, (), NOW)}, (), NOW), NOW).launches
+    assert sum(act.count * act.slots for act in once) < sum(count * slots for _, count, slots in found)
+
+
+def test_nobody_is_sent_away_in_whose_place_another_would_be_ordered():
+    """By their sizes the waiting tasks fit on two executors; in the order in which they are due they need the third."""
+    pool = Pool("cloud", Decimal(1), 3, 12, 3, 60 * S, 60 * S)
+    three = [
+        executor(name, pool, idle=idle, age=9000 * S) for name, idle in (("a", 1 * S), ("b", 2 * S), ("c", 3600 * S))
+    ]
+    waiting = [wait(2, due=-2 * S, predicted=600 * S), wait(2, due=-1 * S, predicted=600 * S, slots=2)]
+    decision = default(see(pool, executors=three, waiting=waiting))
+    assert (gone(decision), launches(decision)) == ([], [])
+    without = default(see(pool, executors=three[:2], waiting=waiting))
+    assert launches(without) == [("cloud", 1, 3)]
+    assert gone(default(see(pool, executors=three, waiting=waiting[1:]))) == ["c"]
