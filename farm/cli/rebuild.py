@@ -5,13 +5,19 @@ from typing import Annotated
 
 import typer
 
+from farm.cli import values
 from farm.cli.options import (
     HomeOption,
     JsonOption,
     LaneOption,
+    MaxOutputOption,
+    MemoryOption,
     OwnerOption,
     PriorityOption,
+    ProcessesOption,
     ProjectOption,
+    SilenceOption,
+    TimeoutOption,
     WaitOption,
 )
 from farm.cli.output import emit, say
@@ -19,6 +25,7 @@ from farm.cli.submit import Placing, me
 from farm.client import Client
 from farm.home import Home
 from farm.refusal import Refusal
+from farm.workloads.command import sayable
 
 
 def rebuild(
@@ -30,11 +37,17 @@ def rebuild(
     priority: PriorityOption = 0,
     owner: OwnerOption = None,
     project: ProjectOption = "",
+    timeout: TimeoutOption = None,
+    silence: SilenceOption = None,
+    memory: MemoryOption = None,
+    max_output: MaxOutputOption = None,
+    processes: ProcessesOption = None,
     wait: WaitOption = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
-    """What is as it was built before is left alone. Packages land in the farm's own index, HOME/index/simple."""
+    """What is as it was built before is left alone. Packages land in the farm's own index, HOME/index/simple. The
+    limits are for the build of one package, whose --timeout is 1h unless it is given."""
     old, new = _commits(changed)
     body = {
         "tree": _folder(tree),
@@ -42,8 +55,9 @@ def rebuild(
         "new": new,
         "lane": lane,
         "priority": priority,
-        "owner": owner or me(),
-        "project": project,
+        "owner": values.name(owner, "--owner") or me(),
+        "project": sayable(project, "--project"),
+        "limits": values.limits(timeout, silence, memory, max_output, processes),
     }
 
     def send(client: Client) -> int | None:
@@ -59,9 +73,9 @@ def rebuild(
 
 
 def _folder(tree: str) -> str:
-    path = Path(tree).absolute()
+    path = Path(sayable(tree, "TREE")).absolute()
     if not path.is_dir():
-        raise Refusal(f"there is no folder {tree}", "TREE", "name a folder of packages or a git repository")
+        raise Refusal(f"there is no folder {tree!r}", "TREE", "name a folder of packages or a git repository")
     return str(path)
 
 
@@ -69,7 +83,7 @@ def _commits(changed: str | None) -> tuple[str, str]:
     """The sides of `OLD..NEW`; an empty one is HEAD, as git has it."""
     if changed is None:
         return "", ""
-    old, dots, new = changed.partition("..")
+    old, dots, new = sayable(changed, "--changed").partition("..")
     if not dots:
         raise Refusal(f"{changed!r} are no two commits", "--changed", "write OLD..NEW, such as HEAD~1..HEAD")
     return old or "HEAD", new or "HEAD"

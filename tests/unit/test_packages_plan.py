@@ -220,3 +220,15 @@ def test_a_folder_without_packages_is_refused(tmp_path, wish):
     plan = plan_tree(tmp_path / "empty", {}, wish)
     assert plan.refused
     assert "no package here" in plan.why
+
+
+def test_limits_hold_for_every_build(tmp_path):
+    commit(tmp_path / "r", **CHAIN)
+    limits = {"silence_s": 60.0, "memory": 1 << 30}
+    plan = plan_tree(
+        tmp_path / "r", {}, Wish("ann", lambda data: hashlib.sha256(data).hexdigest(), tmp_path, limits=limits)
+    )
+    step = plan.job.steps[0]
+    assert (step.silence_s, step.memory, step.timeout_s) == (60, 1 << 30, 3600)
+    other = Wish("ann", lambda data: hashlib.sha256(data).hexdigest(), tmp_path, limits={"timeout_s": 5.0})
+    assert plan_tree(tmp_path / "r", {}, other).job.steps[0].timeout_s == 5

@@ -6,6 +6,7 @@ import sysconfig
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from farm.changes import Repository, is_nothing, touched
 from farm.model import File, Item, JobSpec, StepSpec
@@ -55,6 +56,7 @@ class Wish:
     priority: int = 0
     python: str = f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}"  # of the executors
     extra: Mapping[str, str] | None = None
+    limits: Mapping[str, Any] | None = None  # fields of a step: timeout_s, silence_s, output_bytes, memory, processes
 
 
 def plan_rebuild(
@@ -191,8 +193,8 @@ def _job(title: str, items: tuple[Item, ...], wish: Wish) -> JobSpec:
         items=items,
         inputs=(_stored("build.py", PROGRAM.read_bytes(), wish.put),),
         outputs=("dist/*.whl",),
-        timeout_s=_TIMEOUT_S,
         gather="wheels",
+        **{"timeout_s": _TIMEOUT_S, **(wish.limits or {})},
     )
     return JobSpec(
         kind="packages",
