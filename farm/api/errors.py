@@ -7,7 +7,8 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -38,8 +39,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _other)
     app.add_exception_handler(ClientDisconnect, _left)
-    app.add_exception_handler(OperationalError, _database)
+    app.add_exception_handler(DatabaseError, _database)
+    app.add_exception_handler(NoConnection, _busy)
     app.add_exception_handler(OSError, _disk)
+    app.add_exception_handler(Exception, _unexpected)
 
 
 def _answer(status: int, what: str, where: str = "", remedy: str = "") -> JSONResponse:
@@ -80,6 +83,18 @@ def _database(_request: Request, error: Any) -> JSONResponse:
     if "disk is full" in str(error.orig):
         return _answer(507, "the farm's disk is full; nothing was kept", "farm.db", "make room on it, then try again")
     return _answer(503, f"the database can't be used: {error.orig}", "farm.db", "look at the disk; `farm doctor` helps")
+
+
+def _busy(_request: Request, _error: Any) -> JSONResponse:
+    return _answer(503, "the database is too busy", "farm.db", "try again in a minute")
+
+
+def _unexpected(request: Request, error: Any) -> JSONResponse:
+    """A defect of ours. The server writes the traceback to its log."""
+    what = f"something unexpected happened: {type(error).__name__}"
+    return _answer(
+        500, what, request.url.path[:LONGEST], "the details are in service.log of the home: please report them"
+    )
 
 
 def _invalid(_request: Request, error: Any) -> JSONResponse:

@@ -45,4 +45,6 @@ def _look(farm: Farmed, about: Reference, offset: int) -> Part:
 
 def _answer(found: Part) -> Response:
     headers = {"Farm-Offset": str(found.next), "Farm-Final": "true" if found.final else "false"}
+    if found.note:
+        headers["Farm-Note"] = found.note
     return Response(found.data, media_type="application/octet-stream", headers=headers)

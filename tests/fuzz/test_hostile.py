@@ -5,7 +5,10 @@ import socket
 import time
 
 import pytest
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
+from farm import overview
 from farm.api import bodies
 from tests.fuzz.served_farm import ServedFarm
 
@@ -271,3 +274,29 @@ def _head(served, method, path, length=None):
     fields = [f"{method} {path} HTTP/1.1", "Host: x", "Content-Type: application/json", size]
     fields.append(f"Authorization: {served.headers['Authorization']}")
     return "\r\n".join([*fields, "", ""]).encode()
+
+
+# ── what goes wrong on our side ──
+
+
+@pytest.mark.parametrize(
+    ("error", "expected", "says"),
+    [
+        (RuntimeError("secret"), 500, "something unexpected happened: RuntimeError"),
+        (OSError(28, "No space left on device", "farm.db"), 507, "the farm's disk is full; nothing was kept"),
+        (OSError(30, "Read-only file system", "farm.db"), 503, "Read-only file system"),
+        (DatabaseError("x", {}, Exception("database disk image is malformed")), 503, "malformed"),
+        (OperationalError("x", {}, Exception("database or disk is full")), 507, "the farm's disk is full"),
+        (NoConnection("QueuePool limit"), 503, "the database is too busy"),
+    ],
+)
+def test_our_own_faults_are_told_in_the_same_form(served, monkeypatch, error, expected, says):
+    def fail(_farm):
+        raise error
+
+    monkeypatch.setattr(overview, "status", fail)
+    status, said = served.call("GET", "/v1/status")
+    assert status == expected
+    assert says in json.loads(said)["error"]["what"]
+    assert b"secret" not in said
+    assert b"Traceback" not in said
