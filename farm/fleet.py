@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, case, insert, select, update
 
 from executors.contract import Machine
 from farm import tables as t
@@ -31,10 +31,24 @@ _STOPPING = (
     .where(t.Executor.id == bindparam("e"), t.Executor.stopping.is_(None))
     .values(stopping=bindparam("at"))
 )
+_NOT_BEFORE_BILLED = case(  # a clock that was set back must not make its life shorter than its bill
+    (t.Executor.billed_until > bindparam("at", type_=t.Utc()), t.Executor.billed_until),
+    else_=bindparam("at", type_=t.Utc()),
+)
 _END = (
     update(t.Executor)
     .where(t.Executor.id == bindparam("e"), t.Executor.state.in_(ALIVE))
-    .values(state=bindparam("to"), ended=bindparam("at"), why=bindparam("w"), idle_since=None)
+    .values(state=bindparam("to"), ended=_NOT_BEFORE_BILLED, why=bindparam("w"), idle_since=None)
+)
+_SINCE_NOW = tuple(
+    update(t.Executor).where(t.Executor.state.in_(ALIVE), column > bindparam("at")).values({column: bindparam("at")})
+    for column in (t.Executor.ordered, t.Executor.idle_since, t.Executor.stopping)
+)
+_LAUNCHED_NOW = (  # nothing of its bill is written yet
+    update(t.Executor)
+    .where(t.Executor.state.in_(ALIVE), t.Executor.launched > bindparam("at"))
+    .where(t.Executor.billed_until == t.Executor.launched)
+    .values(launched=bindparam("at"), billed_until=bindparam("at"))
 )
 _ALIVE = select(t.Executor).where(t.Executor.state.in_(ALIVE)).order_by(t.Executor.ordered, t.Executor.id)
 _STATE = select(t.Executor.state).where(t.Executor.id == bindparam("e"))
@@ -51,15 +65,19 @@ def alive(tx: Connection) -> Sequence[AnyRow]:
     return tx.execute(_ALIVE).all()
 
 
-def place(tx: Connection, machines: Sequence[Machine], order: AnyRow, site: str, price_nano: int) -> list[str]:
+def place(
+    tx: Connection, machines: Sequence[Machine], order: AnyRow, site: str, price_nano: int, now: datetime
+) -> list[str]:
     """Rows for machines that an order bought; the new ones' ids."""
     fresh = [m for m in machines if tx.execute(_EXISTS, {"e": m.id}).first() is None]
     if fresh:
-        tx.execute(_INSERT, [_placed_row(m, order, site, price_nano) for m in fresh])
+        tx.execute(_INSERT, [_placed_row(m, order, site, price_nano, now) for m in fresh])
     return [m.id for m in fresh]
 
 
-def _placed_row(machine: Machine, order: AnyRow, site: str, price_nano: int) -> dict[str, object]:
+def _placed_row(machine: Machine, order: AnyRow, site: str, price_nano: int, now: datetime) -> dict[str, object]:
+    """A provider whose clock is not ours can't have launched it before we ordered it, nor later than now."""
+    launched = min(max(machine.launched_at, order.created), max(now, order.created))
     return {
         "id": machine.id,
         "order": order.token,
@@ -71,8 +89,8 @@ def _placed_row(machine: Machine, order: AnyRow, site: str, price_nano: int) -> 
         "why": order.why,
         "job": order.job,
         "ordered": order.created,
-        "launched": machine.launched_at,
-        "billed_until": machine.launched_at,
+        "launched": launched,
+        "billed_until": launched,
     }
 
 
@@ -113,6 +131,12 @@ def drain(tx: Connection, executor: str, why: str, now: datetime) -> bool:
 def stopping(tx: Connection, executor: str, now: datetime) -> bool:
     """It is told to go; True the first time."""
     return bool(tx.execute(_STOPPING, {"e": executor, "at": now}).rowcount)
+
+
+def not_after(tx: Connection, now: datetime) -> None:
+    """What living executors do since an instant that is still to come, they do since now."""
+    for statement in (*_SINCE_NOW, _LAUNCHED_NOW):
+        tx.execute(statement, {"at": now})
 
 
 def lost(tx: Connection, executor: str, why: str, now: datetime) -> settle.Settled | None:

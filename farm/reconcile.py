@@ -51,6 +51,12 @@ _LATER = (
     .where(t.Order.token == bindparam("k"), t.Order.state == OrderState.OPEN)
     .values(not_before=bindparam("at"), error=bindparam("e"))
 )
+_NOT_LATER = (
+    update(t.Order)
+    .where(t.Order.state == OrderState.OPEN, t.Order.not_before > bindparam("limit"))
+    .values(not_before=bindparam("at"))
+)
+_NOT_BROKEN = update(t.PoolFact).where(t.PoolFact.breaker_until > bindparam("limit")).values(breaker_until=None)
 _BREAK = (
     update(t.PoolFact)
     .where(t.PoolFact.name == bindparam("p"))
@@ -80,6 +86,7 @@ class Fleet:
     feed: Feed
     last: Decision | None = None
     closing: bool = False  # the farm drains: nothing more is ordered
+    turned: datetime | None = None  # when the wheel turned last
     _listings: dict[str, Sequence[Machine]] = field(default_factory=dict)
     _listed: threading.Lock = field(default_factory=threading.Lock)
 
@@ -105,6 +112,7 @@ def reconcile(wheel: Fleet) -> Decision:
     listing = wheel.last_listing()
     changed = Changed()
     with wheel.db.write() as tx:
+        _heed_the_clock(tx, wheel, now)
         _believe(tx, wheel, listing, changed, now)
         rest(tx, now)
         seen = observe(tx, wheel.config, now)
@@ -119,6 +127,15 @@ def reconcile(wheel: Fleet) -> Decision:
     settle(wheel)
     retire(wheel)
     return decision
+
+
+def _heed_the_clock(tx: Connection, wheel: Fleet, now: datetime) -> None:
+    """A clock that was set back leaves instants that are still to come, and nobody should wait for them twice."""
+    if wheel.turned is None or now < wheel.turned:
+        fleet.not_after(tx, now)
+        tx.execute(_NOT_LATER, {"at": now, "limit": now + RETRY})
+        tx.execute(_NOT_BROKEN, {"limit": now + BREAKER_MAX})
+    wheel.turned = now
 
 
 def _prices(wheel: Fleet, seen: Snapshot) -> dict[str, int]:
@@ -154,7 +171,7 @@ def _adopt(tx: Connection, wheel: Fleet, machines: Iterable[Machine]) -> None:
         if machine.state != MachineState.ENDED and machine.id not in known and machine.pool in wheel.config.pools:
             order = tx.execute(_ORDER, {"k": machine.order}).one_or_none()
             if order is not None and order.state != OrderState.OPEN:
-                fleet.place(tx, [machine], order, SITE, _price(wheel, machine.pool))
+                fleet.place(tx, [machine], order, SITE, _price(wheel, machine.pool), wheel.clock.now())
                 after_commit(tx, _attach(wheel, machine))
 
 
@@ -286,7 +303,7 @@ def _placed(wheel: Fleet, row: AnyRow, placed: Placed) -> None:
     price = _price(wheel, row.pool)
     now = wheel.clock.now()
     with wheel.db.write() as tx:
-        fresh = fleet.place(tx, placed.machines, row, SITE, price)
+        fresh = fleet.place(tx, placed.machines, row, SITE, price, now)
         error = "; ".join(str(r.error) for r in placed.refused)
         tx.execute(_MOVE_ORDER, {"k": row.token, "to": OrderState.PLACED, "e": error})
         if any(isinstance(r.error, SoldOut) for r in placed.refused):
@@ -309,7 +326,10 @@ def _refused(wheel: Fleet, row: AnyRow, error: str, breaks: bool = True) -> None
 
 
 def _open_breaker(tx: Connection, pool: str, error: str, now: datetime) -> None:
+    """Executors of one order that fail together are one failure: an open breaker stays as it is."""
     fact = fleet.pool_fact(tx, pool)
+    if fact.breaker_until is not None and fact.breaker_until > now:
+        return
     wait = min(BREAKER * 2**fact.failures, BREAKER_MAX)
     tx.execute(_BREAK, {"p": pool, "n": fact.failures + 1, "u": now + wait, "e": error})
 
