@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, func, select
 
@@ -16,7 +17,7 @@ from farm.observe import observe
 from farm.read import money, when
 from farm.tables import AnyRow
 from schedules.idle import patience
-from schedules.windows import OpenHours, hours
+from schedules.windows import OpenHours, Segment, hours, midnight, week
 
 if TYPE_CHECKING:
     from farm.context import Farm
@@ -125,10 +126,26 @@ def pools(tx: Connection, config: FarmConfig, now: datetime) -> list[dict[str, A
     return out
 
 
-def schedule(tx: Connection, config: FarmConfig, now: datetime) -> dict[str, Any]:
+def schedule(tx: Connection, config: FarmConfig, now: datetime, day: date | None = None) -> dict[str, Any]:
+    """The windows, what holds now, and the week of `day` (else of now) on the clocks of the first window's zone."""
     seen = observe(tx, config, now)
     windows = [w.model_dump(mode="json", exclude_none=True) for w in config.schedules]
-    return {"windows": windows, "now": {p.name: _open(hours(p, seen.schedule, now)) for p in seen.pools}}
+    zone = config.schedules[0].zone if config.schedules else "UTC"
+    day = day or now.astimezone(ZoneInfo(zone)).date()
+    monday = day - timedelta(days=day.weekday())
+    start, end = midnight(zone, monday), midnight(zone, monday + timedelta(days=7))
+    return {
+        "windows": windows,
+        "now": {p.name: _open(hours(p, seen.schedule, seen.now)) for p in seen.pools},
+        "zone": zone,
+        "monday": monday.isoformat(),
+        "week": {p.name: [_stretch(s) for s in week(seen.schedule, p, start, end)] for p in seen.pools},
+    }
+
+
+def _stretch(segment: Segment) -> dict[str, Any]:
+    held = {key: value for key, value in _open(segment.hours).items() if key != "until"}
+    return {"start": when(segment.start), "end": when(segment.end), **held}
 
 
 def _open(found: OpenHours) -> dict[str, Any]:

@@ -68,9 +68,14 @@ def is_open(window: Window, now: datetime) -> bool:
     return (_starts(window, today) and clock >= window.start) or (_starts(window, today - DAY) and clock < window.end)
 
 
-def week(windows: Sequence[Window], pool: Pool, start: datetime) -> tuple[Segment, ...]:
-    """Seven days from `start`, cut where what holds for the pool changes."""
-    end, found = start + 7 * DAY, list[Segment]()
+def midnight(zone: str, day: date) -> datetime:
+    """When the day begins on the clocks of the zone."""
+    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
+
+
+def week(windows: Sequence[Window], pool: Pool, start: datetime, end: datetime | None = None) -> tuple[Segment, ...]:
+    """From `start` to `end`, else for seven days, cut where what holds for the pool changes."""
+    end, found = end or start + 7 * DAY, list[Segment]()
     while start < end:
         now = hours(pool, windows, start)
         stop = min(end, now.until or end)

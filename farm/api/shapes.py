@@ -113,6 +113,17 @@ class Waited(JobNow):
     finished_tasks: list[Task]
 
 
+class Refused(Shape):
+    """A result of an attempt that came too late or with a wrong token: kept, never used."""
+
+    at: str
+    executor: str
+    token: int | None
+    exit: int | None
+    cause: str
+    outputs: int
+
+
 class Attempt(Shape):
     ref: str
     state: AttemptState
@@ -124,6 +135,7 @@ class Attempt(Shape):
     cause: str
     message: str
     accepted: bool
+    refused: list[Refused]
 
 
 class TaskNow(Shape):
@@ -194,9 +206,24 @@ class Pools(Shape):
     pools: list[Pool]
 
 
+class Stretch(Shape):
+    """A part of a week in which the same holds for a pool."""
+
+    start: str
+    end: str
+    floor: int
+    ceiling: int
+    idle_s: float | None
+    price_per_hour: str
+    window: str
+
+
 class Schedule(Shape):
     windows: list[Mapping[str, Any]]
     now: Mapping[str, Hours]
+    zone: str
+    monday: str
+    week: Mapping[str, list[Stretch]]
 
 
 class Reason(Shape):

@@ -65,7 +65,10 @@ COMMANDS: Mapping[str, Entry] = {
     ),
     "pools": Entry(FLEET, "fleet:pools", "List the sources of executors and what they cost.", ("farm pools",)),
     "schedule show": Entry(
-        FLEET, "fleet:schedule_show", "Show the opening hours and what holds now.", ("farm schedule show",)
+        FLEET,
+        "schedule:show",
+        "Draw the week: which opening hours rule when, their floors and ceilings.",
+        ("farm schedule show", "farm schedule show --week 2026-03-29"),
     ),
     "report cost": Entry(
         MONEY,

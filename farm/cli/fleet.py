@@ -1,4 +1,4 @@
-"""`farm executors`, `farm pools`, `farm schedule show`."""
+"""`farm executors`, `farm pools`."""
 
 from typing import Annotated, Any
 
@@ -58,24 +58,3 @@ def pools(home: HomeOption = None, json: JsonOption = False) -> int:
 def _pause(pool: dict[str, Any]) -> str:
     until = pool["breaker_open_until"]
     return f"sold out, asked again {moment(until)}" if until else ""
-
-
-def schedule_show(home: HomeOption = None, json: JsonOption = False) -> int:
-    """The windows as written in farm.toml, and which one decides for each pool at this moment."""
-    found = _get(home, "/v1/schedule")
-    if json:
-        emit(found)
-        return 0
-    if found["windows"]:
-        names = list(dict.fromkeys(name for window in found["windows"] for name in window))
-        table(names, [[_listed(window.get(name)) for name in names] for window in found["windows"]])
-    else:
-        say("no windows in farm.toml: the same holds at every hour")
-    columns = ("floor", "ceiling", "idle_s", "price_per_hour", "window")
-    rows = [[pool, *(now[name] for name in columns), moment(now["until"])] for pool, now in found["now"].items()]
-    table(("pool now", *columns, "until"), rows, numbers=columns[:4])
-    return 0
-
-
-def _listed(value: Any) -> Any:
-    return ", ".join(map(str, value)) if isinstance(value, list) else value

@@ -35,10 +35,14 @@ def upgrade() -> None:
     )
     op.drop_index("task_ready", "task")
     op.drop_index("step_ready", "step")
-    turn, where = ["lane", "owner", "due", "job"], {"sqlite_where": _READY, "postgresql_where": _READY}
-    op.create_index("task_waiting", "task", [*turn, "number", "slots", "not_before", "state"], **where)
-    op.create_index("step_waiting", "step", [*turn, "ordinal", "slots", "next", "total", "state"], **where)
-    op.create_index("step_due", "step", ["due"], **where)
+    turn = ["lane", "owner", "due", "job"]
+    _index("task_waiting", "task", [*turn, "number", "slots", "not_before", "state"])
+    _index("step_waiting", "step", [*turn, "ordinal", "slots", "next", "total", "state"])
+    _index("step_due", "step", ["due"])
+
+
+def _index(name: str, table: str, columns: list[str]) -> None:
+    op.create_index(name, table, columns, sqlite_where=_READY, postgresql_where=_READY)
 
 
 def downgrade() -> None:
