@@ -110,11 +110,12 @@ class UnixTransport:
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """Bytes of a log; `next` is the offset after them, `final` says that no more will come."""
+    """Bytes of a log; `next` is the offset after them, `final` says that no more will come, `note` what is missing."""
 
     data: bytes
     next: int
     final: bool
+    note: str = ""
 
 
 class Client:
@@ -166,7 +167,8 @@ class Client:
         answer = self._call("GET", f"/v1/logs/{quote(ref)}", {"offset": offset, "wait": wait_s or None})
         data = answer.body.read()
         final = answer.headers.get("farm-final", "").lower() == "true"
-        return LogPart(data, int(answer.headers.get("farm-offset") or offset + len(data)), final)
+        note = answer.headers.get("farm-note", "")
+        return LogPart(data, int(answer.headers.get("farm-offset") or offset + len(data)), final, note)
 
     def _call(
         self,

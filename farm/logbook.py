@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, bindparam, select
@@ -12,8 +13,10 @@ from farm.read import job_row, task
 from farm.reference import Reference
 from farm.refusal import NotFound, Refusal
 from farm.sites import spool_path
+from farm.tables import AnyRow
 
 PART = 8 << 20  # bytes in one answer at most
+ALL = 1 << 62
 
 _LAST = (
     select(t.Attempt)
@@ -28,11 +31,12 @@ _ONE = select(t.Attempt).where(
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes of a log, where the next ones start, and whether there will be any."""
+    """Bytes of a log, where the next ones start, whether there will be any, and a sentence if some are not there."""
 
     data: bytes
     next: int
     final: bool
+    note: str = ""
 
 
 def part(tx: Connection, logs: Path, ref: Reference, offset: int, shipped: Mapping[str, int]) -> Part:
@@ -47,14 +51,40 @@ def part(tx: Connection, logs: Path, ref: Reference, offset: int, shipped: Mappi
         row = tx.execute(_ONE, {"j": ref.job, "n": ref.number, "o": ref.ordinal}).one_or_none()
     if row is None:
         return _none(tx, ref, offset)
-    running = row.state in (AttemptState.CLAIMED, AttemptState.STARTED)
     if not row.spool:
-        return Part(b"", offset, not running)
+        return Part(b"", offset, not _running(row))
     path = spool_path(logs, row.executor, row.spool)
-    there = path.stat().st_size if path.exists() else 0
-    end = min(shipped.get(f"{row.job}.{row.number}.{row.ordinal}", row.lo) if running else row.hi, there)
+    end = min(_end(row, shipped), path.stat().st_size) if path.exists() else row.lo
     data = _read(path, row.lo + offset, min(end, row.lo + offset + PART))
-    return Part(data, offset + len(data), not running and row.lo + offset + len(data) >= end)
+    final = not _running(row) and row.lo + offset + len(data) >= end
+    return Part(data, offset + len(data), final, _note(row, path))
+
+
+def _running(row: AnyRow) -> bool:
+    return row.state in (AttemptState.CLAIMED, AttemptState.STARTED)
+
+
+def _end(row: AnyRow, shipped: Mapping[str, int]) -> int:
+    """Where it ends in the spool. Nothing follows a lost attempt there, nor one that still runs and was adopted."""
+    if _running(row):
+        return shipped.get(f"{row.job}.{row.number}.{row.ordinal}", ALL)
+    return ALL if row.state == AttemptState.LOST and row.hi <= row.lo else row.hi
+
+
+def _note(row: AnyRow, path: Path) -> str:
+    """What is missing, and why."""
+    ref = f"{row.job}.{row.number}.{row.ordinal}"
+    if not path.exists() and row.hi > row.lo:
+        when = f" on {_changed(path.parent):%Y-%m-%d at %H:%M} UTC" if path.parent.exists() else ""
+        return f"the log of attempt {ref} was pruned{when}"
+    if row.state == AttemptState.LOST:
+        return f"attempt {ref} was lost: this is what had come of its log by then"
+    return ""
+
+
+def _changed(folder: Path) -> datetime:
+    """When a file was last taken from it: nothing is added to the folder of an executor that is gone."""
+    return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
 
 
 def _single(tx: Connection, ref: Reference) -> Reference:

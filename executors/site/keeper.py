@@ -58,7 +58,7 @@ class Keeper:
         self.current: Any = None
         self.cause, self.message, self.kill_at, self.deaf_until = "", "", 0.0, 0.0
         self.limits: Any = None
-        self.spent = 0.0
+        self.spent, self.bulky = 0.0, False
         self.home, self.cage, self.cages = Cage(), Cage(), 0
         self._open_pipe()
         self.poller = select.poll()
@@ -96,6 +96,9 @@ class Keeper:
     def report(self) -> None:
         self.reported = time.monotonic()
         self.spool.flush()
+        if self.bulky:
+            self.bulky = False
+            slim()
         if self.done:
             done, self.done = self.done, []
             if text := self.spool.complaint():
@@ -172,7 +175,9 @@ class Keeper:
         elif code and not self.cause and full(self.scratch):
             self.message = "the executor's disk was full when it ended"
         if cut:
-            self.message = f"{self.message}; {cut}" if self.message else cut
+            self.bulky = True
+            why = self.message or (f"exit {code}" if code > 0 else f"signal {-code}" if code else "")
+            self.message = f"{why}; {cut}" if why else cut
         if limits.meter.cage:
             limits.meter.cage.remove()
         cpu_ms, rss_kib = self.usage
@@ -352,6 +357,16 @@ class Keeper:
         with contextlib.suppress(FileNotFoundError):
             if os.listdir(self.scratch):
                 empty(self.scratch)
+
+
+def slim() -> None:
+    """Give memory back and forget the peak: a child starts with its parent's, which would count as the next task's."""
+    import ctypes
+
+    with contextlib.suppress(AttributeError):  # not the GNU C library
+        ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
 
 
 def settle() -> None:

@@ -68,6 +68,7 @@ def show(
     state = values.choice(state, values.TASK_STATES, "--state")
     with reader(Home.find(home)) as client:
         found = _job(client, about.job, state) if about.number is None else client.get(f"/v1/tasks/{about}")
+        note = client.log(ref, 1 << 40).note if about.ordinal else ""
     if json:
         emit(found)
     elif about.number is None:
@@ -75,15 +76,15 @@ def show(
     elif about.ordinal is None:
         _show_task(found)
     else:
-        _show_attempt(found["attempts"][0])
+        _show_attempt(found["attempts"][0], note)
     return 0
 
 
-def _show_attempt(attempt: dict[str, Any]) -> None:
+def _show_attempt(attempt: dict[str, Any], note: str) -> None:
     names = ("ref", "state", "accepted", "exit", "cause", "message", "executor", "cpu_s", "rss_mib")
     facts((name, attempt.get(name)) for name in names)
     times = [(name, moment(attempt[name])) for name in ("claimed", "started", "finished")]
-    facts([*times, ("took", span(attempt["started"], attempt["finished"]))])
+    facts([*times, ("took", span(attempt["started"], attempt["finished"])), ("log", note or None)])
     facts(("refused", _late(attempt["ref"], late)) for late in attempt["refused"])
 
 

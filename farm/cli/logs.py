@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -97,13 +97,22 @@ class _Show:
 
     def log(self, client: Client, ref: str) -> None:
         parts = stream(client, ref, POLL_S if self.follow and client.running else 0)
-        if not self.json:
-            for part in parts:
-                self.write(part.data)
-        elif self.follow:
-            for part in parts:
-                emit_line({"ref": ref, "text": part.data.decode(errors="backslashreplace"), "final": part.final})
-        else:
-            read = list(parts)
-            text = b"".join(part.data for part in read).decode(errors="backslashreplace")
-            emit_line({"ref": ref, "text": text, "final": read[-1].final})
+        if self.json:
+            self._json(ref, parts)
+            return
+        note = ""
+        for part in parts:
+            self.write(part.data)
+            note = part.note
+        if note:
+            print(f"farm: {note}", file=sys.stderr)
+
+    def _json(self, ref: str, parts: Iterator[LogPart]) -> None:
+        """A line per part when they are followed, else one."""
+        for part in parts if self.follow else [_joined(list(parts))]:
+            line = {"ref": ref, "text": part.data.decode(errors="backslashreplace"), "final": part.final}
+            emit_line(line | ({"note": part.note} if part.note else {}))
+
+
+def _joined(parts: list[LogPart]) -> LogPart:
+    return replace(parts[-1], data=b"".join(part.data for part in parts))

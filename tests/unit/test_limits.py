@@ -3,10 +3,12 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from executors.site.limits import size
+from executors.site.spooler import Spooler
 from tests.contract.yard import commands_with, eventually
 from tests.unit.keeping import CAGED, HOLDS, Talk, item
 
@@ -25,6 +27,13 @@ def talk(request: pytest.FixtureRequest) -> Iterator[Talk]:
 def held(request: pytest.FixtureRequest) -> Iterator[Talk]:
     """With control groups too."""
     talk = Talk(request.param)
+    yield talk
+    talk.close()
+
+
+@pytest.fixture
+def best() -> Iterator[Talk]:
+    talk = Talk()
     yield talk
     talk.close()
 
@@ -268,3 +277,45 @@ def test_a_frozen_keeper_can_be_closed(held: Talk, mark: str):
     held.line.close()
     eventually(lambda: not commands_with(mark))
     assert held.cage.inside() == []
+
+
+# ── logs ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def spooled(folder: Path, *writes: bytes, head: int = 10, tail: int = 8) -> tuple[bytes, str]:
+    """What is kept of an attempt, and what is said about it; another one came before."""
+    spool = Spooler(str(folder), "0", head, tail)
+    spool.add(b"before")
+    spool.end()
+    lo = spool.begin("")
+    for data in writes:
+        spool.add(data)
+    said = spool.end()
+    spool.flush()
+    assert spool.begin("") == spool.size
+    return (folder / spool.name).read_bytes()[lo:], said
+
+
+def test_little_is_kept_whole(tmp_path: Path):
+    assert spooled(tmp_path, b"01234", b"56789") == (b"0123456789", "")
+    assert spooled(tmp_path, b"0123456789abcde", b"fgh") == (b"0123456789abcdefgh", "")
+
+
+@pytest.mark.parametrize("step", [1, 3, 5, 8, 100])
+def test_of_much_the_ends_are_kept_and_the_cut_is_marked(tmp_path: Path, step: int):
+    written = bytes(33 + n % 90 for n in range(1234))
+    kept, said = spooled(tmp_path, *(written[n : n + step] for n in range(0, len(written), step)))
+    assert kept == written[:10] + b"\n[farm: 1,216 bytes were cut here]\n" + written[-8:]
+    assert said == "1,216 bytes were cut from the middle of its log"
+
+
+def test_one_that_never_stops_writing_keeps_64_mib(best: Talk):
+    best.run(item("a", "sh", "-c", "yes 'all work and no play' | head -c 300000000; echo; echo THE END; exit 7"))
+    (end,) = best.until("a")
+    kept = best.output(end)
+    assert (end[3], end[4], end[5]) == (7, "", "exit 7; 232,891,145 bytes were cut from the middle of its log")
+    assert kept.startswith(b"all work and no play\nall work")
+    assert kept.endswith(b"\nTHE END\n")
+    assert len(kept) == (64 << 20) + len(b"\n[farm: 232,891,145 bytes were cut here]\n")
+    well(best)
+    assert best.done["next"][7] < 30 << 10  # what the keeper held meanwhile is not the next one's
