@@ -7,6 +7,7 @@ python -m tests.chaos.campaign --seed 1234           one of them again
 # ruff: noqa: T201 - a program that tells what it does
 
 import argparse
+import contextlib
 import json
 import random
 import secrets
@@ -22,8 +23,10 @@ from typing import Any
 from farm.client import connect
 from farm.db import Database
 from farm.integrity import examine
+from farm.refusal import Refusal
 from tests.chaos.faults import Fault, plan
 from tests.chaos.ground import Ground, until
+from tests.chaos.terrain import choose_terrain
 from tests.chaos.work import TASKS, Work
 
 IDLE_S = 120.0  # without any progress
@@ -36,6 +39,7 @@ class Outcome:
 
     seed: int
     engine: str
+    terrain: str
     faults: list[str]
     seconds: float = 0
     attempts: int = 0
@@ -48,22 +52,34 @@ def run(seed: int, keep: bool = False) -> Outcome:
     """One farm, 200 tasks, some faults; then everything is looked at."""
     choose = random.Random(seed)
     engine = "ray" if seed % 2 else "plain"
-    faults = plan(choose, engine, LINES)
-    outcome = Outcome(seed, engine, [str(f) for f in faults])
+    terrain = choose_terrain(choose)
+    faults = plan(choose, engine, terrain, LINES)
+    outcome = Outcome(seed, engine, terrain.name, [str(f) for f in faults])
     folder = Path(tempfile.mkdtemp(prefix="fc-"))
     began = time.monotonic()
-    ground = Ground(folder / "home", engine, choose.randint(2, 3 if engine == "ray" else 4))
+    env = terrain.prepare(folder)
+    ground = Ground(folder / "home", engine, choose.randint(2, 3 if engine == "ray" else 4), env)
     try:
-        outcome.findings += _story(ground, Work(folder, seed), faults, outcome)
+        outcome.findings += _story(ground, Work(folder, seed, terrain.delicate), faults, outcome)
     finally:
         outcome.seconds = round(time.monotonic() - began, 1)
         ground.kill_all()
         shutil.rmtree(ground.home.run, ignore_errors=True)
+        _keep(ground, outcome)
+        terrain.clear(folder)
         if not (keep or outcome.findings):
             shutil.rmtree(folder, ignore_errors=True)
         else:
             print(f"  kept: {folder}", flush=True)
     return outcome
+
+
+def _keep(ground: Ground, outcome: Outcome) -> None:
+    """What a mounted home would take with it."""
+    if outcome.findings:
+        for name in ("service.log", "gateway.log", "farm.db", "farm.db-wal"):
+            with contextlib.suppress(OSError):
+                shutil.copy(ground.home.path / name, ground.home.path.parent)
 
 
 def _story(ground: Ground, work: Work, faults: list[Fault], outcome: Outcome) -> list[str]:
@@ -75,7 +91,7 @@ def _story(ground: Ground, work: Work, faults: list[Fault], outcome: Outcome) ->
         _finish(ground, work)
         found = truth(ground, work, outcome)
         ground.down()
-    except AssertionError as error:
+    except (AssertionError, Refusal) as error:
         return [str(error), *_state(ground)]
     return found + [f"left: {one}" for one in ground.leftovers()] + checked(ground)
 
@@ -124,15 +140,16 @@ def truth(ground: Ground, work: Work, outcome: Outcome) -> list[str]:
     db = Database.file(ground.home.database)
     with db.read() as tx:
         tasks = tx.exec_driver_sql(
-            "SELECT t.job, t.number, t.state, t.accepted, t.attempts, j.kind, t.cause, t.message "
-            "FROM task t JOIN job j ON j.id = t.job"
+            "SELECT t.job, t.number, t.state, t.accepted, t.attempts, j.kind, t.cause, t.message, a.message "
+            "FROM task t JOIN job j ON j.id = t.job LEFT JOIN attempt a "
+            "ON a.job = t.job AND a.number = t.number AND a.ordinal = t.accepted"
         ).all()
         outcome.attempts = tx.exec_driver_sql("SELECT COUNT(*) FROM attempt").scalar_one()
         outcome.refused = tx.exec_driver_sql("SELECT COUNT(*) FROM refused").scalar_one()
     db.close()
     if len(tasks) != TASKS:
         found.append(f"{len(tasks)} tasks instead of {TASKS}")
-    for job, number, state, accepted, _, kind, cause, message in tasks:
+    for job, number, state, accepted, _, kind, cause, message, _ in tasks:
         name = f"{job}.{number}"
         if state != "done":
             found.append(f"task {name} is {state}: {cause} {message}")
@@ -144,11 +161,11 @@ def truth(ground: Ground, work: Work, outcome: Outcome) -> list[str]:
 
 
 def _logs(ground: Ground, tasks: Any) -> list[str]:
-    """The log of each command is whole."""
+    """The log of each command is whole, or the attempt says that its disk was full."""
     found = []
     with connect(ground.home) as client:
-        for job, number, state, accepted, _, kind, *_ in tasks:
-            if kind == "command" and state == "done":
+        for job, number, state, accepted, _, kind, _, _, said_of_it in tasks:
+            if kind == "command" and state == "done" and "of output are missing" not in said_of_it:
                 said = client.log(f"{job}.{number}.{accepted}").data.decode(errors="replace")
                 if said != f"log of {job}.{number}.{accepted}\n":
                     found.append(f"the log of {job}.{number}.{accepted} is {said!r}")
@@ -181,8 +198,8 @@ def main(words: list[str] | None = None) -> int:
 
 def tell(outcome: Outcome) -> None:
     print(
-        f"seed {outcome.seed}: {'BAD' if outcome.findings else 'fine'}, {outcome.engine}, {outcome.seconds} s, "
-        f"{outcome.attempts} attempts, {outcome.twice} tasks ran again, {outcome.refused} refused; "
+        f"seed {outcome.seed}: {'BAD' if outcome.findings else 'fine'}, {outcome.engine}, {outcome.terrain}, "
+        f"{outcome.seconds} s, {outcome.attempts} attempts, {outcome.twice} ran again, {outcome.refused} refused; "
         f"{'; '.join(outcome.faults)}",
         flush=True,
     )

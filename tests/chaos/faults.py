@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from threading import Event
 
 from executors.site.process import Process
-from tests.chaos.ground import Ground, Stuck, until
+from tests.chaos.ground import Ground, Stuck, below, until
+from tests.chaos.terrain import Act, Terrain
 
 COMMON = ("service", "gateway", "executor", "agent", "keeper", "task")
 ROLES = {"plain": COMMON, "ray": (*COMMON, "gcs", "head-raylet", "raylet")}
@@ -25,17 +26,16 @@ class Fault:
         return f"{self.name} at {self.after}"
 
 
-def plan(choose: random.Random, engine: str, lines: int) -> list[Fault]:
-    """Two roles are hit, twice each, and something bigger once."""
+def plan(choose: random.Random, engine: str, terrain: Terrain, lines: int) -> list[Fault]:
+    """Two roles are hit, twice each; something bigger comes once; and what the terrain has, twice."""
     roles = choose.sample(ROLES[engine], 2)
     acts = [_hit(choose, role) for role in roles for _ in range(2)]
     acts.append(choose.choice(BIG)(choose))
+    if terrain.faults:
+        acts += [terrain.fault(choose) for _ in range(terrain.faults)]
     choose.shuffle(acts)
     moments = sorted(choose.sample(range(4, lines - 40), len(acts)))
     return [Fault(moment, *act) for moment, act in zip(moments, acts, strict=True)]
-
-
-Act = tuple[str, Callable[[Ground], None]]
 
 
 def _wait(seconds: float) -> None:
@@ -110,4 +110,20 @@ def _two(choose: random.Random) -> Act:
     return "two farm up at once", act
 
 
-BIG = (_restart, _power, _two)
+def _ice(choose: random.Random) -> Act:
+    """A whole executor stops, for longer than anybody waits for it, and comes back when it is forgotten."""
+    seconds = choose.uniform(6, 14)
+
+    def act(ground: Ground) -> None:
+        executor = _one(ground, "executor", 0, 0)
+        tree = [executor, *below(executor)] if executor else []
+        for process in tree:
+            process.signal(signal.SIGSTOP)
+        _wait(seconds)
+        for process in tree:
+            process.signal(signal.SIGCONT)
+
+    return f"freeze a whole executor {seconds:.1f} s", act
+
+
+BIG = (_restart, _power, _two, _ice)

@@ -42,6 +42,7 @@ class Work:
 
     folder: Path
     seed: int
+    delicate: bool = True  # with renders and a rebuild, whose tasks may not fail once
     jobs: list[int] = field(default_factory=list)
     fragile: set[int] = field(default_factory=set)  # jobs whose tasks may not fail: renders and rebuilds
 
@@ -51,17 +52,18 @@ class Work:
 
     def argv(self, seconds: float, then: str = "") -> list[str]:
         """Says B, works, says E; both lines are one write each, so they never mix."""
-        script = 'echo "B $FARM_ATTEMPT" >> "$0"; echo "log of $FARM_ATTEMPT"; sleep "$1"; ' + then
+        script = 'echo "B $FARM_ATTEMPT" >> "$0"; echo "log of $FARM_ATTEMPT" || exit 7; sleep "$1"; ' + then
         return ["sh", "-c", script + 'echo "E $FARM_ATTEMPT" >> "$0"', str(self.effects), f"{seconds:.2f}"]
 
     def submit(self, client: Client, shell: Shell) -> None:
         """Everything but the last job, which is for `submit_late`."""
         rest = TASKS - 22 - 16 - 12 - 1
-        if self._can_render():
+        if self.delicate and shutil.which("povray"):
             self.jobs.append(self._render(shell))
             rest -= FRAMES
-        self.jobs.append(self._rebuild(shell))
-        rest -= len(PACKAGES)
+        if self.delicate:
+            self.jobs.append(self._rebuild(shell))
+            rest -= len(PACKAGES)
         self.fragile = set(self.jobs)
         self.jobs.append(self._post(client, *self._steps()))
         self.jobs.append(self._post(client, {"name": "graph", "items": list(self._graph()), "retries": RETRIES}))
@@ -89,7 +91,7 @@ class Work:
     def _steps(self) -> Iterator[dict[str, Any]]:
         """One, twenty that wait for it and make files, one that gathers these."""
         fan = self._array("fan", 20, 0.05)
-        fan["argv"][2] += '; echo "$FARM_TASK" > out-$FARM_INDEX'
+        fan["argv"][2] += '; echo "$FARM_TASK" > out-$FARM_INDEX || exit 7'
         yield {"name": "prepare", "argv": self.argv(0.1), "retries": RETRIES}
         yield fan | {"after": ["prepare"], "outputs": ["out-*"]}
         then = "test $(ls all | wc -l) = 20 || exit 1; "
@@ -102,9 +104,6 @@ class Work:
         for i, name in enumerate(names):
             after = sorted(set(choose.choices(names[:i], k=2))) if i else []
             yield {"name": name, "argv": self.argv(0.1), "after": after}
-
-    def _can_render(self) -> bool:
-        return shutil.which("povray") is not None
 
     def _render(self, shell: Shell) -> int:
         scene = self.folder / "ball.pov"

@@ -1,0 +1,201 @@
+"""What a farm stands on: a folder, a small disk, a disk that stalls or dies, a clock that jumps.
+
+All but the first need root: they mount. Each has faults of its own.
+"""
+
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+
+from tests.chaos.ground import Ground
+
+HOUR = 3600
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
+
+Act = tuple[str, Callable[[Ground], None]]
+
+
+class Terrain:
+    """A plain folder."""
+
+    name = "folder"
+    delicate = True  # work that may not fail once can be done on it
+    faults = 0  # of its own, in a run
+
+    def prepare(self, folder: Path) -> dict[str, str]:
+        """Make `folder`/home ready; what the farm gets into its environment."""
+        (folder / "home").mkdir()
+        return {}
+
+    def fault(self, choose: random.Random) -> Act:
+        raise NotImplementedError
+
+    def clear(self, folder: Path) -> None:
+        """Take everything away that `prepare` has made."""
+
+
+def _wait(seconds: float) -> None:
+    Event().wait(seconds)
+
+
+def _mount(*words: str) -> None:
+    subprocess.run(["mount", *words], check=True, capture_output=True, timeout=30)
+
+
+def _unmount(place: Path) -> None:
+    for _ in range(100):
+        done = subprocess.run(["umount", str(place)], capture_output=True, timeout=60)
+        if done.returncode == 0 or not os.path.ismount(place):
+            return
+        _wait(0.1)
+    subprocess.run(["umount", "--lazy", str(place)], capture_output=True, timeout=60)
+
+
+class SmallDisk(Terrain):
+    """A tmpfs that something else fills for some seconds, as home or for the executors alone."""
+
+    faults = 2
+    delicate = False
+
+    def __init__(self, below: str) -> None:
+        self.name = f"small disk as {below or 'home'}"
+        self._below = below
+
+    def _place(self, folder: Path) -> Path:
+        return folder / "home" / self._below
+
+    def prepare(self, folder: Path) -> dict[str, str]:
+        self._place(folder).mkdir(parents=True)
+        _mount("-t", "tmpfs", "-o", "size=48m,mode=700", "farm-chaos", str(self._place(folder)))
+        return {}
+
+    def fault(self, choose: random.Random) -> Act:
+        seconds = choose.uniform(0.3, 4)
+
+        def act(ground: Ground) -> None:
+            ballast = ground.home.path / self._below / "ballast"
+            with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(1 << 16))
+            _wait(seconds)
+            ballast.unlink()
+
+        return f"disk full {seconds:.1f} s", act
+
+    def clear(self, folder: Path) -> None:
+        _unmount(self._place(folder))
+
+
+class LoopDisk(Terrain):
+    """An ext4 of its own: it stalls (frozen and thawed), or dies in the middle and is mounted again."""
+
+    faults = 1
+    name = "disk of its own"
+
+    def __init__(self, dies: bool) -> None:
+        self._dies = dies
+
+    def prepare(self, folder: Path) -> dict[str, str]:
+        image = folder / "disk.ext4"
+        with image.open("wb") as file:
+            file.truncate(128 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, capture_output=True, timeout=60)
+        (folder / "home").mkdir()
+        _mount("-o", "loop", str(image), str(folder / "home"))
+        return {}
+
+    def fault(self, choose: random.Random) -> Act:
+        return self._death() if self._dies else self._stalls(choose)
+
+    def _stalls(self, choose: random.Random) -> Act:
+        """Whoever writes waits, for up to a second at a time."""
+        pulses = [(choose.uniform(0.05, 1), choose.uniform(0.02, 0.2)) for _ in range(choose.randint(2, 8))]
+
+        def act(ground: Ground) -> None:
+            for frozen, thawed in pulses:
+                with _frozen(ground.home.path):
+                    _wait(frozen)
+                _wait(thawed)
+
+        return f"disk stalls {len(pulses)} times", act
+
+    def _death(self) -> Act:
+        """It is read-only from one moment to the next, and nothing more reaches it. Then comes the operator."""
+
+        def act(ground: Ground) -> None:
+            place = ground.home.path
+            _mount("-o", "remount,abort", str(place))
+            with contextlib.suppress(OSError):
+                (place / "probe").touch()
+            _wait(1)
+            said = ground.shell.start("submit", "--", "true")  # told in a sentence, as everything
+            _, err = said.communicate(timeout=120)
+            assert said.returncode == 3, (said.returncode, err)
+            assert "Traceback" not in err, err
+            ground.kill_all()
+            _unmount(place)
+            _mount("-o", "loop", str(place.parent / "disk.ext4"), str(place))
+            ground.up()
+
+        return "disk dies, is mounted again", act
+
+    def clear(self, folder: Path) -> None:
+        subprocess.run(["fsfreeze", "-u", str(folder / "home")], capture_output=True, timeout=30)
+        _unmount(folder / "home")
+
+
+@contextlib.contextmanager
+def _frozen(place: Path) -> Iterator[None]:
+    subprocess.run(["fsfreeze", "-f", str(place)], check=True, capture_output=True, timeout=30)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "-u", str(place)], check=True, capture_output=True, timeout=30)
+
+
+class JumpingClock(Terrain):
+    """The wall clock of service and gateway jumps (libfaketime); their monotonic one does not, as on a real machine."""
+
+    faults = 2
+    name = "clock that jumps"
+
+    def prepare(self, folder: Path) -> dict[str, str]:
+        (folder / "home").mkdir()
+        self._file = folder / "faketime"
+        self._file.write_text("+0")
+        return {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_NO_CACHE": "1",
+        }
+
+    def fault(self, choose: random.Random) -> Act:
+        jump = choose.choice([HOUR, -HOUR])
+        return f"clock jumps {jump:+} s", lambda _ground: self._set(jump)
+
+    def _set(self, jump: int) -> None:
+        self._file.write_text(f"{jump:+}")
+
+
+def choose_terrain(choose: random.Random) -> Terrain:
+    """A plain folder every other time, and where there is no root."""
+    rough: list[Callable[[], Terrain]] = [
+        lambda: SmallDisk(""),
+        lambda: SmallDisk("pools/local"),
+        lambda: LoopDisk(dies=False),
+        lambda: LoopDisk(dies=True),
+        JumpingClock,
+    ]
+    which, made = choose.random(), choose.choice(rough)()
+    usable = FAKETIME.exists() if isinstance(made, JumpingClock) else _may_mount()
+    return made if which < 0.5 and usable else Terrain()
+
+
+def _may_mount() -> bool:
+    return os.geteuid() == 0 and shutil.which("mkfs.ext4") is not None and Path("/dev/loop-control").exists()
