@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON_HERE := .venv/bin/python
 
-.PHONY: help env programs ready check test demo fresh lock clean
+.PHONY: help env programs ready check test demo fresh lock clean fuzz
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 16
@@ -33,6 +33,13 @@ demo: ready  ## a film and a rebuild through the farm, back to zero, with the bi
 
 fresh:  ## the demo again, in a new minimal Debian made for it (root only)
 	@sh tools/fresh-root.sh make demo
+
+TARGET ?= frames
+SECONDS ?= 600
+fuzz: env  ## feed a parser for a while: make fuzz TARGET=scenes SECONDS=600 (targets: tests/fuzz/targets)
+	@$(PYTHON_HERE) -c 'import sys; sys.path.append(".fuzz"); import atheris' 2>/dev/null || \
+	  $(PYTHON_HERE) -m pip install --quiet --disable-pip-version-check --target .fuzz 'atheris>=3,<4'
+	PYTHONPATH=.fuzz $(PYTHON_HERE) -m tests.fuzz.run $(TARGET) $(SECONDS)
 
 lock:  ## resolve requirements/*.in anew (needs uv)
 	for name in run dev; do uv pip compile --universal --python-version 3.11 --generate-hashes \

@@ -49,7 +49,10 @@ def _duration(value: Any) -> Any:
         except BadDuration as error:
             raise ValueError(str(error)) from error
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return timedelta(seconds=value)
+        try:
+            return timedelta(seconds=value)
+        except OverflowError as error:
+            raise ValueError(f"{value} is no duration; write it like 90s, 10m or 1h30m") from error
     return value
 
 
@@ -113,6 +116,16 @@ class LaneConfig(_Part):
     _parse = field_validator("w_min", "w_max", mode="before")(_duration)
 
 
+class KeepConfig(_Part):
+    """How long things are kept that grow with time; jobs, tasks and the bill are kept for ever."""
+
+    logs: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=30)
+    decisions: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=7)
+    refused: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=90)
+
+    _parse = field_validator("logs", "decisions", "refused", mode="before")(_duration)
+
+
 class WindowConfig(_Part):
     """Named opening hours: days `mon-fri` or `sat,sun`, hours `19:00-07:00` (may cross midnight)."""
 
@@ -156,6 +169,7 @@ class FarmConfig(_Part):
     api: ApiConfig = ApiConfig()
     pools: Mapping[str, PoolConfig] = {"local": PoolConfig()}
     lanes: Mapping[str, LaneConfig] = {}
+    keep: KeepConfig = KeepConfig()
     schedules: tuple[WindowConfig, ...] = ()
 
     @model_validator(mode="after")
@@ -213,6 +227,8 @@ def load(path: Path) -> FarmConfig:
         raise _no_toml(error, path, text) from error
     except ValidationError as error:
         raise _explained(error, path, text) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand brackets
+        raise BadConfig("this is no TOML that can be used", str(path), str(error)[:200]) from error
 
 
 def _no_toml(error: tomllib.TOMLDecodeError, path: Path, text: str) -> BadConfig:

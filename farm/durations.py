@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 
 UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 
 
 class BadDuration(ValueError):
@@ -14,14 +14,14 @@ class BadDuration(ValueError):
 def parse_duration(text: str) -> timedelta:
     """`90s`, `1h30m`; a bare number is seconds. Raises BadDuration."""
     given = text.strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", given):
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?", given):
         given += "s"
     if not given or _PART.sub("", given):
-        raise BadDuration(f"{text!r} is no duration; write 90s, 10m or 1h30m")
+        raise BadDuration(f"{text[:40]!r} is no duration; write 90s, 10m or 1h30m")
     try:
         return timedelta(seconds=sum(float(n) * UNITS[unit] for n, unit in _PART.findall(given)))
     except OverflowError as error:
-        raise BadDuration(f"{text!r} is too long; 100 years are enough") from error
+        raise BadDuration(f"{text[:40]!r} is too long; 100 years are enough") from error
 
 
 def format_duration(seconds: float) -> str:

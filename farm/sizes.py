@@ -3,7 +3,7 @@
 import os
 import re
 
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kmgt]?)(?:i?b)?", re.IGNORECASE)
 _POWER = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
@@ -15,9 +15,12 @@ def parse_size(text: str) -> int:
     """Bytes. Raises BadSize."""
     match = _SIZE.fullmatch(text.strip())
     if not match:
-        raise BadSize(f"{text!r} is no size; write it like 512M or 4G")
+        raise BadSize(f"{text[:40]!r} is no size; write it like 512M or 4G")
     number, unit = match.groups()
-    return int(float(number) * 1024 ** _POWER[unit.lower()])
+    size = float(number) * 1024 ** _POWER[unit.lower()]
+    if size >= 1 << 62:
+        raise BadSize(f"{text[:40]!r} is more than there can be; write it like 512M or 4G")
+    return int(size)
 
 
 def format_size(size: int) -> str:

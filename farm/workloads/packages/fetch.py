@@ -6,11 +6,13 @@ second time needs no network.
 
 import argparse
 import hashlib
+import lzma
 import os
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -52,8 +54,11 @@ def unpack(archive: Path, folder: Path) -> Path:
     """The one top folder of an sdist becomes `folder`; only plain data comes out of the archive (PEP 706)."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as scratch:
-        with tarfile.open(archive) as members:
-            extract(members, Path(scratch))
+        try:
+            with tarfile.open(archive) as members:
+                extract(members, Path(scratch))
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError, ValueError) as error:
+            raise Refusal(f"{archive} can't be unpacked: {error}"[:500], remedy="see PEP 625") from error
         tops = list(Path(scratch).iterdir())
         if len(tops) != 1 or not tops[0].is_dir():
             raise Refusal(f"{archive} is no sdist: it has not one top folder", remedy="see PEP 625")

@@ -3,14 +3,15 @@
 import configparser
 import email.parser
 import email.policy
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.requirements import Requirement
+from packaging.utils import InvalidName, canonicalize_name
+from packaging.version import Version
 
 from farm.changes import Entry, content_hash
 from farm.refusal import Refusal
@@ -85,26 +86,47 @@ def _package(folder: str, files: Mapping[str, str], entries: tuple[Entry, ...]) 
     project, build = _table(pyproject, "project", folder), _table(pyproject, "build-system", folder)
     info = email.parser.Parser(policy=email.policy.compat32).parsestr(files.get("PKG-INFO", ""), headersonly=True)
     setup = _setup_cfg(files)
-    name = project.get("name") or info["Name"] or setup.get("metadata", {}).get("name") or _last(folder)
+    name = project.get("name") or info["Name"] or setup.get("metadata", {}).get("name")
     return Package(
-        name=canonicalize_name(str(name)),
+        name=_name(name, folder) if name else _last(folder),
         folder=folder,
         source=content_hash(entries, folder),
         entries=entries,
         version=_version(project.get("version") or info["Version"]),
-        requires=_requirements(build.get("requires", ["setuptools>=40.8.0"]), folder),
-        runtime=_requirements(_runtime(project, info.get_all("Requires-Dist"), setup), folder),
+        requires=_requirements(_texts(build, "requires", folder, ["setuptools>=40.8.0"]), folder),
+        runtime=_requirements(_runtime(project, info.get_all("Requires-Dist"), setup, folder), folder),
         backend=str(build.get("build-backend", _LEGACY)),
-        backend_path=tuple(str(part) for part in build.get("backend-path", ())),
+        backend_path=tuple(_texts(build, "backend-path", folder)),
     )
 
 
-def _runtime(project: Mapping[str, Any], wrote: list[str] | None, setup: Mapping[str, Mapping[str, str]]) -> list[str]:
+def _name(name: object, folder: str) -> str:
+    """Normalised. It becomes part of paths and of an index: nothing else than a name will do."""
+    try:
+        return canonicalize_name(str(name), validate=True)
+    except InvalidName as error:
+        what = f"{str(name)[:80]!r} is no name of a package"
+        raise Refusal(what, folder or ".", "use letters, digits and single . _ - between them") from error
+
+
+def _texts(table: Mapping[str, Any], key: str, folder: str, absent: Sequence[str] = ()) -> list[str]:
+    """A list of texts, as PEP 518 and 621 want it."""
+    found = table.get(key, absent)
+    if not isinstance(found, list | tuple) or not all(isinstance(each, str) for each in found):
+        raise Refusal(f"{key} of pyproject.toml is no list of texts", folder or ".", f'write {key} = ["…"]')
+    return list(found)
+
+
+def _runtime(
+    project: Mapping[str, Any], wrote: list[str] | None, setup: Mapping[str, Mapping[str, str]], folder: str
+) -> list[str]:
     """What is declared by hand wins over PKG-INFO, which an edit leaves stale; PKG-INFO over a guess."""
-    if project and "dependencies" not in project.get("dynamic", ()):
-        return [*project.get("dependencies", ()), *_extras(project.get("optional-dependencies", {}))]
+    if project and "dependencies" not in _texts(project, "dynamic", folder):
+        groups = _table(project, "optional-dependencies", folder)
+        extras = _extras({_name(extra, folder): _texts(groups, extra, folder) for extra in groups})
+        return [*_texts(project, "dependencies", folder), *extras]
     lines = setup.get("options", {}).get("install_requires", "").splitlines()
-    return wrote if wrote is not None else [line.strip() for line in lines if line.strip()]
+    return list(map(str, wrote)) if wrote is not None else [line.strip() for line in lines if line.strip()]
 
 
 def _extras(groups: Mapping[str, Sequence[str]]) -> Iterable[str]:
@@ -118,15 +140,17 @@ def _extras(groups: Mapping[str, Sequence[str]]) -> Iterable[str]:
 def _requirements(lines: Sequence[str], folder: str) -> tuple[Requirement, ...]:
     try:
         return tuple(Requirement(line) for line in lines)
-    except (InvalidRequirement, TypeError) as error:
-        raise Refusal(f"a requirement can't be read: {error}", folder or ".", "see PEP 508") from error
+    except (ValueError, RecursionError) as error:  # InvalidRequirement is one, and so is a number without end
+        raise Refusal(f"a requirement can't be read: {str(error)[:300]}", folder or ".", "see PEP 508") from error
 
 
 def _toml(folder: str, files: Mapping[str, str]) -> dict[str, Any]:
     try:
         return tomllib.loads(files.get("pyproject.toml", ""))
-    except tomllib.TOMLDecodeError as error:
-        raise Refusal(f"pyproject.toml is no TOML: {error}", folder or ".", "correct it and push again") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is one, and so is a number without end
+        raise Refusal(
+            f"pyproject.toml is no TOML: {str(error)[:300]}", folder or ".", "correct it and push again"
+        ) from error
 
 
 def _table(pyproject: Mapping[str, Any], key: str, folder: str) -> Mapping[str, Any]:
@@ -148,9 +172,11 @@ def _setup_cfg(files: Mapping[str, str]) -> dict[str, dict[str, str]]:
 def _version(text: object) -> Version | None:
     try:
         return Version(str(text)) if text else None
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion is one, and so is a number without end
         return None
 
 
 def _last(folder: str) -> str:
-    return folder.rstrip("/").rpartition("/")[2] or "package"
+    """What a folder is called, as far as that can be a name."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", folder.rstrip("/").rpartition("/")[2]).strip("-")
+    return canonicalize_name(name or "package")

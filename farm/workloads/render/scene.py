@@ -1,14 +1,17 @@
 """What a POV-Ray scene reads, found in its text, and the turntable edit."""
 
 import gzip
+import io
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from farm.refusal import Refusal
 
 MOST_BYTES = 256 << 20
-_WORDS = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
+# What is opened and not closed matches too, up to the end: else each of many openings would be searched to the end.
+_WORDS = re.compile(r'//[^\n]*|/\*.*?(?:\*/|\Z)|"(?:\\.|[^"\\\n])*+"?', re.DOTALL)
 _LOCATION = re.compile(r"\blocation\s*(<[^<>]*>)")
 _CAMERA = re.compile(r"\bcamera\s*\{")
 _READABLE = (".pov", ".inc", ".map", ".mcr", ".macro", ".txt")
@@ -20,8 +23,8 @@ def read_scene(path: Path) -> str:
     if not name.endswith((".pov", ".pov.gz")):
         raise Refusal("this is no POV-Ray scene", str(path), "name a file that ends in .pov")
     try:
-        data = gzip.decompress(_bytes(path)) if name.endswith(".gz") else _bytes(path)
-    except (gzip.BadGzipFile, EOFError) as error:
+        data = _unpacked(path) if name.endswith(".gz") else _bytes(path)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise Refusal("this is not what gzip makes", str(path), "name the .pov file itself") from error
     if not data.strip() or b"\0" in data:
         raise Refusal("this is not the text of a scene", str(path), "name a file in POV-Ray's language")
@@ -65,10 +68,23 @@ def turntable(text: str) -> str:
     return f"{text[:lo]}vrotate({text[lo:hi]}, y*360*clock){text[hi:]}"
 
 
+def _unpacked(path: Path) -> bytes:
+    """No more than a scene may have, however small it was packed."""
+    with gzip.open(io.BytesIO(_bytes(path))) as packed:
+        data = packed.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise _too_large(path)
+    return data
+
+
+def _too_large(path: Path) -> Refusal:
+    return Refusal("this file is too large for a scene", str(path), "keep scenes below 256 MiB of text")
+
+
 def _bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise Refusal("this file is too large for a scene", str(path), "keep scenes below 256 MiB of text")
+            raise _too_large(path)
         return path.read_bytes()
     except IsADirectoryError as error:
         raise Refusal("this is a folder", str(path), "name the scene file in it") from error
@@ -95,7 +111,7 @@ def _names(text: str) -> Iterator[str]:
     """Quoted texts outside comments that could be relative names."""
     for match in _WORDS.finditer(text):
         name = match[0][1:-1]
-        if match[0][0] == '"' and name and not name.startswith("/") and len(name) <= 200:
+        if match[0][0] == match[0][-1] == '"' and name and not name.startswith("/") and len(name) <= 200:
             yield name
 
 
