@@ -99,6 +99,7 @@ class Claim:
         self._steps: dict[tuple[int, int], tuple[int, int]] = {}
         self._works: dict[str, list[Work]] = {}
         self._jobs: dict[int, int] = {}
+        self._templates: dict[tuple[int, int], template.Template] = {}
         self._deep: set[tuple[str, str]] | None = None  # lanes and owners with short work, when that has been asked
         self._crowded = False  # somebody whose turn it was found every slot full: nothing more queues behind slots
 
@@ -195,25 +196,22 @@ class Claim:
         key = (step.job, step.ordinal)
         was, first = self._steps.get(key, (step.next, step.next))
         self._steps[key] = (was, first + n)
+        same = {
+            "job": step.job,
+            "step": step.ordinal,
+            "lane": step.lane,
+            "owner": step.owner,
+            "slots": step.slots,
+            "state": TaskState.RUNNING,
+            "due": step.due,
+            "attempts": 1,
+            "executor": room.executor,
+        }
         for k in range(first, first + n):
             position = ends_first(k, step.total) if step.order == "ends-first" else k
             number = step.first_number + position
-            self._tasks.append(
-                {
-                    "job": step.job,
-                    "number": number,
-                    "step": step.ordinal,
-                    "position": position,
-                    "lane": step.lane,
-                    "owner": step.owner,
-                    "slots": step.slots,
-                    "name": template.name(step, position),
-                    "state": TaskState.RUNNING,
-                    "due": step.due,
-                    "attempts": 1,
-                    "executor": room.executor,
-                }
-            )
+            own = {"number": number, "position": position, "name": template.name(step, position)}
+            self._tasks.append({**same, **own})
             self._attempt(step, number, position, 1, room, None, 0)
 
     def _attempt(
@@ -241,7 +239,10 @@ class Claim:
             }
         )
         gathered = template.gathered(self._tx, step, number, params)
-        work = template.work(step, number, position, ordinal, token, self._term, params, gathered, memory)
+        made = self._templates.get((step.job, step.ordinal))
+        if made is None:
+            made = self._templates[step.job, step.ordinal] = template.Template(step)
+        work = made.work(number, position, ordinal, token, self._term, params, gathered, memory)
         self._works.setdefault(room.executor, []).append(work)
 
     def _write(self) -> None:

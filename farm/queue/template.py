@@ -59,41 +59,61 @@ def gathered(tx: Connection, step: AnyRow, number: int, params: Mapping[str, Any
     return tuple(FileRef(f"{folder}/{PurePosixPath(r.path).name}", r.digest, r.size, r.mode) for r in refs)
 
 
-def work(
-    step: AnyRow,
-    number: int,
-    position: int,
-    ordinal: int,
-    token: int,
-    term: int,
-    params: Mapping[str, Any] | None,
-    inputs: Sequence[FileRef],
-    memory: int = 0,
-) -> Work:
-    """The attempt as the executor gets it. Only the exact tokens are replaced; anything else in braces stays."""
-    shape = step.template
-    own: Mapping[str, Any] = params or {}
-    tokens = _tokens(step, position)
-    argv = own.get("argv") or shape.get("argv", ())
-    env = {**shape.get("env", {}), **own.get("env", {})}
-    files = [FileRef(**f) for f in (*shape.get("inputs", ()), *own.get("inputs", ()))]
-    return Work(
-        attempt=f"{step.job}.{number}.{ordinal}",
-        token=token,
-        term=term,
-        argv=tuple(_fill(a, tokens) for a in argv),
-        env={k: _fill(v, tokens) for k, v in env.items()} | _farm_env(step, number, ordinal, tokens),
-        cwd=shape.get("cwd", ""),
-        inputs=(*files, *inputs),
-        outputs=tuple(_fill(o, tokens) for o in shape.get("outputs", ())),
-        slots=step.slots,
-        timeout_s=step.timeout_s,
-        silence_s=shape.get("silence_s", 0),
-        output_bytes=shape.get("output_bytes", 0),
-        memory_bytes=memory or step.memory,
-        processes=shape.get("processes", 0),
-        owner=step.owner,
-    )
+class Template:
+    """A step taken apart once, for the many works that are made of it."""
+
+    def __init__(self, step: AnyRow) -> None:
+        shape = step.template
+        self._step, self._job = step, step.job
+        self._argv, self._env = tuple(shape.get("argv", ())), dict(shape.get("env", {}))
+        self._inputs, self._outputs = _files(shape), tuple(shape.get("outputs", ()))
+        self._open = any("{" in text for text in (*self._argv, *self._env.values(), *self._outputs))
+        self._memory = step.memory
+        self._fixed = {
+            "cwd": shape.get("cwd", ""),
+            "slots": step.slots,
+            "timeout_s": step.timeout_s,
+            "silence_s": shape.get("silence_s", 0),
+            "output_bytes": shape.get("output_bytes", 0),
+            "processes": shape.get("processes", 0),
+            "owner": step.owner,
+        }
+
+    def work(
+        self,
+        number: int,
+        position: int,
+        ordinal: int,
+        token: int,
+        term: int,
+        params: Mapping[str, Any] | None = None,
+        gathered: Sequence[FileRef] = (),
+        memory: int = 0,
+    ) -> Work:
+        """The attempt as the executor gets it. Only the exact tokens are replaced; anything else in braces stays."""
+        tokens = _tokens(self._step, position)
+        argv, env, files, outputs = self._argv, self._env, self._inputs, self._outputs
+        if params:
+            argv, env = tuple(params.get("argv") or argv), {**env, **params.get("env", {})}
+            files = (*files, *_files(params))
+        if tokens and (self._open or params):
+            argv, outputs = tuple(_fill(a, tokens) for a in argv), tuple(_fill(o, tokens) for o in outputs)
+            env = {k: _fill(v, tokens) for k, v in env.items()}
+        return Work(
+            attempt=f"{self._job}.{number}.{ordinal}",
+            token=token,
+            term=term,
+            argv=argv,
+            env={**env, **_farm_env(self._job, number, ordinal, tokens)},
+            inputs=(*files, *gathered),
+            outputs=outputs,
+            memory_bytes=memory or self._memory,
+            **self._fixed,
+        )
+
+
+def _files(shape: Mapping[str, Any]) -> tuple[FileRef, ...]:
+    return tuple(FileRef(**file) for file in shape.get("inputs", ()))
 
 
 def _tokens(step: AnyRow, position: int) -> Mapping[str, str]:
@@ -117,12 +137,9 @@ def _fill(text: str, tokens: Mapping[str, str]) -> str:
     return text
 
 
-def _farm_env(step: AnyRow, number: int, ordinal: int, tokens: Mapping[str, str]) -> dict[str, str]:
-    env = {
-        "FARM_JOB": str(step.job),
-        "FARM_TASK": f"{step.job}.{number}",
-        "FARM_ATTEMPT": f"{step.job}.{number}.{ordinal}",
-    }
+def _farm_env(job: int, number: int, ordinal: int, tokens: Mapping[str, str]) -> dict[str, str]:
+    task = f"{job}.{number}"
+    env = {"FARM_JOB": str(job), "FARM_TASK": task, "FARM_ATTEMPT": f"{task}.{ordinal}"}
     if tokens:
         env["FARM_INDEX"] = tokens["{index}"]
     return env
