@@ -1,5 +1,6 @@
 """The one folder that holds all state of a farm, and the short private folder for its sockets."""
 
+import errno
 import hashlib
 import os
 import stat
@@ -41,6 +42,7 @@ class Home:
 
         with self._explained():
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _check_writable(self.path)
             for folder in (self.store, self.logs, self.pools):
                 folder.mkdir(exist_ok=True, mode=0o700)
             _write_private(self.token_file, secrets.token_urlsafe(32))
@@ -131,6 +133,13 @@ class Home:
         except OSError as error:
             what = f"the token can't be read: {error.strerror}"
             raise BadHome(what, str(self.token_file), "start the farm with `farm up`") from error
+
+
+def _check_writable(path: Path) -> None:
+    """Raises OSError. Also for root, whom a read-only disk stops but no permission does."""
+    if not os.access(path, os.W_OK | os.X_OK):
+        number = errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(number, os.strerror(number))
 
 
 def _temporary() -> str:

@@ -48,10 +48,10 @@ def checked(told: Mapping[str, object]) -> GitEvent:
     return GitEvent(_repository(repository), ref, old, new)
 
 
-def _repository(text: str) -> Path:
+def _repository(text: str, where: str = "git event", remedy: str = "give its full path on this machine") -> Path:
     path = Path(text)
     if "\0" in text or not path.is_absolute() or not os.path.isdir(path) or not Repository(path).is_one():
-        raise Refusal(f"{text[:200]!r} is no git repository", "git event", "give its full path on this machine")
+        raise Refusal(f"{text[:200]!r} is no git repository", where, remedy)
     return path
 
 
@@ -71,7 +71,7 @@ def read_spool(home: Home) -> list[GitEvent]:
             events.append(_read(path))
         except FileNotFoundError:
             continue  # its hook has told the farm itself
-        except (Refusal, ValueError, OSError) as error:
+        except (Refusal, ValueError, OSError, RecursionError) as error:
             _log.warning("%s is put aside: %s", path, error)
             _put_aside(path)
     return events
@@ -110,7 +110,7 @@ def install(repository: Path, home: Home, program: str = "") -> Path:
     A hook that is there already stays and is run after ours. `program` is the `farm` to call (default: this one).
     Raises Refusal when `repository` is none, or has its hooks elsewhere.
     """
-    folder = _hooks_folder(_repository(str(repository.expanduser().absolute())))
+    folder = _hooks_folder(repository)
     hook = folder / "post-receive"
     spool(home).mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
@@ -127,7 +127,7 @@ def install(repository: Path, home: Home, program: str = "") -> Path:
 
 def is_installed(repository: Path, home: Home, program: str = "") -> bool:
     """Whether `install` would change nothing. Raises Refusal like it."""
-    hook = _hooks_folder(_repository(str(repository.expanduser().absolute()))) / "post-receive"
+    hook = _hooks_folder(repository) / "post-receive"
     return hook.is_file() and hook.read_bytes() == _script(home, program or this_program()).encode()
 
 
@@ -137,7 +137,9 @@ def this_program() -> str:
     return str(beside) if beside.exists() else shutil.which("farm") or "farm"
 
 
-def _hooks_folder(repository: Path) -> Path:
+def _hooks_folder(given: Path) -> Path:
+    remedy = "name one of this machine, or make it: git init --bare FOLDER"
+    repository = _repository(str(given.expanduser().absolute()), "REPOSITORY", remedy)
     own, folder = Repository(repository).hooks()
     if not folder.is_relative_to(own):
         raise Refusal(

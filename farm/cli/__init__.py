@@ -16,8 +16,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments == ["--version"]:
         print(f"farm {__version__}")
         return 0
-    from farm.cli.errors import guarded
-
+    try:
+        from farm.cli.errors import guarded
+    except KeyboardInterrupt:  # nothing has been done yet
+        return 130
     return guarded(_run, arguments)
 
 

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 
-from farm.cli.output import clean, silence
+from farm.cli.output import NOTHING_QUEUED, TOLD, clean, say, silence
 from farm.home import Home
 from farm.refusal import Refusal, Unavailable
 
@@ -22,7 +22,9 @@ def guarded(act: Callable[[list[str]], int], arguments: list[str]) -> int:
         status = act(arguments)
         sys.stdout.flush()
         return status
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        if "--wait" in own(arguments) and stop.args != (TOLD,):
+            say(f"\n{NOTHING_QUEUED}")
         return INTERRUPTED
     except (BrokenPipeError, SystemExit):  # typer makes the one into the other
         silence()

@@ -1,5 +1,6 @@
 """`farm get`: the files a job produced, never outside the folder they were asked into."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from farm.cli.options import HomeOption, JsonOption, RefArgument
-from farm.cli.output import emit, say
+from farm.cli.output import emit, one_line, say
 from farm.cli.reach import reader
 from farm.client import Client
 from farm.home import Home
@@ -39,7 +40,8 @@ def get(
     if json:
         emit({"folder": str(folder), "files": [{**file, "path": name} for name, file in files.items()]})
     else:
-        print("\n".join(str(folder / name) for name in files))
+        for name in files:
+            print(one_line(str(folder / name)))
     return 0
 
 
@@ -95,6 +97,16 @@ def _fetch(client: Client, file: dict[str, Any], folder: Path, name: str, overwr
             return
         if not overwrite:
             raise Refusal("there is another file of that name", str(target), "choose another folder, or --overwrite")
+    try:
+        _replace(client, file, target)
+    except OSError as error:
+        raise Refusal(
+            f"can't be written: {error.strerror}", str(target), "make room, or choose another folder"
+        ) from error
+
+
+def _replace(client: Client, file: dict[str, Any], target: Path) -> None:
+    """Whole or not at all."""
     descriptor, partial = tempfile.mkstemp(dir=target.parent, prefix=".farm-")
     try:
         with os.fdopen(descriptor, "wb") as into:
@@ -109,12 +121,19 @@ def _fetch(client: Client, file: dict[str, Any], folder: Path, name: str, overwr
 
 def _folder_for(target: Path, folder: Path) -> None:
     """Make the folders above `target`; none of them may be a link that leads elsewhere."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Refusal(f"can't make the folder: {error.strerror}", str(target.parent), "choose another one") from error
+    make_folder(target.parent)
     if not target.parent.resolve().is_relative_to(folder.resolve()):
         raise Refusal("a link leads out of the folder", str(target.parent), "choose another folder")
+
+
+def make_folder(path: Path) -> None:
+    """Raises Refusal where there can't be one that may be written into."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise Refusal(f"can't write into the folder: {error.strerror}", str(path), "choose another one") from error
 
 
 def _digest(path: Path) -> str:

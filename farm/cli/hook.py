@@ -38,7 +38,9 @@ def event(
 ) -> int:
     """Reads lines `OLD NEW REF`, as git gives them to post-receive. Without a running farm it only says so: the hook
     has noted the push in the home, where the farm finds it."""
-    pushes = [_push(repository, line) for line in sys.stdin.read().splitlines() if line.strip()]
+    sayable(repository, "REPOSITORY")
+    given = sys.stdin.buffer.read().decode(errors="surrogateescape")
+    pushes = [_push(repository, sayable(line, "stdin")) for line in given.splitlines() if line.strip()]
     with connect(Home.find(home)) as client:
         answers = [client.post("/v1/events/git", push) for push in pushes]
     if json:

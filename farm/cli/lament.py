@@ -17,8 +17,9 @@ PARTS = 8  # of a log that are read to get there; the end of a longer one is not
 def failure(task: Any) -> str:
     """`17.3 frame12 failed: exit 7; see …`."""
     name = "" if task["name"] == "main" else f" {task['name']}"
-    ended = f"exit {task['exit']}" if task["exit"] is not None else ""
-    why = ", ".join(dict.fromkeys(filter(None, (task["cause"], ended, task.get("message"))))) or "no cause is known"
+    code = task["exit"]
+    ended = "no cause is known" if code is None else f"exit {code}" if code >= 0 else f"signal {-code}"
+    why = ": ".join(filter(None, (task["cause"], task.get("message")))) or ended
     return f"{task['ref']}{name} failed: {why}; see `farm logs {task['ref']}` and `farm why {task['ref']}`"
 
 
@@ -58,4 +59,5 @@ def last_lines(client: Client, ref: str) -> list[str]:
             return []
     except Refusal:
         return []
-    return tame(found).decode(errors="backslashreplace").replace("\r", "\n").strip().splitlines()[-LINES:]
+    lines = tame(found).decode(errors="backslashreplace").replace("\r", "\n").splitlines()
+    return [line for line in lines if line.strip()][-LINES:]

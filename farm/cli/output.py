@@ -6,6 +6,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+TOLD = "told"  # the argument of a KeyboardInterrupt whose consequences were said already
+NOTHING_QUEUED = "stopped before anything was queued: submit it again"
+
 
 def emit(value: Any) -> None:
     """One JSON value, indented for people."""
@@ -25,6 +28,11 @@ def say(text: str) -> None:
 def clean(text: str) -> str:
     """Without control characters: names come from other people, and a terminal obeys what it is sent."""
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
+def one_line(text: str) -> str:
+    """As `clean`, and line feeds written out: one name, one line."""
+    return clean(text).replace("\n", "\\n")
 
 
 def cell(value: Any) -> str:

@@ -66,7 +66,7 @@ def render(
     json: JsonOption = False,
 ) -> int:
     """The first, the last and the middle frame come first. --out waits for the frames, as --wait does."""
-    from farm.cli.get import fetcher
+    from farm.cli.get import fetcher, make_folder
     from farm.cli.thumbnails import Thumbnails
 
     limits = values.limits(timeout, silence, memory, max_output, processes)
@@ -75,7 +75,7 @@ def render(
         "name": values.name(name, "--name") or Path(scene).name[:NAME_LIMIT],
         "owner": values.name(owner, "--owner") or me(),
         "project": sayable(project, "--project"),
-        "lane": lane,
+        "lane": sayable(lane, "--lane"),
         "priority": priority,
     }
 
@@ -103,6 +103,8 @@ def render(
         return int(client.post("/v1/jobs", {**job, "steps": plan(putter(client))})["id"])
 
     plan(_nowhere)  # what is wrong is said before a farm is started for it
+    if out:
+        make_folder(Path(sayable(out, "--out")))
     fetch = fetcher(Path(out)) if out else _nothing
     thumbnails = Thumbnails()
 

@@ -19,6 +19,7 @@ from farm.refusal import Refusal, Unavailable
 
 START_S = 60.0
 STOP_S = 120.0
+LITTLE = 64 << 10  # bytes with which a farm does not come up
 
 
 def up(
@@ -103,6 +104,11 @@ def _did_not_start(home: Home, code: int, begin: int) -> Refusal:
         said = json_of(lines[-1])["error"]
         return Unavailable(said["what"], said["where"], said["remedy"])
     except (IndexError, ValueError, KeyError, TypeError):
+        pass
+    free = os.statvfs(home.path)
+    if free.f_bavail * free.f_frsize < LITTLE:
+        return Unavailable("the disk is full", str(home.path), "make room there, or choose another home with --home")
+    if lines:
         say("\n".join(lines[-15:]))
     return Unavailable(f"the farm ended at once with status {code}", str(home.service_log), _LOOK)
 

@@ -99,7 +99,7 @@ def submit(
     job = {
         "kind": "command",
         "name": values.name(name, "--name") or _named_after(command[0]),
-        "lane": lane,
+        "lane": sayable(lane, "--lane"),
         "priority": priority,
         "owner": values.name(owner, "--owner") or me(),
         "project": sayable(project, "--project"),

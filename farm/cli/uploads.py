@@ -23,7 +23,7 @@ def upload(client: Client, path: Path, name: str) -> dict[str, Any]:
                 file.seek(0)
                 client.upload(digest, file, status.st_size)
     except OSError as error:
-        raise Refusal(f"the file can't be read: {error.strerror}", str(path), "check its permissions") from error
+        raise Refusal(f"the file can't be read: {error.strerror}", str(path), "check path and permissions") from error
     mode = 0o755 if status.st_mode & 0o100 else 0o644
     return {"path": name, "digest": digest, "size": status.st_size, "mode": mode}
 

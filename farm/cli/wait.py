@@ -11,7 +11,7 @@ from farm.cli.lament import Lament, failure
 from farm.cli.logs import POLL_S, stream, writer
 from farm.cli.moments import progress, span
 from farm.cli.options import HomeOption, JobArgument, JsonOption
-from farm.cli.output import emit_line, say
+from farm.cli.output import NOTHING_QUEUED, TOLD, emit_line, say
 from farm.cli.reach import reader
 from farm.cli.values import positive
 from farm.client import Client, Unreachable, connect
@@ -60,10 +60,10 @@ def submit_and_wait(
                 say(f"job {job}")
             with _told(left):
                 return follow(client, job, json=json, finished=finished)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         if job is None:
             say(left)
-        raise
+        raise KeyboardInterrupt(TOLD) from stop
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def _farm(home: Home) -> Iterator[tuple[Client, bool]]:
             yield client, False
 
 
-_NOTHING = "\nstopped before anything was queued: submit it again"
+_NOTHING = f"\n{NOTHING_QUEUED}"
 _PERHAPS = "\nstopped while the job was sent: see `farm jobs` whether it is queued"
 _DETACHED = "\njob {0} goes on: see `farm wait {0}` and `farm logs {0} -f`, end it with `farm cancel {0}`"
 _REQUEUED = "\nstopping; job {0} stays in the queue: go on with `farm up` and `farm wait {0}`"

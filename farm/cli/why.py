@@ -46,6 +46,8 @@ def _paths(about: list[str]) -> list[str]:
         return [f"/v1/why/{words[0]}/{words[1]}" if words[0] in KINDS else f"/v1/why/{words[1]}"]
     if len(words) != 1:
         raise Refusal("one thing at a time", " ".join(about), "such as `farm why 17` or `farm why pool local`")
+    if not all(words):
+        raise Refusal("the name is empty", "ABOUT", "name a job, task, executor or pool; see `farm jobs`")
     if words[0][0].isdigit() and words[0].replace(".", "").isdigit():
         return [f"/v1/why/{words[0]}"]
     return [f"/v1/why/{kind}/{words[0]}" for kind in KINDS]

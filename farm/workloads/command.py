@@ -44,12 +44,13 @@ def files_of(inputs: Sequence[Path | str]) -> dict[str, Path]:
 
 def sayable(text: str, where: str) -> str:
     """`text`, if JSON and every database can carry it: neither NUL nor bytes that are no UTF-8. Raises Refusal."""
+    remedy = _FILE if where.startswith(("argument ", "variable ")) else "choose another name"
     if "\0" in text:
-        raise Refusal("the text holds a NUL byte", where, _FILE)
+        raise Refusal("the text holds a NUL byte", where, remedy)
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise Refusal("the text is not UTF-8", f"{where}: {text!r}", f"rename it, or {_FILE}") from error
+        raise Refusal("the text is not UTF-8", f"{where}: {text!r}", remedy) from error
     return text
 
 

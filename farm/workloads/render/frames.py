@@ -11,11 +11,11 @@ _PART = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9})(?::([0-9]{1,9}))?)?")
 _REMEDY = "write 1-240, 1-240:2 for every second frame, or 1-10,20"
 
 
-def parse_frames(text: str) -> tuple[int, ...]:
+def parse_frames(text: str, option: str = "--frames") -> tuple[int, ...]:
     """The frames in rising order, each once. Raises Refusal."""
-    parts = [_part(part.strip(), text) for part in text.split(",")]
+    parts = [_part(part.strip(), text, option) for part in text.split(",")]
     if sum(len(part) for part in parts) > MOST:
-        raise Refusal(f"{text!r} is more than {MOST:,} frames", "--frames", "split the film into several jobs")
+        raise Refusal(f"{text!r} is more than {MOST:,} frames", option, "split the film into several jobs")
     return tuple(sorted({frame for part in parts for frame in part}))
 
 
@@ -31,16 +31,16 @@ def to_ranges(frames: tuple[int, ...]) -> tuple[Range, ...]:
     return tuple(runs)
 
 
-def _part(part: str, text: str) -> range:
+def _part(part: str, text: str, option: str) -> range:
     match = _PART.fullmatch(part)
     if not match:
         what = f"{part!r} is no frame or range of frames" if part else f"{text!r} names no frame between two commas"
-        raise Refusal(what if text.strip() else "no frames were named", "--frames", _REMEDY)
+        raise Refusal(what if text.strip() else "no frames were named", option, _REMEDY)
     first, last, step = int(match[1]), int(match[2] or match[1]), int(match[3] or 1)
     if last < first:
-        raise Refusal(f"{part!r} ends before it begins", "--frames", f"write {last}-{first}")
+        raise Refusal(f"{part!r} ends before it begins", option, f"write {last}-{first}")
     if step < 1:
-        raise Refusal(f"{part!r} takes steps of nothing", "--frames", f"write {first}-{last}:1 for every frame")
+        raise Refusal(f"{part!r} takes steps of nothing", option, f"write {first}-{last}:1 for every frame")
     return range(first, last + 1, step)
 
 

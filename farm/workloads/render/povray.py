@@ -41,7 +41,7 @@ def plan_render(
     own, such as `+A0.3`; `includes` are files beyond those that the scene names. Raises Refusal.
     """
     runs = _runs(frames)
-    whole = to_ranges(parse_frames(of))[0] if of else Range(first=runs[0].first, last=runs[-1].last)
+    whole = to_ranges(parse_frames(of, "--of"))[0] if of else Range(first=runs[0].first, last=runs[-1].last)
     inputs = _inputs(scene, includes, turn, put)
     options = (*_options(options), *_picture(size), *_clock(whole))
     steps = tuple(
