@@ -1,6 +1,8 @@
 """The only place that asks what time it is."""
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -13,8 +15,14 @@ class Clock(Protocol):
 
 
 class SystemClock:
+    """The wall clock. For trials of one that jumps: $FARM_CLOCK_OFFSET names a file that holds seconds to add."""
+
+    def __init__(self) -> None:
+        self._offset = os.environ.get("FARM_CLOCK_OFFSET")
+
     def now(self) -> datetime:
-        return datetime.now(UTC)  # noqa: TID251 - this is the clock
+        now = datetime.now(UTC)  # noqa: TID251 - this is the clock
+        return now + timedelta(seconds=float(Path(self._offset).read_text())) if self._offset else now
 
 
 class TurnedClock:

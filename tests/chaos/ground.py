@@ -35,15 +35,16 @@ def until(true: Callable[[], Any], seconds: float, what: str) -> Any:
 class Ground:
     """`home` is where the farm lives; `shell` types commands into it."""
 
-    def __init__(self, home: Path, engine: str, executors: int, env: dict[str, str] | None = None) -> None:
+    def __init__(self, home: Path, engine: str, slots: int, env: dict[str, str] | None = None, more: str = "") -> None:
+        """`more` goes into farm.toml below its pool."""
         self.home = Home(home)
         self.engine = engine
         self.mounts = Path("/proc/mounts").read_text()  # those that the home itself stands on
         self.spared: set[int] = set()  # jobs whose tasks are not killed themselves
         home.mkdir(exist_ok=True)
-        (home / "farm.toml").write_text(
-            f'[site]\nengine = "{engine}"\n[pools.local]\nceiling = {executors}\nprice_per_hour = "1.2345"\n'
-        )
+        site = "" if "[site]" in more else f'[site]\nengine = "{engine}"\n'
+        pool = f'[pools.local]\nceiling = {slots}\nprice_per_hour = "1.2345"\n'
+        (home / "farm.toml").write_text(site + pool + more)
         self.shell = Shell(home, home.parent)
         self.shell.env.update(env or {})
 
