@@ -16,6 +16,7 @@ from schedules.model import Lane
 AHEAD_S = 0.5  # work that an executor may have waiting behind each slot, so that it never waits for us
 DEEPEST = 400  # tasks behind a slot, however short
 _FORGET = 0.2
+STEPS = 1000  # whose tasks' length is known; that of the others is learned again
 
 _ACTIVE = (AttemptState.CLAIMED, AttemptState.STARTED)
 _ROOMS = (
@@ -68,8 +69,10 @@ class Dispatcher:
         """How long the tasks of a step took just now decides how many may wait at an executor."""
         for key, took in settled.seconds.items():
             mean = sum(took) / len(took)
-            old = self._mean_s.get(key)
+            old = self._mean_s.pop(key, None)
             self._mean_s[key] = mean if old is None else old + _FORGET * (mean - old)
+        while len(self._mean_s) > STEPS:  # those of cancelled jobs, and what has not ended for longest
+            del self._mean_s[next(iter(self._mean_s))]
         for job in settled.changed.ended:
             for key in [k for k in self._mean_s if k[0] == job]:
                 del self._mean_s[key]

@@ -10,16 +10,18 @@ from contextlib import contextmanager
 from farm.queue.progress import Changed
 
 STAYS_S = 2.0  # a waiter between two questions
+MOST = 10_000  # jobs whose last moves are known; who waits for an older one looks once more than it had to
 
 
 class Feed:
-    """A counter per job that only grows, and a condition to wait on."""
+    """A number per job that only grows, and a condition to wait on."""
 
     def __init__(self) -> None:
         self._moved = threading.Condition()
         self._count: dict[int, int] = {}
         self._logs: dict[int, int] = {}
-        self._ended: set[int] = set()
+        self._ended: dict[int, int] = {}
+        self._moves = itertools.count(1)  # of all jobs together: a job that was forgotten never comes back to a number
         self._closed = False
         self._present: dict[int, float] = {}
         self._numbers = itertools.count()
@@ -28,16 +30,25 @@ class Feed:
     def publish(self, changed: Changed) -> None:
         """These jobs changed."""
         with self._moved:
-            self._ended |= changed.ended
-            self._ended -= changed.jobs - changed.ended  # opened again by a retry
+            for job in changed.jobs - changed.ended:
+                self._ended.pop(job, None)  # opened again by a retry
+            for job in changed.ended:
+                self._note(self._ended, job)
             for job in changed.jobs | changed.ended:
-                self._count[job] = self._count.get(job, 0) + 1
+                self._note(self._count, job)
             self._moved.notify_all()
+
+    def _note(self, moves: dict[int, int], job: int) -> None:
+        """The job moved last of all; the one that has not for longest is forgotten."""
+        moves.pop(job, None)
+        moves[job] = next(self._moves)
+        while len(moves) > MOST:
+            del moves[next(iter(moves))]
 
     def logged(self, job: int) -> None:
         """A task of this job wrote something."""
         with self._moved:
-            self._logs[job] = self._logs.get(job, 0) + 1
+            self._note(self._logs, job)
             self._moved.notify_all()
 
     def mark(self, job: int) -> tuple[int, int]:
@@ -79,6 +90,7 @@ class Feed:
     def waiter(self, gone: Callable[[], bool]) -> Iterator[None]:
         """Somebody waits for a job; between two questions too, unless it is `gone` afterwards."""
         number = next(self._numbers)
+        self._leave()
         self._present[number] = math.inf
         try:
             yield
@@ -90,10 +102,14 @@ class Feed:
 
     @property
     def waiters(self) -> int:
+        self._leave()
+        return len(self._present)
+
+    def _leave(self) -> None:
+        """Those that have not asked again in time are gone."""
         now = time.monotonic()
         for number in [n for n, until in list(self._present.items()) if until < now]:
             self._present.pop(number, None)
-        return len(self._present)
 
     def close(self) -> None:
         with self._moved:

@@ -36,7 +36,7 @@ _ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN).order_by(t.Ord
 def status(farm: "Farm") -> dict[str, Any]:
     """What `farm status` shows."""
     with farm.db.read() as tx:
-        jobs = {state: n for state, n in tx.execute(_JOBS)}
+        jobs = dict(tx.execute(_JOBS).tuples())
         states = [row.state for row in alive(tx)]
         spent = tx.execute(_SPENT).scalar_one()
     executors = {str(s): states.count(s) for s in ExecutorState if s in states}

@@ -12,6 +12,7 @@ from executors.errors import ProviderError
 from farm import fleet, ledger
 from farm.context import Farm, new_term, providers
 from farm.dispatch import Dispatcher
+from farm.prune import Housekeeper
 from farm.publisher import Publisher
 from farm.queue.progress import Changed
 from farm.reconcile import Fleet, current_prices
@@ -47,6 +48,7 @@ class RunningService:
         self._wheel = Wheel(farm.wheel)
         self._publisher = Publisher(farm)
         self._spool = SpoolReader(farm)
+        self._housekeeper = Housekeeper(farm)
         self._server = Server(farm, listening)
 
     def _wake(self) -> None:
@@ -56,6 +58,7 @@ class RunningService:
         self._server.start()
         self._publisher.start()
         self._spool.start()
+        self._housekeeper.start()
         self._wheel.start()
 
     def waiters(self) -> int:
@@ -76,6 +79,7 @@ class RunningService:
                 return
             self._wheel.stop()
             self._spool.stop()
+            self._housekeeper.stop()
             for step in self._endings(terminate):
                 try:  # whatever the disk or a provider says, the farm goes down
                     step()

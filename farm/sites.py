@@ -26,6 +26,7 @@ from farm.queue.progress import Changed
 from farm.reference import Reference, parse_reference
 
 BATCH = 200  # messages in one answer
+SHIPPED = 10_000  # attempts whose logs are followed, before it is asked which of them still run
 
 _SEEN = (
     update(t.Executor)
@@ -78,6 +79,7 @@ class Sites:
         self._silent: set[str] = set()  # living executors that the last snapshot did not tell of
         self._ups = 0  # calls that bring events and take messages back with them
         self._closed = False
+        self._most = SHIPPED
         self.shipped: dict[str, int] = {}  # running attempt → end of what it has written, as far as it is here
         self.processes: Sequence[Mapping[str, Any]] = ()
         self.heard: datetime | None = None
@@ -278,7 +280,16 @@ class Sites:
                 os.close(descriptor)
             if event.attempt:
                 self.shipped[event.attempt] = event.hi
+                if len(self.shipped) > self._most:
+                    self._forget_ended()
                 self._feed.logged(parse_reference(event.attempt).job)
+
+    def _forget_ended(self) -> None:
+        """Attempts that were lost never say that they ended."""
+        with self._db.read() as tx:
+            active = {f"{r.job}.{r.number}.{r.ordinal}" for r in tx.execute(_ACTIVE)}
+        self.shipped = {attempt: end for attempt, end in self.shipped.items() if attempt in active}
+        self._most = max(SHIPPED, 2 * len(self.shipped))
 
 
 def spool_path(logs: Path, executor: str, spool: str) -> Path:

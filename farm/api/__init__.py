@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Depends, FastAPI, Request
 
 from farm import __version__
-from farm.api import document, errors, files, fleet, jobs, logs, queries, rebuilds, reports, sync
+from farm.api import document, errors, files, fleet, jobs, logs, prune, queries, rebuilds, reports, sync
 from farm.api import why as reasons
 from farm.api.bodies import Bounded
 
@@ -33,7 +33,7 @@ def app(farm: "Farm") -> FastAPI:
     errors.install(made)
     made.add_middleware(Bounded, largest_upload=farm.config.api.largest_upload)
     made.router.routes.insert(0, sync.route(farm, check))
-    for part in (jobs, logs, fleet, files, reports, rebuilds, reasons):
+    for part in (jobs, logs, fleet, files, reports, rebuilds, reasons, prune):
         made.include_router(part.router, prefix="/v1")
     document.install(made)
     return made

@@ -52,6 +52,7 @@ ANSWERS = {
     "get /v1/store/{digest}": Told(BYTES, (400, 404)),
     "get /v1/reports/cost": Told(shapes.Bill, (400,)),
     "get /v1/reports/usage": Told(shapes.Bill, (400,)),
+    "post /v1/prune": Told(shapes.Pruned, _BODY),
     "post /v1/rebuilds": Told(shapes.Planned, _BODY),
     "post /v1/events/git": Told(shapes.Planned, _BODY),
 }

@@ -238,6 +238,17 @@ class Reason(Shape):
     sentence: str
 
 
+class Pruned(Shape):
+    """How much was removed, or would be."""
+
+    logs: int
+    log_bytes: int
+    decisions: int
+    refused: int
+    quarantines: int
+    leftovers: int
+
+
 class Spent(Shape):
     key: str
     boot_s: float

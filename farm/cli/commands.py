@@ -107,6 +107,12 @@ COMMANDS: Mapping[str, Entry] = {
         "Check that the database is whole, its rows agree and its bill adds up.",
         ("farm database check", "farm database check --files --json"),
     ),
+    "prune": Entry(
+        FARM,
+        "prune:prune",
+        "Remove logs and evidence that are older than farm.toml keeps them.",
+        ("farm prune --dry-run", "farm prune"),
+    ),
     "bench dispatch": Entry(
         FARM,
         "bench:dispatch",
