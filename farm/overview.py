@@ -22,6 +22,7 @@ from schedules.windows import OpenHours, Segment, hours, midnight, week
 if TYPE_CHECKING:
     from farm.context import Farm
 
+EARLIEST, LATEST = date(1900, 1, 1), date(9900, 1, 1)  # weeks that can be drawn; others are taken for these
 _TAKEN = (
     select(t.Attempt.executor, func.sum(t.Attempt.slots).label("slots"))
     .where(t.Attempt.finished.is_(None))
@@ -36,7 +37,7 @@ _ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN).order_by(t.Ord
 def status(farm: "Farm") -> dict[str, Any]:
     """What `farm status` shows."""
     with farm.db.read() as tx:
-        jobs = dict(tx.execute(_JOBS).tuples())
+        jobs = dict(tx.execute(_JOBS).tuples().all())
         states = [row.state for row in alive(tx)]
         spent = tx.execute(_SPENT).scalar_one()
     executors = {str(s): states.count(s) for s in ExecutorState if s in states}
@@ -131,7 +132,7 @@ def schedule(tx: Connection, config: FarmConfig, now: datetime, day: date | None
     seen = observe(tx, config, now)
     windows = [w.model_dump(mode="json", exclude_none=True) for w in config.schedules]
     zone = config.schedules[0].zone if config.schedules else "UTC"
-    day = day or now.astimezone(ZoneInfo(zone)).date()
+    day = min(LATEST, max(EARLIEST, day or now.astimezone(ZoneInfo(zone)).date()))
     monday = day - timedelta(days=day.weekday())
     start, end = midnight(zone, monday), midnight(zone, monday + timedelta(days=7))
     return {

@@ -89,6 +89,11 @@ def test_a_window_of_another_zone_is_drawn_on_the_clocks_of_the_first(draw):
     assert rows(lines)["Tue Jan 06"][12:14] == "CC"  # 6:00 in Berlin
 
 
+@pytest.mark.parametrize("day", [date.min, date.max])
+def test_the_ends_of_time_are_weeks_too(draw, day):
+    assert len(rows(draw(day, NIGHT, NOON))) == 7
+
+
 def test_without_windows_one_letter_fills_the_week(draw):
     lines = draw(None)
     assert set("".join(rows(lines).values())) == {"A"}
