@@ -28,7 +28,7 @@ _TAKEN = (
     .where(t.Attempt.finished.is_(None))
     .group_by(t.Attempt.executor)
 )
-_JOBS = select(t.Job.state, func.count()).group_by(t.Job.state)
+_JOBS = select(t.Job.state, func.count().label("n")).group_by(t.Job.state)
 _SPENT = select(func.coalesce(func.sum(t.Ledger.cost_nano), 0))
 _EXECUTORS = select(t.Executor).order_by(t.Executor.ordered, t.Executor.id)
 _ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN).order_by(t.Order.created)
@@ -37,7 +37,7 @@ _ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN).order_by(t.Ord
 def status(farm: "Farm") -> dict[str, Any]:
     """What `farm status` shows."""
     with farm.db.read() as tx:
-        jobs = dict(tx.execute(_JOBS).tuples().all())
+        jobs = {row.state: row.n for row in tx.execute(_JOBS)}
         states = [row.state for row in alive(tx)]
         spent = tx.execute(_SPENT).scalar_one()
     executors = {str(s): states.count(s) for s in ExecutorState if s in states}

@@ -34,7 +34,7 @@ ANSWERS = {
     "post /v1/down": Told(shapes.Stopping, (*_BODY, 409)),
     "get /v1/executors": Told(shapes.Executors, (400,)),
     "get /v1/pools": Told(shapes.Pools),
-    "get /v1/schedule": Told(shapes.Schedule),
+    "get /v1/schedule": Told(shapes.Schedule, (400,)),
     "post /v1/jobs": Told(shapes.Created, _BODY),
     "get /v1/jobs": Told(shapes.Jobs, (400,)),
     "get /v1/jobs/{job}": Told(shapes.JobNow, (400, 404)),

@@ -1,7 +1,7 @@
 """The service itself, executors, pools, schedule."""
 
 from datetime import date
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from farm import __version__, overview
 from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
+from farm.api.queries import Written
 from farm.fleet import alive
 from farm.model import Flag
 from farm.read import money
@@ -67,6 +68,6 @@ def pools(farm: Farmed) -> dict[str, Any]:
 
 
 @router.get("/schedule")
-def schedule(farm: Farmed, week: date | None = None) -> dict[str, Any]:
+def schedule(farm: Farmed, week: Annotated[date | None, Written] = None) -> dict[str, Any]:
     with farm.db.write() as tx:
         return overview.schedule(tx, farm.config, farm.clock.now(), week)

@@ -1,10 +1,21 @@
 """What stands behind the question mark: known words, each once."""
 
 from fastapi import Request
+from pydantic import BeforeValidator
 
 from farm.api.errors import LONGEST
 from farm.refusal import Refusal
 from farm.wording import nearest
+
+
+def _written(given: object) -> object:
+    """A bare number would be taken for seconds since 1970."""
+    if isinstance(given, str) and given.replace(".", "").lstrip("+-").isdecimal():
+        raise ValueError(f"{given[:40]!r} is no time; write it like 2026-01-31T12:00:00Z, a day like 2026-01-31")
+    return given
+
+
+Written = BeforeValidator(_written)
 
 
 async def check(request: Request) -> None:
