@@ -9,6 +9,7 @@ import hashlib
 import html
 import io
 import os
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from urllib.parse import quote
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from farm.refusal import Refusal
+
+
+_UNREADABLE = (InvalidWheelFilename, zipfile.BadZipFile, ValueError)  # and what zipfile lets pass of damaged files
 
 
 class Named(Protocol):
@@ -59,7 +63,7 @@ def project_of(name: str, data: bytes) -> str:
         project, version, _, _ = parse_wheel_filename(name)
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             told = [path for path in archive.namelist() if path.endswith(".dist-info/METADATA")]
-    except (InvalidWheelFilename, zipfile.BadZipFile) as error:
+    except (*_UNREADABLE, NotImplementedError, EOFError, OSError, struct.error, OverflowError) as error:
         raise Refusal(f"{name} is no wheel: {error}", remedy="only *.whl files can be published") from error
     stems = [path.removesuffix(".dist-info/METADATA") for path in told]
     own = [stem.rpartition("-")[0] for stem in stems if "/" not in stem]  # deeper ones are of packages it carries
