@@ -89,7 +89,10 @@ def _only_one(home: Home) -> IO[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m farm.service --home HOME`: until `farm down`, or SIGTERM (which leaves executors and work alone)."""
+    """`python -m farm.service --home HOME`: until `farm down`, or SIGTERM (which leaves executors and work alone).
+
+    Why it can't start is told as JSON, for `farm up` to read, or with `--words` as a sentence.
+    """
     home = Home.find(arguments[arguments.index("--home") + 1] if "--home" in arguments else None)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -97,8 +100,8 @@ def main(arguments: list[str]) -> int:
         service = run(home)
     except Exception as error:
         known = error if isinstance(error, Refusal) else Refusal(str(error), str(home.path))
-        said = {"what": known.what, "where": known.where, "remedy": known.remedy}
-        sys.stderr.write(json.dumps({"error": said}) + "\n")
+        said = json.dumps({"error": {"what": known.what, "where": known.where, "remedy": known.remedy}})
+        sys.stderr.write(f"farm: {known}\n" if "--words" in arguments else f"{said}\n")
         if known is not error and type(error).__name__ != "Refused":
             logging.getLogger(__name__).exception("the farm can't start")
         return 3

@@ -30,7 +30,7 @@ def up(
     """A farm that is up already is fine. Settings are read from farm.toml in the home; none are needed."""
     place = Home.find(home).make()
     if foreground:
-        return _foreground(place)
+        return _foreground(place, json)
     already = _status(place)
     status = already or start(place)
     if json:
@@ -40,8 +40,8 @@ def up(
     return 0
 
 
-def _foreground(home: Home) -> int:
-    os.execv(sys.executable, _command(home))
+def _foreground(home: Home, json: bool) -> int:
+    os.execv(sys.executable, [*_command(home), *([] if json else ["--words"])])
 
 
 def _command(home: Home) -> list[str]:

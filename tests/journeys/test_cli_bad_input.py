@@ -192,6 +192,15 @@ def test_a_hook_that_is_there_is_said_to_be(farm):
     assert not farm.json("hook", "install", "r.git")["new"]
 
 
+def test_a_second_farm_in_one_home_is_refused_in_the_foreground_too(farm):
+    assert "already" in farm("up")
+    farm("up", "--foreground", status=3)
+    assert "a farm runs here already" in farm.err
+    assert "farm status" in farm.err
+    assert farm.err.count("\n") == 1
+    assert farm.json("status")["running"]
+
+
 def test_ctrl_c_before_anything_was_queued_says_so(alone):
     waiting = alone.start("submit", "--wait", "--", "sleep", "600")
     pause = threading.Event()
