@@ -21,7 +21,6 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from farm.refusal import Refusal
 
-
 _UNREADABLE = (InvalidWheelFilename, zipfile.BadZipFile, ValueError)  # and what zipfile lets pass of damaged files
 
 

@@ -1,4 +1,4 @@
-"""The files by which a package describes itself: pyproject.toml, PKG-INFO, setup.cfg. They are split at lines of ===."""
+"""The files by which a package describes itself: pyproject.toml, PKG-INFO, setup.cfg. Split by lines of ===."""
 
 from farm.changes import Entry
 from farm.refusal import Refusal
@@ -6,11 +6,45 @@ from farm.workloads.packages.package import read_packages
 
 NAMES = ("a/pyproject.toml", "a/PKG-INFO", "a/setup.cfg", "a/setup.py")
 TOKENS = [
-    "[project]\n", "[build-system]\n", "name = ", '"pkg"\n', '"../../x"\n', "5\n", "version = ", '"1.0"\n', '"' + "9" * 5000 + '"\n', "9" * 5000 + "\n",
-    "dependencies = ", '["pip>=1"]\n', '["pip; extra == 1"]\n', "[5]\n", '"text"\n', "true\n", "dynamic = ", '["dependencies"]\n', "optional-dependencies = ",
-    "{a = 5}\n", '{a = ["x"]}\n', "requires = ", "backend-path = ", "build-backend = ", "\n===\n", "Name: x\n", "Version: 1\n", "Requires-Dist: ",
-    "pip>=1\n", "[metadata]\n", "name = x\n", "[options]\n", "install_requires = x\n", "[" * 3000, "%(x)s", "\r", "\0", "ü",
-]  # fmt: skip
+    "[project]\n",
+    "[build-system]\n",
+    "name = ",
+    '"pkg"\n',
+    '"../../x"\n',
+    "5\n",
+    "version = ",
+    '"1.0"\n',
+    '"' + "9" * 5000 + '"\n',
+    "9" * 5000 + "\n",
+    "dependencies = ",
+    '["pip>=1"]\n',
+    '["pip; extra == 1"]\n',
+    "[5]\n",
+    '"text"\n',
+    "true\n",
+    "dynamic = ",
+    '["dependencies"]\n',
+    "optional-dependencies = ",
+    "{a = 5}\n",
+    '{a = ["x"]}\n',
+    "requires = ",
+    "backend-path = ",
+    "build-backend = ",
+    "\n===\n",
+    "Name: x\n",
+    "Version: 1\n",
+    "Requires-Dist: ",
+    "pip>=1\n",
+    "[metadata]\n",
+    "name = x\n",
+    "[options]\n",
+    "install_requires = x\n",
+    "[" * 3000,
+    "%(x)s",
+    "\r",
+    "\x00",
+    "ü",
+]
 
 
 class _Given:
