@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON_HERE := .venv/bin/python
 
-.PHONY: help env programs ready check test demo fresh lock clean fuzz
+.PHONY: help env programs ready check test faults demo fresh lock clean fuzz
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 16
@@ -26,6 +26,10 @@ check: env  ## style, types and the borders between the packages
 
 test: ready check  ## check, then every test
 	$(PYTHON_HERE) -m pytest
+
+SEEDS ?= 10
+faults: ready  ## SEEDS=n runs of 200 tasks under kills, freezes, full and dying disks, clock jumps; see docs/faults.md
+	$(PYTHON_HERE) -m tests.chaos.campaign --seeds $(SEEDS) --results benchmarks/results/faults.json
 
 demo: export DEMO_BEGAN := $(shell date +%s)
 demo: ready  ## a film and a rebuild through the farm, back to zero, with the bill

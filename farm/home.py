@@ -169,6 +169,8 @@ def _write_private(path: Path, text: str) -> None:
     descriptor = os.open(coming, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
+        file.flush()
+        os.fsync(descriptor)  # an empty one after a power cut would be worse than none
     try:
         os.link(coming, path)
     except FileExistsError:

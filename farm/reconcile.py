@@ -36,6 +36,7 @@ BREAKER = timedelta(seconds=60)  # after the first failure; doubles
 BREAKER_MAX = timedelta(minutes=15)
 RETRY = timedelta(seconds=5)
 BOOT_LIMIT = timedelta(seconds=120)  # a machine that has not joined by then, and by ten times its p95, is replaced
+UNLISTED_LIMIT = timedelta(seconds=15)  # three listings
 STOP_LIMIT = timedelta(seconds=4)  # an executor told to go that has not gone by then is ended by its provider
 BOOK_EVERY = timedelta(seconds=15)
 
@@ -87,6 +88,7 @@ class Fleet:
     last: Decision | None = None
     closing: bool = False  # the farm drains: nothing more is ordered
     turned: datetime | None = None  # when the wheel turned last
+    missing: dict[str, datetime] = field(default_factory=dict)  # executors that their provider does not list, since
     _listings: dict[str, Sequence[Machine]] = field(default_factory=dict)
     _listed: threading.Lock = field(default_factory=threading.Lock)
 
@@ -162,6 +164,25 @@ def _believe(
             _ended(tx, row, machine, changed, now)
         elif row.state == ExecutorState.BOOTING and _overdue(tx, row, now):
             _give_up(tx, row, changed, now)
+        elif _unlisted(wheel, row, machine is None and row.pool in listing, now):
+            _forgotten(tx, wheel, row, changed, now)
+
+
+def _unlisted(wheel: Fleet, row: AnyRow, now_missing: bool, now: datetime) -> bool:
+    """Whether its provider has not listed it for long: books may lag behind, or be lost with a disk."""
+    if not now_missing:
+        wheel.missing.pop(row.id, None)
+        return False
+    since = wheel.missing.setdefault(row.id, now)
+    return now - since > UNLISTED_LIMIT
+
+
+def _forgotten(tx: Connection, wheel: Fleet, row: AnyRow, changed: Changed, now: datetime) -> None:
+    del wheel.missing[row.id]
+    settled = fleet.lost(tx, row.id, "its provider does not know it any more", now)
+    if settled:
+        changed.join(settled.changed)
+    after_commit(tx, _stop(wheel, row.id))  # should it live after all, it goes
 
 
 def _adopt(tx: Connection, wheel: Fleet, machines: Iterable[Machine]) -> None:

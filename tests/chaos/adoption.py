@@ -83,7 +83,7 @@ def crowded(engine: str, size: int, seconds: float, more: str = "") -> Iterator[
             ground.kill_all()
 
 
-def killed(engine: str, role: str, size: int = 50, seconds: float = 12) -> float:
+def killed(engine: str, role: str, size: int = 50, seconds: float = 8) -> float:
     """Kill one process of this role; seconds until a new task starts. Raises AssertionError when a task ran again."""
     with crowded(engine, size, seconds) as (ground, crowd):
         victim = until(lambda: ground.of(role), 30, f"there is a {role}")[0]
@@ -145,7 +145,7 @@ def numbers() -> dict[str, Any]:
     out: dict[str, Any] = {"cores": len(os.sched_getaffinity(0))}
     measures: dict[str, Callable[[str], float]] = {
         "frozen executor → another is ready": frozen,
-        "service killed, farm up, new task starts (100 running)": lambda e: killed(e, "service", 100, 20),
+        "service killed, farm up, new task starts (100 running)": lambda e: killed(e, "service", 100, 15),
         "gateway killed → new task starts (50 running)": lambda e: killed(e, "gateway"),
     }
     for name, measure in measures.items():

@@ -9,6 +9,7 @@ python -m tests.chaos.campaign --seed 1234           one of them again
 import argparse
 import contextlib
 import json
+import os
 import random
 import secrets
 import shutil
@@ -24,8 +25,10 @@ from farm.client import connect
 from farm.db import Database
 from farm.integrity import examine
 from farm.refusal import Refusal
+from tests.chaos.adoption import numbers
 from tests.chaos.faults import Fault, plan
 from tests.chaos.ground import Ground, until
+from tests.chaos.results import add
 from tests.chaos.terrain import choose_terrain
 from tests.chaos.work import TASKS, Work
 
@@ -85,6 +88,7 @@ def _keep(ground: Ground, outcome: Outcome) -> None:
 def _story(ground: Ground, work: Work, faults: list[Fault], outcome: Outcome) -> list[str]:
     try:
         ground.up()
+        os.sync()  # our own farm.toml, which we may not find again on a disk that dies
         with connect(ground.home) as client:
             work.submit(client, ground.shell)
         _suffer(ground, work, faults)
@@ -181,7 +185,8 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="how many fresh seeds")
     parser.add_argument("--seed", type=int, action="append", default=[], help="this seed (may be repeated)")
-    parser.add_argument("--out", type=Path, help="append the outcomes to this file, a JSON object a line")
+    parser.add_argument("--results", type=Path, help="add the outcomes to this record")
+    parser.add_argument("--numbers", action="store_true", help="measure recovery too, for the record")
     parser.add_argument("--keep", action="store_true", help="keep the homes")
     options = parser.parse_args(words)
     seeds = options.seed or [secrets.randbelow(10**9) for _ in range(options.seeds)]
@@ -190,9 +195,10 @@ def main(words: list[str] | None = None) -> int:
         outcome = run(seed, options.keep)
         bad += bool(outcome.findings)
         tell(outcome)
-        if options.out:
-            with options.out.open("a") as file:
-                file.write(json.dumps(asdict(outcome)) + "\n")
+        if options.results:
+            add(options.results, [asdict(outcome)])
+    if options.results and options.numbers:
+        add(options.results, [], numbers())
     return 1 if bad else 0
 
 

@@ -12,7 +12,7 @@ from tests.chaos.campaign import run
 from tests.chaos.ground import Ground
 
 SEEDS = [int(s) for s in os.environ.get("FARM_SEEDS", "").split(",") if s]
-SEEDS = SEEDS or [2 * secrets.randbelow(10**8) + parity for parity in (0, 1, 0, 1)]
+SEEDS = SEEDS or [2 * secrets.randbelow(10**8) + parity for parity in (0, 1, 0)]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -53,5 +53,5 @@ def test_a_service_that_is_back_within_the_lease_finds_all_results() -> None:
 
 
 def test_after_the_lease_executors_have_ended_and_their_tasks_run_again_once() -> None:
-    again, tasks = away("plain", seconds=6, lease_s=2)
+    again, tasks = away("plain", seconds=8, lease_s=6)
     assert (again, tasks) == (10, 10)

@@ -1,0 +1,48 @@
+"""The record of the runs: one JSON file that grows."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+KILL, FREEZE = "kill ", "freeze "
+
+
+def add(file: Path, outcomes: Sequence[Mapping[str, Any]], numbers: Mapping[str, Any] | None = None) -> None:
+    """Add runs and numbers to the record, and sum it up anew."""
+    before = json.loads(file.read_text()) if file.exists() else {}
+    runs = [*before.get("runs", ()), *outcomes]
+    record = {"summary": summary(runs), "numbers_s": numbers or before.get("numbers_s", {}), "runs": runs}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join("    " + json.dumps(run, ensure_ascii=False) for run in runs)
+    head = json.dumps({k: v for k, v in record.items() if k != "runs"}, indent=2, ensure_ascii=False)
+    file.write_text(f'{head[:-2]},\n  "runs": [\n{lines}\n  ]\n}}\n')
+
+
+def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    faults = [fault for run in runs for fault in run["faults"]]
+    return {
+        "seeds": len(runs),
+        "tasks": 200 * len(runs),
+        "attempts": sum(run["attempts"] for run in runs),
+        "tasks that ran again": sum(run["twice"] for run in runs),
+        "late results refused": sum(run["refused"] for run in runs),
+        "seeds with findings": sorted(run["seed"] for run in runs if run["findings"]),
+        "engines": dict(Counter(run["engine"] for run in runs)),
+        "terrains": dict(Counter(run["terrain"] for run in runs)),
+        "killed": _roles(faults, KILL),
+        "frozen": _roles(faults, FREEZE),
+        "other faults": dict(Counter(_kind(f) for f in faults if not f.startswith((KILL, FREEZE)) or "," in f)),
+    }
+
+
+def _roles(faults: Sequence[str], verb: str) -> dict[str, int]:
+    found = Counter(_kind(f).removeprefix(verb) for f in faults if f.startswith(verb) and "," not in f)
+    return dict(sorted(found.items()))
+
+
+def _kind(fault: str) -> str:
+    """Without when and how long."""
+    words = fault.rpartition(" at ")[0].split()
+    return " ".join(word for word in words if not any(c.isdigit() for c in word) and word not in ("s", "times"))
