@@ -1,5 +1,6 @@
 """An executor on which tasks of two different jobs really failed, one after the other without a success between.
 
+A step that really failed on another executor too is bad itself: its failures say nothing of a machine.
 It gets no more work, goes when what runs on it has ended, and is replaced like any that drains. Three of a pool within
 an hour at most: then the tasks are more likely to be bad than the machines, and the pool's executors are kept.
 """
@@ -34,6 +35,12 @@ _QUARANTINE = (
     .values(draining=func.coalesce(t.Executor.draining, bindparam("at")))
 )
 _INSERT = insert(t.Quarantine)
+_FAILED_ELSEWHERE = (
+    select(t.Attempt.number)
+    .where(t.Attempt.job == bindparam("j"), t.Attempt.step == bindparam("s"), t.Attempt.executor != bindparam("e"))
+    .where(t.Attempt.state == AttemptState.FAILED, t.Attempt.cause.not_in(["licence", "memory"]))
+    .limit(1)
+)
 _NOT_BEGUN = select(t.Attempt.job, t.Attempt.number, t.Attempt.ordinal).where(
     t.Attempt.executor == bindparam("e"), t.Attempt.finished.is_(None), t.Attempt.state == AttemptState.CLAIMED
 )
@@ -59,6 +66,10 @@ def look(tx: Connection, outcomes: Sequence[Outcome], now: datetime) -> Quaranti
         row = known.get(executor)
         if row is not None:
             suspect, evidence = weigh(row.suspect, list(group))
+            if evidence:
+                guilty = [e for e in evidence if not _elsewhere(tx, e, executor)]
+                suspect = suspect and next(reversed(guilty), None)
+                evidence = evidence if len(guilty) == len(evidence) else []
             if suspect != row.suspect:
                 tx.execute(_SUSPECTED, {"e": executor, "s": suspect})
             if evidence and recent(tx, row.pool, now) < MOST:
@@ -73,7 +84,7 @@ def weigh(suspect: Any, outcomes: Sequence[Outcome]) -> tuple[Any, list[Any]]:
         if one.good:
             suspect = None
             continue
-        failure = {"job": one.job, "attempt": one.attempt, "exit": one.exit, "cause": one.cause}
+        failure = {"job": one.job, "step": one.step, "attempt": one.attempt, "exit": one.exit, "cause": one.cause}
         if suspect is not None and suspect["job"] != one.job:
             evidence = [suspect, failure]
         suspect = failure
@@ -83,6 +94,12 @@ def weigh(suspect: Any, outcomes: Sequence[Outcome]) -> tuple[Any, list[Any]]:
 def recent(tx: Connection, pool: str, now: datetime) -> int:
     """How many executors of the pool were sent away within the last hour."""
     return int(tx.execute(_RECENT, {"p": pool, "since": now - WITHIN}).scalar_one())
+
+
+def _elsewhere(tx: Connection, failure: Any, executor: str) -> bool:
+    """Whether the step really failed on another executor too."""
+    about = {"j": failure["job"], "s": failure["step"], "e": executor}
+    return tx.execute(_FAILED_ELSEWHERE, about).first() is not None
 
 
 def _send_away(tx: Connection, executor: str, pool: str, evidence: list[Any], out: Quarantined, now: datetime) -> None:

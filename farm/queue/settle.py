@@ -182,6 +182,7 @@ class Outcome:
     executor: str
     seq: int
     job: int
+    step: int
     attempt: str
     good: bool
     exit: int
@@ -235,7 +236,9 @@ def _finish_job(
         found = batch.add(row, event)
         if found.real or found.state == AttemptState.SUCCEEDED:
             good = not found.real
-            out.outcomes.append(Outcome(executor, event.seq, job, event.attempt, good, event.exit, event.cause))
+            out.outcomes.append(
+                Outcome(executor, event.seq, job, row.step, event.attempt, good, event.exit, event.cause)
+            )
         if event.cause == "" and event.started:
             out.seconds[(job, row.step)].append((event.at - event.started) / 1e9)
     out.accepted += [(job, e.number) for e in batch.ends if e.state == TaskState.DONE and e.item]

@@ -260,6 +260,22 @@ def test_one_job_that_fails_again_and_again_is_its_own_fault(farm: QueueFarm) ->
         assert fail(farm, [work], "e1").executors == []
 
 
+def test_a_step_that_fails_on_other_executors_too_convicts_none_of_them(farm: QueueFarm) -> None:
+    there(farm, "e1", "e2")
+    bad = farm.submit(step(array=Range(first=1, last=8)))
+    on_e1, on_e2 = farm.claim(2, "e1"), farm.claim(2, "e2")
+    fail(farm, on_e1[:1], "e1")
+    fail(farm, on_e2[:1], "e2")
+    for executor, rest in (("e1", on_e1[1:]), ("e2", on_e2[1:])):
+        farm.submit(step(), owner="bob")
+        other = [w for w in farm.claim(2, executor) if of(w) != bad]
+        assert fail(farm, other, executor).executors == []  # bob's fails here alone, but the array does everywhere
+        assert fail(farm, rest, executor).executors == []
+    farm.submit(step(), owner="joe")
+    another = [w for w in farm.claim(8, "e1") if of(w) != bad]
+    assert fail(farm, another, "e1").executors == ["e1"]  # with bob's that makes two
+
+
 def test_a_success_between_clears_an_executor(farm: QueueFarm) -> None:
     there(farm, "e1")
     mine, other = one_each(farm, "e1")
@@ -315,7 +331,7 @@ def test_pools_are_counted_apart(farm: QueueFarm) -> None:
 
 def test_failures_of_two_jobs_in_one_report_are_weighed_in_the_order_of_the_executor() -> None:
     def outcome(seq: int, job: int, good: bool) -> settle.Outcome:
-        return settle.Outcome("e", seq, job, f"{job}.1.1", good, 0 if good else 1, "")
+        return settle.Outcome("e", seq, job, 0, f"{job}.1.1", good, 0 if good else 1, "")
 
     suspect, evidence = quarantine.weigh(None, [outcome(1, 1, False), outcome(2, 1, True), outcome(3, 2, False)])
     assert (suspect["job"], evidence) == (2, [])
