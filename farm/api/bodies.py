@@ -24,19 +24,20 @@ class Bounded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            receive = _bounded(scope, receive, self._most(scope["path"]))
+            receive = _bounded(scope, receive, *self._most(scope["path"]))
         await self._app(scope, receive, send)
 
-    def _most(self, path: str) -> int:
+    def _most(self, path: str) -> tuple[int, str]:
+        """Bytes, and what to do about more."""
         if path.startswith("/v1/store/"):
-            return self._upload
-        return SYNC_LIMIT if path.startswith("/v1/sites/") else LIMIT
+            return self._upload, "raise largest_upload below [api] in farm.toml, or split the file"
+        return SYNC_LIMIT if path.startswith("/v1/sites/") else LIMIT, "send less, or split it"
 
 
-def _bounded(scope: Scope, receive: Receive, most: int) -> Receive:
+def _bounded(scope: Scope, receive: Receive, most: int, remedy: str) -> Receive:
     announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     if announced.isdigit() and int(announced[:30]) > most:
-        return lambda: _refuse(most)
+        return lambda: _refuse(most, remedy)
     had, more = 0, True
 
     async def counted() -> Message:
@@ -47,17 +48,14 @@ def _bounded(scope: Scope, receive: Receive, most: int) -> Receive:
         more = message.get("more_body", False)
         had += len(message.get("body", b""))
         if had > most:
-            await _refuse(most)
+            await _refuse(most, remedy)
         return message
 
     return counted
 
 
-async def _refuse(most: int) -> Message:
-    raise Unfit(413, f"the body has more than the {most:,} bytes that are taken", "the request's body", _REMEDY)
-
-
-_REMEDY = "send less, or split it; for files see [api] largest_upload in farm.toml"
+async def _refuse(most: int, remedy: str) -> Message:
+    raise Unfit(413, f"the body has more than the {most:,} bytes that are taken", "the request's body", remedy)
 
 
 async def _soon(receive: Receive) -> Message:

@@ -1,5 +1,6 @@
 """/openapi.json tells what really comes back: the shape of every answer, and every way to be refused."""
 
+import re
 from typing import Any, Literal, NamedTuple
 
 from fastapi import FastAPI
@@ -19,6 +20,7 @@ REFUSALS = {
     503: "The farm's disk or database can't be used.",
     507: "The farm's disk is full; nothing was kept.",
 }
+_HOLE = re.compile(r"\{[a-z]+\}")
 _ALWAYS, _BODY = (401, 503, 507), (400, 408, 413)
 
 
@@ -58,6 +60,12 @@ ANSWERS = {
 }
 
 
+def allowed(path: str) -> str:
+    """The methods of a path, for `Allow`; the framework tells those of one route only."""
+    calls = (call.partition(" ") for call in ANSWERS)
+    return ", ".join(sorted(how.upper() for how, _, known in calls if re.fullmatch(_HOLE.sub("[^/]+", known), path)))
+
+
 def install(app: FastAPI) -> None:
     """Tell it once, when somebody asks."""
     plain = app.openapi
@@ -89,6 +97,8 @@ def _operation(method: str, operation: dict[str, Any], told: Told | None) -> Non
     answers.pop("422", None)  # the framework's own; ours are 400
     if told is None:
         return
+    if method == "put":
+        operation["requestBody"] = {"required": True, "content": _content(BYTES)}
     fine = next(answer for status, answer in answers.items() if status.startswith("2"))
     fine.pop("content", None)
     if told.shape is not None:

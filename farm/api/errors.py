@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from farm.api.document import allowed
 from farm.model import Item, JobSpec, StepSpec
 from farm.refusal import Refusal
 from farm.wording import nearest, plain
@@ -64,6 +65,8 @@ def _other(request: Request, error: Any) -> JSONResponse:
     where, remedy = getattr(error, "where", request.url.path[:LONGEST]), getattr(error, "remedy", "see docs/api.md")
     made = _answer(error.status_code, str(error.detail), where, remedy)
     made.headers.update(error.headers or {})
+    if error.status_code == 405 and (methods := allowed(request.url.path)):
+        made.headers["Allow"] = methods
     return made
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz.run TARGET SECONDS`: feed a parser by coverage with atheris; what it finds is kept and named."""
+"""`python -m tests.fuzz.run TARGET SECONDS`: feed a parser by coverage with atheris; what it finds is kept."""
 
 import importlib
 import sys

@@ -276,6 +276,17 @@ def _head(served, method, path, length=None):
     return "\r\n".join([*fields, "", ""]).encode()
 
 
+@pytest.mark.parametrize(
+    ("path", "methods"), [("/v1/jobs", "GET, POST"), ("/v1/store/x", "GET, HEAD, PUT"), ("/v1/down", "POST")]
+)
+def test_a_method_that_is_none_is_told_which_there_are(served, path, methods):
+    with served.connect() as sock:
+        sock.sendall(_head(served, "PATCH", path, 0))
+        said = sock.recv(2000).decode()
+    assert said.startswith("HTTP/1.1 405 ")
+    assert f"allow: {methods}\r\n" in said
+
+
 # ── what goes wrong on our side ──
 
 

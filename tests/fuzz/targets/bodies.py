@@ -30,9 +30,7 @@ TOKENS = [
 def target(data: bytes) -> None:
     try:
         made = parse(data)
-    except Unfit as refusal:
-        assert refusal.status_code == 400
-        assert len(refusal.detail) < 500
+    except Unfit:
         return
     text = json.dumps(made, ensure_ascii=False)
     text.encode()
