@@ -25,6 +25,7 @@ from farm.client import connect
 from farm.db import Database
 from farm.integrity import examine
 from farm.refusal import Refusal
+from farm.store import open_store
 from tests.chaos.adoption import numbers
 from tests.chaos.faults import Fault, plan
 from tests.chaos.ground import Ground, until
@@ -63,7 +64,7 @@ def run(seed: int, keep: bool = False) -> Outcome:
     env = terrain.prepare(folder)
     ground = Ground(folder / "home", engine, choose.randint(2, 3 if engine == "ray" else 4), env)
     try:
-        outcome.findings += _story(ground, Work(folder, seed, terrain.delicate), faults, outcome)
+        outcome.findings += _story(ground, Work(folder, seed, terrain.delicate, terrain.logs), faults, outcome)
     finally:
         outcome.seconds = round(time.monotonic() - began, 1)
         ground.kill_all()
@@ -161,7 +162,7 @@ def truth(ground: Ground, work: Work, outcome: Outcome) -> list[str]:
             found.append(f"task {name}: its accepted attempt {accepted} did not run once from beginning to end")
     runs = Counter(a.rpartition(".")[0] for a in began)
     outcome.twice = sum(n > 1 for n in runs.values())
-    return found + _logs(ground, tasks)
+    return found + (_logs(ground, tasks) if work.logs else [])
 
 
 def _logs(ground: Ground, tasks: Any) -> list[str]:
@@ -177,8 +178,9 @@ def _logs(ground: Ground, tasks: Any) -> list[str]:
 
 
 def checked(ground: Ground) -> list[str]:
-    """What `farm database check` finds."""
-    return [f"{one.rule}: {one.what}" for one in examine(ground.home.database)]
+    """What `farm database check --files` finds."""
+    has = open_store(ground.home.store).has
+    return [f"{one.rule}: {one.what}" for one in examine(ground.home.database, has)]
 
 
 def main(words: list[str] | None = None) -> int:

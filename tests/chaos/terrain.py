@@ -24,6 +24,7 @@ class Terrain:
 
     name = "folder"
     delicate = True  # work that may not fail once can be done on it
+    logs = True  # whole afterwards: they are not fsynced, so a disk that dies takes those of the last seconds along
     faults = 0  # of its own, in a run
 
     def prepare(self, folder: Path) -> dict[str, str]:
@@ -98,6 +99,7 @@ class LoopDisk(Terrain):
 
     def __init__(self, dies: bool) -> None:
         self._dies = dies
+        self.logs = not dies
 
     def prepare(self, folder: Path) -> dict[str, str]:
         image = folder / "disk.ext4"

@@ -43,6 +43,7 @@ class Work:
     folder: Path
     seed: int
     delicate: bool = True  # with renders and a rebuild, whose tasks may not fail once
+    logs: bool = True  # are whole afterwards
     jobs: list[int] = field(default_factory=list)
     fragile: set[int] = field(default_factory=set)  # jobs whose tasks may not fail: renders and rebuilds
 
