@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from executors.site import ground
+from executors.site.cage import Cage
 from executors.site.ray_private import PINNED
 from farm import names
 from farm.cli import doctor
@@ -103,3 +105,13 @@ def test_missing_programs_are_warnings_that_say_what_to_install():
 def test_an_error_makes_the_exit_status_3(capsys):
     assert doctor.doctor(home="/proc/nowhere", json=True) == 3
     assert '"ok": false' in capsys.readouterr().out
+
+
+def test_limits_are_exact_only_with_control_groups(monkeypatch):
+    monkeypatch.setattr(ground, "base", lambda: Cage("/m", "/p", ""))
+    assert doctor.limits().level == "ok"
+    monkeypatch.setattr(ground, "base", lambda: Cage("", "/p", ""))
+    found = doctor.limits()
+    assert (found.level, "holds memory:" in found.found, bool(found.remedy)) == ("warning", True, True)
+    monkeypatch.setattr(ground, "base", Cage)
+    assert "memory and processes" in doctor.limits().found

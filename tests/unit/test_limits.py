@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -319,3 +321,36 @@ def test_one_that_never_stops_writing_keeps_64_mib(best: Talk):
     assert len(kept) == (64 << 20) + len(b"\n[farm: 232,891,145 bytes were cut here]\n")
     well(best)
     assert best.done["next"][7] < 30 << 10  # what the keeper held meanwhile is not the next one's
+
+
+# ── the guard ────────────────────────────────────────────────────────────────────────────────────
+
+AGENT = """
+import sys, threading
+from pathlib import Path
+from executors.site.line import Line
+from executors.site.rung import FLOOR
+line = Line(Path(sys.argv[1]), 0, {"PATH": "/usr/bin:/bin"}, FLOOR)
+mark = sys.argv[2]
+script = f"setsid sleep {mark} & trap '' TERM; sleep {mark}; sleep {mark}"
+line.say({"run": [["a", ["sh", "-c", script], {}, "", "", {}]]})
+while not any("started" in word for word in line.hear()):
+    pass
+print(line.pid, flush=True)
+threading.Event().wait(600)
+"""
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["", "its keeper frozen"])
+def test_a_killed_agent_leaves_nothing_where_there_are_no_namespaces(tmp_path: Path, mark: str, frozen: bool):
+    (tmp_path / "spool").mkdir()
+    root = str(Path(__file__).parents[2])
+    words = [sys.executable, "-c", AGENT, tmp_path, mark]
+    with subprocess.Popen(words, cwd=root, env={"PYTHONPATH": root}, stdout=subprocess.PIPE) as agent:
+        assert agent.stdout
+        keeper = int(agent.stdout.readline())
+        eventually(lambda: len(commands_with(f"sleep {mark}")) >= 2)
+        if frozen:
+            os.kill(keeper, signal.SIGSTOP)
+        agent.kill()
+    eventually(lambda: not commands_with(mark) and not commands_with(str(tmp_path)))
