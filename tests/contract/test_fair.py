@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import select
 
 from executors.contract import Work
@@ -170,3 +172,25 @@ def test_a_free_slot_is_never_left_to_wait(farm: QueueFarm) -> None:
     for n, name in enumerate(("ada", "bob", "eve")):
         farm.submit(array(3 + n, predicted_s=1 + 50 * n), owner=name, lane=("bulk", "default", "interactive")[n])
     assert sum(fill(farm, Room("e1", 5, 1), Room("e2", 8, 0)).values()) == 12
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    lengths=st.lists(st.sampled_from([1, 7, 20, 60]), min_size=2, max_size=5),
+    slots=st.integers(1, 5),
+    rounds=st.integers(5, 25),
+)
+def test_owners_with_work_never_drift_apart_by_more_than_a_task_of_each(
+    tmp_path_factory: pytest.TempPathFactory, empty: Path, lengths: list[int], slots: int, rounds: int
+) -> None:
+    db = Database.file(Path(shutil.copy(empty, tmp_path_factory.mktemp("fair"))))
+    farm = QueueFarm(db)
+    jobs = {farm.submit(array(1000, predicted_s=s), owner=f"o{n}"): s for n, s in enumerate(lengths)}
+    given_s = Counter[int](dict.fromkeys(jobs, 0))
+    for _ in range(rounds):
+        for job, tasks in mine(farm.claim(slots)).items():
+            given_s[job] += tasks * jobs[job]
+        for a in jobs:
+            for b in jobs:
+                assert abs(given_s[a] - given_s[b]) <= jobs[a] + jobs[b]
+    db.close()

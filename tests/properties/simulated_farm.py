@@ -100,9 +100,12 @@ class ToyGateway:
                 continue
             del self.running[attempt]
             self.seq[executor] = self.seq.get(executor, 0) + 1
-            times = {"started": micros(start) * 1000, "at": micros(end) * 1000, "exit": self.farm.exit(work)}
+            times = {"started": micros(start) * 1000, "at": micros(end) * 1000, "exit": self._exit(executor, work)}
             event = Event(self.seq[executor], EventKind.FINISHED, attempt, work.token, **times)
             self.pending.setdefault(executor, []).append(event)
+
+    def _exit(self, executor: str, work: Work) -> int:
+        return 99 if self.farm.broken(executor) else self.farm.exit(work)
 
     def forget(self, executor: str) -> None:
         """It is gone, and what ran there with it."""
@@ -122,6 +125,7 @@ class SimulatedFarm:
         self.cloud = Cloud(options, self.clock)
         self.duration: Duration = lambda _work: 10.0
         self.exit: Exit = lambda _work: 0
+        self.broken: Callable[[str], bool] = lambda _executor: False  # whatever runs there fails
         self.term = 0
         self.restart()
         self.gateway = ToyGateway(self)
