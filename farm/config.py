@@ -255,6 +255,21 @@ def _explained(error: ValidationError, path: Path, text: str) -> BadConfig:
     return BadConfig(f"{name}: {what}" if name and raised is None else what, where, remedy or "edit it")
 
 
+def refused_pool(path: Path, name: str, refused: Exception) -> BadConfig:
+    """What the provider of a pool says against its name, or against its options, with the line of the key."""
+    place: tuple[str | int, ...] = ("pools", name, "provider")
+    what, _, near = str(refused).partition(", did you mean ")
+    remedy = f"did you mean {near}" if near else "see docs/settings.md"
+    if isinstance(refused.__cause__, ValidationError):
+        found = refused.__cause__.errors()[0]
+        place = ("pools", name, "options", *found["loc"])
+        if found["type"] != "extra_forbidden":
+            said, remedy = plain(found, str(place[-1]))
+            what = f"{place[-1]}: {said}"
+    line = line_of(path.read_text() if path.exists() else "", place)
+    return BadConfig(f"pool {name!r}: {what}", f"{path} line {line}" if line else str(path), remedy)
+
+
 def _known(model: Any, path: tuple[Any, ...]) -> list[str]:
     """The keys that are allowed at `path` below `model`."""
     for key in path:

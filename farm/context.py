@@ -7,9 +7,10 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from executors.contract import Provider, Surroundings
+from executors.errors import Refused
 from farm import tables as t
 from farm.clock import Clock, SystemClock
-from farm.config import FarmConfig, load
+from farm.config import FarmConfig, load, refused_pool
 from farm.db import Database, migrate
 from farm.feed import Feed
 from farm.home import Home
@@ -71,7 +72,7 @@ def new_term(tx: Connection) -> int:
 
 
 def providers(farm: Farm) -> dict[str, Provider]:
-    """Every configured pool's provider, metered. Raises Refused for options it does not know."""
+    """Every configured pool's provider, metered. Raises BadConfig for a provider or options that nobody knows."""
     from executors.metered import metered
     from executors.registry import provider
 
@@ -89,5 +90,8 @@ def providers(farm: Farm) -> dict[str, Provider]:
             lease=farm.config.site.lease,
         )
         options = {"ceiling": pool.ceiling_slots, "slots": pool.slots, **pool.options}
-        made[name] = metered(provider(pool.provider, options, around), name)
+        try:
+            made[name] = metered(provider(pool.provider, options, around), name)
+        except Refused as error:
+            raise refused_pool(farm.home.config_file, name, error) from error
     return made

@@ -3,6 +3,8 @@
 import pytest
 
 from farm.config import BadConfig, FarmConfig, load
+from farm.context import open_farm, providers
+from farm.home import Home
 from farm.lines import line_of
 
 WINDOW = '[[schedules]]\nname = "{name}"\nhours = "{hours}"\n[schedules.pools.local]\nceiling = 4\n'
@@ -63,6 +65,27 @@ def test_of_two_windows_with_one_name_the_right_one_is_meant(tmp_path):
     good = WINDOW.format(name="n", hours="08:00-09:00")
     text = good + WINDOW.format(name="n", hours="19:00-20:00") + WINDOW.format(name="x", hours="18:00-21:00")
     assert refused(tmp_path, text).where.endswith("line 7")
+
+
+@pytest.mark.parametrize(
+    ("pool", "line", "words"),
+    [
+        ('provider = "lokal"', 2, ("no provider lokal", "did you mean local?")),
+        ('provider = "simulated"\n[pools.x.options]\nbot = 3', 4, ("no option bot", "did you mean boot_s?")),
+        ('provider = "simulated"\n[pools.x.options]\nboot_s = "x"', 4, ("boot_s: 'x' is no number",)),
+    ],
+)
+def test_what_a_provider_refuses_is_named_with_its_line(tmp_path, pool, line, words):
+    home = Home(tmp_path).make()
+    home.config_file.write_text(f"[pools.x]\n{pool}\n")
+    farm = open_farm(home)
+    try:
+        with pytest.raises(BadConfig) as caught:
+            providers(farm)
+    finally:
+        farm.close()
+    assert caught.value.where == f"{home.config_file} line {line}"
+    assert all(word in str(caught.value) for word in words), caught.value
 
 
 def test_settings_that_are_a_folder_or_not_there(tmp_path):
