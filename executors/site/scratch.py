@@ -79,6 +79,8 @@ class Desk:
 
     def _put(self, path: str, store: FolderStore) -> FileRef:
         real = os.path.realpath(os.path.join(self.cwd, path))
+        if not path.isascii() and path != os.fsencode(path).decode(errors="replace"):
+            raise NoOutputs(f"the output {path!a} has a name that is not UTF-8")
         try:
             with open(os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
                 mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o777
