@@ -187,3 +187,11 @@ def test_every_state_of_an_executor_is_answered(farm: QueueFarm) -> None:
             with farm.db.write() as tx:
                 tx.execute(insert(t.Executor), row)
             assert ask(farm, f"executor e-{state}").state == state
+
+
+def test_the_page_of_causes_names_each_and_no_other() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "why.md").read_text()
+    words = [
+        word for line in page.splitlines() if line.startswith("| `") for word in line.split("|")[1].split("`")[1::2]
+    ]
+    assert sorted(words) == sorted(str(cause) for cause in Cause)
