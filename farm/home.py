@@ -31,10 +31,15 @@ class Home:
 
     @classmethod
     def find(cls, given: str | None = None) -> "Home":
-        """`--home`, else FARM_HOME, else $XDG_STATE_HOME/farm, else ~/.local/state/farm."""
+        """`--home`, else FARM_HOME, else $XDG_STATE_HOME/farm, else ~/.local/state/farm. Raises BadHome."""
+        if given is not None and (not given or "\0" in given):
+            raise BadHome(f"{given!r} is no folder", "--home", "name one, or leave --home out")
         state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
         chosen = given or os.environ.get("FARM_HOME") or os.path.join(state, "farm")
-        return cls(Path(chosen).expanduser().absolute())
+        try:
+            return cls(Path(chosen).expanduser().absolute())
+        except RuntimeError as error:  # ~somebody
+            raise BadHome("there is no such user", chosen, "write the whole path with --home or FARM_HOME") from error
 
     def make(self) -> "Home":
         """Create what is missing. Raises BadHome when it can't be written."""

@@ -192,6 +192,18 @@ def test_mistakes_are_answered_with_the_right_word(typed, near, capsys, tmp_path
     assert not (tmp_path / "home" / "farm.db").exists(), "it went on as far as the queue"
 
 
+@pytest.mark.parametrize("home", ["", "a\0b", "~nobody-of-that-name/farm", "file/below"])
+@pytest.mark.parametrize("words", [["jobs"], ["submit", "true"], ["submit", "--wait", "true"], ["up"], ["down"]])
+def test_a_home_that_can_be_none_exits_3(words, home, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    status = main([*words[:1], "--home", home, *words[1:]])
+    said = capsys.readouterr()
+    assert status == (0 if words == ["down"] and home == "file/below" else 3)
+    assert (said.err + said.out).count("\n") == 1
+    assert "unexpected" not in said.err
+
+
 def test_with_json_an_error_is_json_too(capsys):
     assert main(["jobs", "--json", "--nonsense"]) == 2
     assert set(json.loads(capsys.readouterr().out)["error"]) == {"what", "where", "remedy"}
@@ -222,7 +234,8 @@ def test_submitting_imports_nothing_heavy():
     """Start-up time is felt; what is imported is what costs it."""
     script = (
         "import sys; from farm.cli import main; main(['submit', '--array', 'x', '--', 'true']);"
-        "heavy = {'pydantic', 'rich', 'email', 'ssl', 'tempfile', 'sqlalchemy', 'fastapi', 'asyncio', 'ray', 'click'} & set(sys.modules);"
+        "heavy = {'pydantic', 'rich', 'email', 'ssl', 'tempfile', 'sqlalchemy', 'fastapi', 'asyncio', 'ray', 'click'};"
+        "heavy &= set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
