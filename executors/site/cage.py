@@ -22,7 +22,7 @@ class Cage(NamedTuple):
     tree: str = ""
 
     def __bool__(self) -> bool:
-        return bool(self.folders())
+        return any(self)
 
     def folders(self) -> list[str]:
         return list(dict.fromkeys(folder for folder in self if folder))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from executors.site.cage import Cage
+from executors.site.cage import NO_CAGE, Cage
 from executors.site.proc import descendants, fair_memory, memory, myself
 
 LOOK_S = 0.25  # how often memory is looked at when it is limited
@@ -60,7 +60,7 @@ class Limits:
         self.timeout, self.silence = given.get("timeout_s", 0.0), given.get("silence_s", 0.0)
         self.output = int(given.get("output_bytes", 0))
         self.most, self.processes = int(given.get("memory_bytes", 0)), int(given.get("processes", 0))
-        self.meter = Meter(Cage())
+        self.meter = Meter(NO_CAGE)
         self.began = self.heard_at = now
         self.written = self.peak = 0
         self.every = COUNT_S if self.processes else LOOK_S if self.most else PEAK_S
@@ -107,9 +107,13 @@ class Limits:
 
     def broken_at_last(self) -> Broken | None:
         """After its end: what the kernel has counted, and all that it wrote. So nothing hangs on when we looked."""
-        caged = Cage(self.meter.cage.memory, self.meter.cage.pids)
-        return self._wordy() or (
-            Meter(caged).broken(0, self.most if caged.memory else 0, self.processes if caged.pids else 0)
+        caged = self.meter.cage
+        if found := self._wordy():
+            return found
+        return (
+            self.meter.broken(0, self.most if caged.memory else 0, self.processes if caged.pids else 0)
+            if caged
+            else None
         )
 
 

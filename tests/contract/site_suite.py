@@ -9,6 +9,7 @@ import pytest
 
 from executors.contract import PYTHON, EventKind, FileRef
 from executors.errors import Lost
+from executors.site.ground import base, of_executor
 from tests.contract.yard import Yard, commands_with, eventually
 
 STUBBORN = "trap '' TERM; setsid sh -c \"trap '' TERM; sleep {mark}; sleep {mark}\" & sleep {mark}; sleep {mark}"
@@ -265,8 +266,10 @@ class SiteSuite:
         on = yard.executor(2)
         yard.site.lost()
         command = "setsid sleep 8444.5 & sleep 8444.5"
-        yard.site.start([yard.work("16.1.1", "sh", "-c", command)], on)
+        yard.site.start([yard.work("16.1.1", "sh", "-c", command, memory_bytes=1 << 30, processes=50)], on)
         yard.until_started("16.1.1")
+        cage = of_executor(base(), str(yard.home / "p" / "executors" / on))
+        assert len(cage.inside()) == bool(cage)
         eventually(lambda: len(commands_with("sleep 8444.5")) >= 2)
         (pid,) = [p["pid"] for p in executor_processes(on)]
         os.kill(pid, signal.SIGKILL)
@@ -275,6 +278,8 @@ class SiteSuite:
         with pytest.raises(Lost):
             yard.site.start([yard.work("16.2.1", "true")], on)
         assert on not in yard.ready()
+        eventually(lambda: yard.ended(on))
+        assert not any(os.path.exists(folder) for folder in cage.folders())
 
     def test_an_unknown_executor_is_lost(self, yard: Yard):
         with pytest.raises(Lost):
