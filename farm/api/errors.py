@@ -85,6 +85,9 @@ def _disk(_request: Request, error: Any) -> JSONResponse:
 def _database(_request: Request, error: Any) -> JSONResponse:
     if "disk is full" in str(error.orig):
         return _answer(507, "the farm's disk is full; nothing was kept", "farm.db", "make room on it, then try again")
+    if "locked" in str(error.orig):
+        remedy = "end that program (`fuser` names it) and try again"
+        return _answer(503, "another program holds the database locked", "farm.db", remedy)
     return _answer(503, f"the database can't be used: {error.orig}", "farm.db", "look at the disk; `farm doctor` helps")
 
 
