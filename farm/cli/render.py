@@ -24,7 +24,7 @@ from farm.cli.options import (
 from farm.cli.submit import Placing, me
 from farm.client import Client
 from farm.home import Home
-from farm.workloads.command import NAME_LIMIT, sayable
+from farm.workloads.command import sayable
 
 if TYPE_CHECKING:
     from farm.model import File
@@ -66,56 +66,61 @@ def render(
     json: JsonOption = False,
 ) -> int:
     """The first, the last and the middle frame come first. --out waits for the frames, as --wait does."""
-    from farm.cli.get import fetcher, make_folder
-    from farm.cli.thumbnails import Thumbnails
-
     limits = values.limits(timeout, silence, memory, max_output, processes)
+    wish = {"size": size, "chunk": chunk, "film": film, "rate": rate, "of": of, "turn": turn, "options": povray or ()}
+    wish["includes"] = [Path(path) for path in includes or ()]
     job = {
         "kind": "render",
-        "name": values.name(name, "--name") or Path(scene).name[:NAME_LIMIT],
+        "name": values.name(name, "--name") or values.named_after(sayable(scene, "SCENE")),
         "owner": values.name(owner, "--owner") or me(),
         "project": sayable(project, "--project"),
         "lane": sayable(lane, "--lane"),
         "priority": priority,
     }
 
-    def plan(put: "Put") -> list[dict[str, Any]]:
-        from farm.workloads.render.povray import plan_render
-
-        steps = plan_render(
-            Path(scene),
-            frames,
-            put=put,
-            size=size,
-            chunk=chunk,
-            film=film,
-            rate=rate,
-            of=of,
-            turn=turn,
-            options=povray or (),
-            includes=[Path(path) for path in includes or ()],
-        )
-        return [{**step.model_dump(mode="json", exclude_defaults=True), **limits} for step in steps]
-
     def send(client: Client) -> int:
         from farm.cli.uploads import putter
 
-        return int(client.post("/v1/jobs", {**job, "steps": plan(putter(client))})["id"])
+        steps = _steps(putter(client), Path(scene), frames, wish, limits)
+        return int(client.post("/v1/jobs", {**job, "steps": steps})["id"])
 
-    plan(_nowhere)  # what is wrong is said before a farm is started for it
-    if out:
-        make_folder(Path(sayable(out, "--out")))
-    fetch = fetcher(Path(out)) if out else _nothing
-    thumbnails = Thumbnails()
-
-    def finished(client: Client, task: Any) -> None:
-        fetch(client, task)
-        if not json:
-            thumbnails(client, task)
-
-    status = Placing(Home.find(home), wait=wait or out is not None, json=json, finished=finished).place(send)
-    thumbnails.end()
+    _steps(_nowhere, Path(scene), frames, wish, limits)  # what is wrong is said before a farm is started for it
+    watching = _Watching(out, not json)
+    status = Placing(Home.find(home), wait=wait or out is not None, json=json, finished=watching).place(send)
+    watching.end()
     return status
+
+
+def _steps(put: "Put", scene: Path, frames: str, wish: dict[str, Any], limits: dict[str, Any]) -> list[dict[str, Any]]:
+    """The steps of the job. Raises Refusal."""
+    from farm.workloads.render.povray import plan_render
+
+    planned = plan_render(scene, frames, put=put, **wish)
+    return [{**step.model_dump(mode="json", exclude_defaults=True), **limits} for step in planned]
+
+
+class _Watching:
+    """Is called with each task that ended: fetches its frames, and shows them."""
+
+    def __init__(self, out: str | None, shown: bool) -> None:
+        """Raises Refusal when there can't be a folder `out`."""
+        from farm.cli.get import fetcher, make_folder
+        from farm.cli.thumbnails import Thumbnails
+
+        if out:
+            make_folder(Path(sayable(out, "--out")))
+        self._fetch = fetcher(Path(out)) if out else None
+        self._thumbnails = Thumbnails() if shown else None
+
+    def __call__(self, client: Client, task: Any) -> None:
+        if self._fetch:
+            self._fetch(client, task)
+        if self._thumbnails:
+            self._thumbnails(client, task)
+
+    def end(self) -> None:
+        if self._thumbnails:
+            self._thumbnails.end()
 
 
 def _nowhere(path: Path) -> "File":
@@ -123,7 +128,3 @@ def _nowhere(path: Path) -> "File":
     from farm.model import File
 
     return File(path=path.name[:200], digest="0" * 64, size=0)
-
-
-def _nothing(_client: Client, _task: Any) -> None:
-    """What is done with the outputs of a task when nobody asked for them."""

@@ -30,7 +30,7 @@ from farm.cli.reach import reader
 from farm.client import Client
 from farm.home import Home
 from farm.refusal import Refusal
-from farm.workloads.command import NAME_LIMIT, check_command, files_of, sayable
+from farm.workloads.command import check_command, files_of, sayable
 
 
 def submit(
@@ -98,7 +98,7 @@ def submit(
         _warn_of_tokens(step)
     job = {
         "kind": "command",
-        "name": values.name(name, "--name") or _named_after(command[0]),
+        "name": values.name(name, "--name") or values.named_after(command[0]),
         "lane": sayable(lane, "--lane"),
         "priority": priority,
         "owner": values.name(owner, "--owner") or me(),
@@ -130,11 +130,6 @@ def _warn_of_tokens(step: dict[str, Any]) -> None:
     texts = [*step["argv"], *step["env"].values(), *step["outputs"]]
     if found := next((token for token in values.TOKENS if any(token in text for text in texts)), None):
         say(f"{found} stays as it is, for only the tasks of an array have one; add --array 1-10 if that was meant")
-
-
-def _named_after(program: str) -> str:
-    """A job is called as its program, as far as that can be a name."""
-    return "".join(c if c.isprintable() else "?" for c in os.path.basename(program))[:NAME_LIMIT] or "command"
 
 
 def me() -> str:

@@ -98,6 +98,12 @@ def name(text: str | None, option: str) -> str | None:
     return text
 
 
+def named_after(path: str) -> str:
+    """A job is called as its program or scene, as far as that can be a name."""
+    plain = "".join(c if c.isprintable() else "?" for c in os.path.basename(path))
+    return plain[:NAME_LIMIT].strip() or "job"
+
+
 def choice(text: str | None, known: Sequence[str], option: str) -> str | None:
     """One of `known`, if anything was given."""
     if text is None or text in known:

@@ -51,6 +51,13 @@ def test_sizes(text, wanted):
     assert values.size(text, "--needs") == wanted
 
 
+@pytest.mark.parametrize(
+    ("path", "name"), [("/usr/bin/make", "make"), ("a\nb.pov", "a?b.pov"), ("x" * 300, "x" * 200), ("/", "job")]
+)
+def test_jobs_are_called_as_what_they_run(path, name):
+    assert values.named_after(path) == name
+
+
 def test_limits_are_the_fields_of_a_step():
     found = values.limits("10m", "90s", "2GiB", "1M", 100)
     assert found == {"timeout_s": 600, "silence_s": 90, "memory": 2 << 30, "output_bytes": 1 << 20, "processes": 100}
@@ -167,6 +174,8 @@ def test_every_example_can_be_typed(example):
         (["submit", "--home"], "--home"),
         (["render", "nowhere.pov"], "can't be read"),
         (["render", "scene.txt"], ".pov"),
+        (["render", "\udcff.pov"], "SCENE"),
+        (["render", "scene.pov", "--out", "a\0b"], "--out"),
         (["render", "scene.pov", "--frames", "9-1", "--wait"], "1-9"),
         (["rebuild", "nowhere"], "nowhere"),
         (["rebuild", ".", "--changed", "HEAD"], "OLD..NEW"),
