@@ -65,9 +65,11 @@ class Books:
     def _settled(self, name: str, alive: Alive) -> Machine | None:
         folder = self._living / name
         order = _read(folder / "order.json")
-        if order is None:
-            return None
         lives = alive(name)
+        if order is None:
+            if not lives and _untouched(folder):  # a disk that died took the order with it
+                self.close(name, *_end_of(folder))
+            return None
         if lives is None:
             lives = order["launched_at"] + SIGNS_NS > time.time_ns()
         if not lives:
@@ -98,6 +100,14 @@ class Books:
             return False
         path.unlink(missing_ok=True)
         return True
+
+
+def _untouched(folder: Path) -> bool:
+    """Whether the folder is there and nobody has just made it."""
+    try:
+        return abs(time.time_ns() - folder.stat().st_mtime_ns) > SIGNS_NS
+    except OSError:
+        return False
 
 
 def _end_of(folder: Path) -> tuple[int, str]:
