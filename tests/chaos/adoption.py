@@ -100,7 +100,7 @@ def killed(engine: str, role: str, size: int = 50, seconds: float = 8) -> float:
 
 def away(engine: str, seconds: float, lease_s: float) -> tuple[int, int]:
     """The service is away for so long; tasks that ran again, tasks in all. Each is accepted once, whatever happens."""
-    with crowded(engine, 10, 4, f'[site]\nengine = "{engine}"\nlease = {lease_s}\n') as (ground, crowd):
+    with crowded(engine, 10, 3, f'[site]\nengine = "{engine}"\nlease = {lease_s}\n') as (ground, crowd):
         for service in ground.of("service"):
             service.signal(signal.SIGKILL)
             service.wait(10)

@@ -8,7 +8,9 @@ import os
 import random
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from threading import Event
 
@@ -198,5 +200,18 @@ def choose_terrain(choose: random.Random) -> Terrain:
     return made if which < 0.5 and usable else Terrain()
 
 
+@cache
 def _may_mount() -> bool:
-    return os.geteuid() == 0 and shutil.which("mkfs.ext4") is not None and Path("/dev/loop-control").exists()
+    """Found by trying: a container's root often may not."""
+    if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None or shutil.which("fsfreeze") is None:
+        return False
+    with tempfile.TemporaryDirectory(prefix="fc-") as place:
+        try:
+            _mount("-t", "tmpfs", "farm-chaos", place)
+            subprocess.run(["losetup", "--find"], check=True, capture_output=True, timeout=30)
+        except (OSError, subprocess.SubprocessError):
+            return False
+        finally:
+            if os.path.ismount(place):
+                _unmount(Path(place))
+    return True

@@ -15,6 +15,7 @@ SEEDS = [int(s) for s in os.environ.get("FARM_SEEDS", "").split(",") if s]
 SEEDS = SEEDS or [2 * secrets.randbelow(10**8) + parity for parity in (0, 1, 0)]
 
 
+@pytest.mark.timeout(500)  # one that is stuck says so by itself
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_lost_doubled_or_left(seed: int) -> None:
     outcome = run(seed)
