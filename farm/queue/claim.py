@@ -58,7 +58,11 @@ _SPEND = (
 )
 _ADD_LANE = insert(t.LaneFact)
 _OWNERS = select(t.OwnerFact).where(t.OwnerFact.lane.in_(bindparam("lanes", expanding=True)))
-_NO_OWNER_WAITS = update(t.OwnerFact).where(t.OwnerFact.backlogged).values(backlogged=False)
+_NO_OWNER_WAITS = (
+    update(t.OwnerFact)
+    .where(t.OwnerFact.backlogged, t.OwnerFact.lane.not_in(bindparam("lanes", expanding=True)))
+    .values(backlogged=False)
+)
 _SPEND_OWNER = (
     update(t.OwnerFact)
     .where(t.OwnerFact.lane == bindparam("l"), t.OwnerFact.owner == bindparam("o"))
@@ -262,7 +266,7 @@ class Claim:
         """Remember virtual times, and who still waits for an executor as large as the `largest` here."""
         left = Waiting(self._tx, self._now, largest).pairs()
         self._tx.execute(_NOBODY_WAITS)
-        self._tx.execute(_NO_OWNER_WAITS)
+        self._tx.execute(_NO_OWNER_WAITS, {"lanes": list(table.owners)})
         facts = table.lanes.facts(lane for lane, _ in left)
         for lane, fact in {**facts, _SYSTEM: Fact(table.lanes.system, False)}.items():
             if lane in table.lanes.known:
@@ -273,8 +277,11 @@ class Claim:
             self._spend_owners(lane, owners, {owner for name, owner in left if name == lane})
 
     def _spend_owners(self, lane: str, owners: Shares, left: Collection[str]) -> None:
-        facts = owners.facts(left)
-        rows = {**facts, _SYSTEM: Fact(owners.system, False)}
+        """Only what changed: there may be thousands of owners."""
+        away = {o: Fact(f.virtual, False) for o, f in owners.known.items() if o not in owners.virtual}
+        facts = {**away, **owners.facts(left)}
+        facts[_SYSTEM] = Fact(owners.system, False)
+        rows = {o: fact for o, fact in facts.items() if owners.known.get(o) != fact}
         old = [{"l": lane, "o": o, "v": f.virtual, "b": f.backlogged} for o, f in rows.items() if o in owners.known]
         new = [
             {"lane": lane, "owner": o, "virtual_s": f.virtual, "backlogged": f.backlogged}

@@ -14,7 +14,9 @@ from executors.contract import Work
 from farm import tables as t
 from farm.db import Database, migrate
 from farm.model import Item, Range, StepSpec
+from farm.queue.cancel import cancel
 from farm.queue.claim import Claim, Room
+from farm.reference import parse_reference
 from tests.contract.queue_farm import LANES, QueueFarm, of
 
 
@@ -194,3 +196,27 @@ def test_owners_with_work_never_drift_apart_by_more_than_a_task_of_each(
             for b in jobs:
                 assert abs(given_s[a] - given_s[b]) <= jobs[a] + jobs[b]
     db.close()
+
+
+def backlogged(farm: QueueFarm) -> set[str]:
+    with farm.db.read() as tx:
+        return set(tx.execute(select(t.OwnerFact.owner).where(t.OwnerFact.backlogged)).scalars())
+
+
+def test_who_still_waits_is_remembered_and_who_does_not_is_not(farm: QueueFarm) -> None:
+    ada = farm.submit(array(50), owner="ada")
+    farm.submit(array(2), owner="bob")
+    eve = farm.submit(array(50), owner="eve", lane="bulk")
+    farm.claim(2)
+    assert backlogged(farm) == {"ada", "bob", "eve"}
+    farm.claim(4)
+    assert backlogged(farm) == {"ada", "eve"}
+    with farm.db.write() as tx:
+        cancel(tx, parse_reference(str(eve)), farm.clock.now())
+    farm.claim(1)
+    assert backlogged(farm) == {"ada"}
+    with farm.db.write() as tx:
+        cancel(tx, parse_reference(str(ada)), farm.clock.now())
+    farm.submit(array(1), owner="joe")
+    farm.claim(1)
+    assert backlogged(farm) == set()
