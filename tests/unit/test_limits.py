@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from executors.site.limits import size
+from executors.site.limits import LONG_S, Broken, Limits, size
 from executors.site.spooler import Spooler
 from tests.contract.yard import commands_with, eventually
 from tests.unit.keeping import CAGED, HOLDS, Talk, item
@@ -87,12 +87,23 @@ def test_too_long(talk: Talk, mark: str):
 
 
 def test_too_silent(talk: Talk, mark: str):
-    talk.run(item("a", "sh", "-c", f"for n in 1 2 3; do echo $n; sleep 0.3; done; sleep {mark}", silence_s=0.8))
+    talk.run(item("a", "sh", "-c", f"echo 1; sleep {mark}", silence_s=0.3))
     (end,) = talk.until("a")
-    assert (end[3], end[4], talk.output(end)) == (-signal.SIGTERM, "silence", b"1\n2\n3\n")
+    assert (end[3], end[4], talk.output(end)) == (-signal.SIGTERM, "silence", b"1\n")
     assert "wrote nothing for" in end[5]
-    assert end[5].endswith("its limit is 0.8 s")
+    assert end[5].endswith("its limit is 0.3 s")
     well(talk, mark)
+
+
+def test_each_byte_ends_the_silence():
+    limits = Limits({"silence_s": 10.0, "timeout_s": 30.0}, 100.0)
+    limits.look_at = 1000.0
+    limits.wrote(1, 109.0)
+    assert limits.broken(118.9) is None
+    assert min(limits.due()) == 119.0
+    assert limits.broken(119.0) == Broken("silence", "it wrote nothing for 10.0 s, its limit is 10 s", LONG_S)
+    limits.wrote(1, 129.0)
+    assert limits.broken(130.5) == Broken("timeout", "it ran for 30.5 s, its limit is 30 s", LONG_S)
 
 
 def test_too_wordy(talk: Talk):
@@ -196,12 +207,13 @@ def test_killed_by_somebody_else(talk: Talk):
 
 
 def test_usage_is_that_of_the_whole_tree(held: Talk):
-    """Children that were never waited for, and two that hold memory at once."""
-    spin = "sh -c 'i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; echo spun' &"
-    hold = EAT.replace("time.sleep(60)", "time.sleep(0.7)")
+    """A child that was never waited for, and two that hold memory at once."""
+    spin = "(i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; touch spun) & until [ -e spun ]; do sleep 0.02; done"
+    hold = "import os, time; x = b'x' * (60 << 20); open(str(os.getpid()), 'w')\n"
+    hold += "while len(os.listdir('.')) < 2: time.sleep(0.02)\ntime.sleep(0.8)"
     held.run(
-        item("a", "sh", "-c", f"{spin} sleep 0.3"),
-        item("b", "sh", "-c", '"$0" -c "$1" 60 & "$0" -c "$1" 60 & wait', held.python, hold, memory_bytes=999 * MIB),
+        item("a", "sh", "-c", spin),
+        item("b", "sh", "-c", '"$0" -c "$1" & "$0" -c "$1" & wait', held.python, hold, memory_bytes=999 * MIB),
     )
     a, b = held.until("a", "b")
     assert a[6] > 10
