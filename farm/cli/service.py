@@ -19,6 +19,7 @@ from farm.refusal import Refusal, Unavailable
 
 START_S = 60.0
 STOP_S = 120.0
+GOING_S = 10.0  # for a farm that no longer answers to be gone
 LITTLE = 64 << 10  # bytes with which a farm does not come up
 
 
@@ -148,24 +149,28 @@ def stop(home: Home, drain: bool, *, terminate: bool = True, keep: bool = False)
     """What the farm answered when it went down, or None where none was running. Raises Refusal."""
     try:
         client = connect(home)
-        processes = client.get("/v1/status")["processes"]
     except Unreachable:
         return None
-    watched = [os_pidfd for one in processes if one["role"] == "service" for os_pidfd in _pidfd(one["pid"])]
+    watched = _service(home)
     try:
         with client:
             answer = client.post("/v1/down", {"drain": drain, "terminate": terminate, "keep": keep})
         _ended(watched, None if drain else STOP_S)
+        return answer
+    except Unreachable:
+        if watched and not select.select(watched, [], [], GOING_S)[0]:
+            raise
+        return None  # it was going down by itself
     finally:
         for descriptor in watched:
             os.close(descriptor)
-    return answer
 
 
-def _pidfd(pid: int) -> list[int]:
+def _service(home: Home) -> list[int]:
+    """A handle of the process that holds this home, if there is one."""
     try:
-        return [os.pidfd_open(pid)]
-    except ProcessLookupError:
+        return [os.pidfd_open(int(home.lock.read_text()))]
+    except (OSError, ValueError):
         return []
 
 

@@ -32,8 +32,8 @@ def farm() -> Iterator[Shell]:
     with tempfile.TemporaryDirectory(prefix="fb-") as folder:
         shell = shell_in(Path(folder))
         _desk(shell.cwd)
-        shell("up")
         try:
+            shell("up")
             yield shell
         finally:
             shell("down")

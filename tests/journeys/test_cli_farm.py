@@ -28,8 +28,8 @@ def farm() -> Iterator[Shell]:
         work.mkdir()
         (home / "farm.toml").write_text(SETTINGS)
         shell = Shell(home, work)
-        shell("up")
         try:
+            shell("up")
             yield shell
         finally:
             pids = [one["pid"] for one in shell.json("status")["processes"]]

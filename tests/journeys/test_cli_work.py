@@ -67,8 +67,8 @@ class Desk:
 def desk() -> Iterator[Desk]:
     with tempfile.TemporaryDirectory(prefix="fw-") as folder:
         made = Desk(Path(folder))
-        made("up")
         try:
+            made("up")
             yield made
         finally:
             made("down")
