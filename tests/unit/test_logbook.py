@@ -1,5 +1,6 @@
 """Where the log of an attempt is, and what is said when some of it is not there."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from executors.contract import Event, EventKind, Work
+from farm.cli.logs import _Show
+from farm.cli.output import raw
+from farm.client import LogPart
 from farm.clock import micros
 from farm.db import Database, migrate
 from farm.logbook import Part, part
@@ -111,3 +115,21 @@ def test_one_that_wrote_nothing_was_not_pruned(shelf: Shelf) -> None:
     work = shelf.begin()
     shelf.finish([work], spool="0-1", lo=0, hi=0)
     assert shelf.read("1.1.1") == Part(b"", 0, True)
+
+
+class Told:
+    """A client that knows one log, which is not whole."""
+
+    running = False
+
+    def log(self, ref: str, offset: int, wait_s: float) -> LogPart:
+        return LogPart(b"so far\n", 7, True, f"attempt {ref} was lost")
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_what_a_log_lacks_goes_beside_it(capfdbinary: pytest.CaptureFixture[bytes], follow: bool) -> None:
+    _Show(raw, json=False, follow=follow).log(Told(), "1.1")  # type: ignore[arg-type]
+    assert capfdbinary.readouterr() == (b"so far\n", b"farm: attempt 1.1 was lost\n")
+    _Show(raw, json=True, follow=follow).log(Told(), "1.1")  # type: ignore[arg-type]
+    found = json.loads(capfdbinary.readouterr().out)
+    assert found == {"ref": "1.1", "text": "so far\n", "final": True, "note": "attempt 1.1 was lost"}
