@@ -99,10 +99,11 @@ class LocalProvider:
     def _spawn(self, name: str, folder: Path, slots: int) -> None:
         a = self._around
         file = folder / "ticket.json"
-        Ticket(name, a.farm, a.run, str(folder), a.store, slots, a.engine, a.lease.total_seconds()).write(file)
+        ticket = Ticket(name, a.farm, a.run, str(folder), a.store, slots, a.engine, a.lease.total_seconds())
         env = {k: os.environ[k] for k in PASSED_ON if k in os.environ}
         env["PYTHONPATH"] = str(Path(executors.__file__).parents[1])
         try:
+            ticket.write(file)
             with open(folder / "executor.log", "ab") as log:
                 self._children[name] = subprocess.Popen(
                     [sys.executable, "-P", "-m", "executors.site.executor", "--ticket", str(file)],

@@ -33,16 +33,22 @@ class Books:
         """The folder of a machine, made before anything is started; one that is there stays as it is."""
         folder = self._living / name
         folder.mkdir(exist_ok=True, mode=0o700)
-        if _read(folder / "order.json") is None:
-            _write(folder / "order.json", {"token": token, "slots": slots, "launched_at": time.time_ns()})
+        try:
+            if _read(folder / "order.json") is None:
+                _write(folder / "order.json", {"token": token, "slots": slots, "launched_at": time.time_ns()})
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return folder
 
     def close(self, name: str, at: int, error: str = "") -> None:
         """The machine has ended: keep that, drop its folder."""
         order = _read(self._living / name / "order.json") or {"token": "", "slots": 0, "launched_at": at}
-        _write(self._ended / f"{name}.json", order | {"ended_at": at, "error": error})
-        forget(self._living / name)
-        shutil.rmtree(self._living / name, ignore_errors=True)
+        try:
+            _write(self._ended / f"{name}.json", order | {"ended_at": at, "error": error})
+        finally:  # a full disk: who is not listed any more is told as lost, too
+            forget(self._living / name)
+            shutil.rmtree(self._living / name, ignore_errors=True)
 
     def ask(self, name: str) -> None:
         """The machine is about to be ended by us: nothing will be wrong with it."""

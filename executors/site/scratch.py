@@ -1,5 +1,6 @@
 """Folders of an executor's works: inputs placed, outputs collected, nothing taken from or left outside."""
 
+import errno
 import glob
 import os
 import stat
@@ -15,6 +16,10 @@ class NoInputs(Exception):
     """The work's folder can't be prepared; one sentence for its owner."""
 
 
+class NoRoom(NoInputs):
+    """The disk is full, now."""
+
+
 class NoOutputs(Exception):
     """What the work was to leave is not there; one sentence for its owner."""
 
@@ -28,7 +33,7 @@ class Desk:
         self.cwd = os.path.join(self.folder, work.cwd)
 
     def prepare(self, store: FolderStore) -> None:
-        """A fresh folder with the inputs in it. Raises NoInputs."""
+        """A fresh folder with the inputs in it. Raises NoInputs, NoRoom."""
         empty(str(self.folder))
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -39,7 +44,8 @@ class Desk:
         except (BadPath, Damaged, Missing, ValueError) as error:
             raise NoInputs(str(error)) from error
         except OSError as error:
-            raise NoInputs(f"the inputs can't be placed: {error.strerror} ({error.filename})") from error
+            kind = NoRoom if error.errno in (errno.ENOSPC, errno.EDQUOT) else NoInputs
+            raise kind(f"the inputs can't be placed: {error.strerror} ({error.filename})") from error
 
     def collect(self, store: FolderStore) -> tuple[FileRef, ...]:
         """Put everything the patterns match into the store, on disk when this returns. Raises NoOutputs."""

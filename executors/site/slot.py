@@ -18,7 +18,7 @@ from executors.site.cage import NO_CAGE, Cage
 from executors.site.journal import Facts, Journal
 from executors.site.line import Line
 from executors.site.proc import state
-from executors.site.scratch import Desk, NoInputs, NoOutputs
+from executors.site.scratch import Desk, NoInputs, NoOutputs, NoRoom
 from executors.site.spool import CHUNK, Spools
 from executors.store import FolderStore
 
@@ -29,6 +29,7 @@ TAIL_S = 0.1  # how often the output of a running task is looked at
 SHORT_S = 0.5  # a keeper that lives no longer is not replaced at once
 HARD_S = 5.0  # beyond a cancel's grace: the keeper itself is replaced
 GLANCE_S = 1.0  # how often it is seen whether a keeper with work has been stopped
+ROOM_S, LOOK_S = 10.0, 0.25  # how long a work waits for room on the disk, and how often it is looked for
 FAILS = 10  # keepers in a row that live but for a moment: this executor is fit for nothing
 
 
@@ -72,6 +73,7 @@ class Slot(threading.Thread):
         self._ending = False
         self._stopped, self._glance_at, self._fails = False, 0.0, 0
         self._hard: dict[str, float] = {}  # until when cancelled attempts may be held
+        self._never = threading.Event()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     # ── from other threads ───────────────────────────────────────────────────────────────────────
@@ -168,12 +170,24 @@ class Slot(threading.Thread):
         """Prepare the folder of a work; whether it can start."""
         self._desk = Desk(self.floor.folder / "work", work)
         try:
-            self._desk.prepare(self.floor.store)
+            self._prepare(self._desk)
         except NoInputs as why:
             now = time.time_ns()
             self._finish([[work.attempt, now, now, 1, "inputs", str(why), 0, 0, "", 0, 0]])
             return False
         return True
+
+    def _prepare(self, desk: Desk) -> None:
+        """On a full disk wait a while for room: handing the work back at once would bring it here again. Raises
+        NoInputs."""
+        until = time.monotonic() + ROOM_S
+        while True:
+            try:
+                return desk.prepare(self.floor.store)
+            except NoRoom:
+                if self._ending or self._orders or time.monotonic() > until:
+                    raise
+                self._never.wait(LOOK_S)
 
     def _pass_on(self, line: Line) -> None:
         while self._orders:

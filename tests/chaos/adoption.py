@@ -122,8 +122,8 @@ def frozen(engine: str) -> float:
         ground = Ground(Path(folder, "home"), engine, 2)
         try:
             ground.up()
-            crowd = Crowd(ground, 2, 3)
-            crowd.job = crowd.submit(2, 3)
+            crowd = Crowd(ground, 12, 3)  # more than one executor does before the other is missed
+            crowd.job = crowd.submit(12, 3)
             until(lambda: len(ground.ready()) == 2, 60, "two executors are ready")
             victim = until(lambda: ground.of("executor"), 30, "it is named")[0]
             tree = [victim, *below(victim)]
