@@ -142,6 +142,8 @@ class Work:
     term: int  # the scheduler's term; an agent refuses terms older than it has seen
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)  # more of the environment; never kept, blotted out of logs
+    unready: str = ""  # why it can't begin at all; one sentence
     cwd: str = ""  # relative to the scratch folder, or an absolute folder of the executor
     inputs: tuple[FileRef, ...] = ()
     outputs: tuple[str, ...] = ()  # glob patterns below the working folder

@@ -19,7 +19,7 @@ from executors.contract import Machine, Offer, Order, Placed, Refusal, Surroundi
 from executors.errors import Refused, SoldOut
 from executors.local_books import Books
 from executors.options import Options, checked
-from executors.site.proc import below
+from executors.site.proc import below, state
 from executors.site.process import Process
 from executors.site.ticket import Ticket
 
@@ -196,7 +196,7 @@ class LocalProvider:
             self._books.ask(name)
             process.signal(signal.SIGTERM)
         for name, process in living.items():
-            if not process.wait(TERM_S):
+            if state(process.pid) == "T" or not process.wait(TERM_S):  # a stopped one will not hear
                 process.signal(signal.SIGKILL)
                 process.wait(TERM_S)
             for left in trees[name]:

@@ -148,6 +148,10 @@ class Item(Strict):
     previous: Many[File] = ()  # its outputs last time: equal ones count as nothing new
 
 
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+SecretRef = Annotated[str, Field(pattern=r"^(file:/[^\x00-\x1f]{1,1000}|env:[A-Za-z_][A-Za-z0-9_]{0,99})$")]
+
+
 class StepSpec(Strict):
     """Tasks that share a template: `array`, or `items`, or else one task.
 
@@ -158,6 +162,7 @@ class StepSpec(Strict):
     name: Text = "main"
     argv: Many[str] = ()
     env: Mapping[str, str] = {}
+    secrets: Mapping[Variable, SecretRef] = {}  # more of the environment, by where the service finds it
     cwd: str = ""
     array: Range | None = None
     chunk: Positive = 1

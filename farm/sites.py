@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from executors.contract import Event, EventKind, Running, Work
 from executors.packed import Works
 from executors.site.protocol import Answer, Message, Report
+from farm import secret
 from farm import tables as t
 from farm.clock import Clock
 from farm.db import Database, after_commit
@@ -102,7 +103,8 @@ class Sites:
         return bool(works)
 
     def _hand_out(self, works: Mapping[str, Sequence[Work]]) -> None:
-        self.tell(*(Message(0, "start", executor, works=Works.of(w)) for executor, w in works.items()))
+        held = {executor: [secret.filled(work) for work in handed] for executor, handed in works.items()}
+        self.tell(*(Message(0, "start", executor, works=Works.of(w)) for executor, w in held.items()))
 
     def close(self) -> None:
         """Wake whoever waits for messages."""

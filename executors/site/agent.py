@@ -72,7 +72,9 @@ class Agent:
         """Take works; repeating an attempt changes nothing. One of an older term than seen ends as `stale-term`."""
         stale = [w for w in works if not self._terms.accepts(w.term)]
         self._journal.append([never_started(w, "stale-term", "another scheduler has taken over") for w in stale])
-        self._backlog.add(w for w in works if w not in stale)
+        unready = self._backlog.news(w for w in works if w.unready and w not in stale)
+        self._journal.append([never_started(w, "inputs", w.unready) for w in unready])
+        self._backlog.add(w for w in works if w not in stale and not w.unready)
         self._wake()
 
     def poll(self, after: int, acknowledged: int, lease_s: float, wait_s: float, gather_s: float = 0) -> Events:

@@ -51,6 +51,14 @@ class Backlog:
                 entry = self._entries[work.attempt] = Entry(work)
                 self._pending.append(entry)
 
+    def news(self, works: Iterable[Work]) -> list[Work]:
+        """Those never seen before, which are known from now on."""
+        with self._lock:
+            fresh = [work for work in works if work.attempt not in self._known]
+            for work in fresh:
+                self._remember(work.attempt)
+            return fresh
+
     def _remember(self, attempt: str) -> None:
         self._known[attempt] = None
         if len(self._known) > REMEMBERED:

@@ -4,7 +4,7 @@
 
 Standard library and its neighbours only, single-threaded: Python's posix_spawn sets no folder, so the keeper changes
 its own. Lines of JSON come in: {"env": {…}, "home": cage, "cage": cage} first, then {"run": [item…]},
-{"cancel": id, "grace": s}, {"recall": 1}; an item is [id, argv, env, cwd, owner, limits]. Lines go out:
+{"cancel": id, "grace": s}, {"recall": 1}; an item is [id, argv, env, cwd, owner, limits, hidden]. Lines go out:
 {"started": [id, at, pid, spool, lo]},
 {"done": [[id, started, at, exit, cause, message, cpu_ms, rss_kib, spool, lo, hi]…]}, {"back": [id…]}.
 End of input ends everything.
@@ -26,6 +26,7 @@ import time
 from collections import deque
 from typing import Any
 
+from executors.site.blot import Blot
 from executors.site.cage import Cage
 from executors.site.guard import end_all_below, guarded
 from executors.site.limits import Broken, Limits, Meter, beyond_memory
@@ -58,6 +59,7 @@ class Keeper:
         self.current: Any = None
         self.cause, self.message, self.kill_at, self.deaf_until = "", "", 0.0, 0.0
         self.limits: Any = None
+        self.blot: Blot | None = None
         self.spent, self.bulky = 0.0, False
         self.home, self.cage, self.cages = Cage(), Cage(), 0
         self._open_pipe()
@@ -145,6 +147,7 @@ class Keeper:
     def run(self, item: list[Any]) -> None:
         self.current, self.cause, self.message = item, "", ""
         lo = self.spool.begin(item[4])
+        self.blot = Blot(item[6]) if item[6] else None
         started, code = time.time_ns(), 0
         self.limits = limits = Limits(item[5], time.monotonic())
         try:
@@ -167,6 +170,8 @@ class Keeper:
             limits.meter.cage.kill()
         self.sweep()
         self.drain()
+        if self.blot:
+            self.spool.add(self.blot.rest())
         cut = self.spool.end()
         if not self.cause and (found := limits.broken_at_last()):
             self.cause, self.message = found.cause, found.message
@@ -334,7 +339,7 @@ class Keeper:
                 data = os.read(self.source, PIPE)
             except BlockingIOError:
                 break
-            self.spool.add(data)
+            self.spool.add(self.blot.take(data) if self.blot else data)
             moved += len(data)
         if moved and self.limits:
             self.limits.wrote(moved, time.monotonic())

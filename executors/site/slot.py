@@ -164,7 +164,8 @@ class Slot(threading.Thread):
         program = sys.executable if work.argv[:1] == (PYTHON,) else None
         argv = (program, *work.argv[1:]) if program else work.argv
         limits = {name: value for name in LIMITS if (value := getattr(work, name))}
-        return [work.attempt, argv, dict(work.env), cwd, work.owner, limits]
+        env, hidden = {**work.env, **work.secrets}, list(work.secrets.values())
+        return [work.attempt, argv, env, cwd, work.owner, limits, hidden]
 
     def _lay(self, work: Work) -> bool:
         """Prepare the folder of a work; whether it can start."""

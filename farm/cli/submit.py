@@ -65,6 +65,13 @@ def submit(
     env: Annotated[
         list[str] | None, typer.Option(metavar="K=V", help="Environment of the command; K alone takes this shell's.")
     ] = None,
+    secret: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="K=file:PATH|env:NAME",
+            help="More of its environment: the service reads it when the task starts, and blots it out of the log.",
+        ),
+    ] = None,
     cwd: Annotated[
         str, typer.Option(metavar="FOLDER", help="Where to run: below the task's own folder, or absolute.")
     ] = "",
@@ -85,6 +92,7 @@ def submit(
     step: dict[str, Any] = {
         "argv": command,
         "env": values.environment(env or []),
+        "secrets": values.secrets(secret or []),
         "cwd": sayable(cwd, "--cwd"),
         "retries": retries,
         "outputs": outputs or [],

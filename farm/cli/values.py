@@ -124,6 +124,23 @@ def environment(pairs: Sequence[str]) -> dict[str, str]:
     return made
 
 
+_SECRET = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,99})=(file|env):([^\x00-\x1f]+)")
+
+
+def secrets(texts: Sequence[str]) -> dict[str, str]:
+    """`K=file:PATH` or `K=env:NAME`; the path is made absolute here."""
+    made: dict[str, str] = {}
+    for text in texts:
+        match = _SECRET.fullmatch(text)
+        if not match:  # whoever typed the secret itself does not want to read it again
+            raise Refusal(
+                "that does not say where a secret is", "--secret", "write NAME=file:PATH, or NAME=env:VARIABLE"
+            )
+        name, kind, place = match.groups()
+        made[name] = f"{kind}:{os.path.abspath(os.path.expanduser(place)) if kind == 'file' else place}"
+    return made
+
+
 def positive(text: str, option: str) -> int:
     """A job's number."""
     if not _COUNT.fullmatch(text) or int(text) < 1:

@@ -198,7 +198,8 @@ def _insert_step(
         _insert_items(tx, place, step, blocked=waits > 0, own=own)
 
 
-_TEMPLATE = {"argv", "env", "cwd", "inputs", "outputs", "gather", "after", "silence_s", "output_bytes", "processes"}
+_TEMPLATE = {"argv", "env", "secrets", "cwd", "inputs", "outputs", "gather", "after"}
+_TEMPLATE |= {"silence_s", "output_bytes", "processes"}
 
 
 def _template(step: StepSpec) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class Template:
         self._open = any("{" in text for text in (*self._argv, *self._env.values(), *self._outputs))
         self._memory = step.memory
         self._fixed = {
+            "secrets": shape.get("secrets", {}),  # where they are; the values come when it is handed out
             "cwd": shape.get("cwd", ""),
             "slots": step.slots,
             "timeout_s": step.timeout_s,

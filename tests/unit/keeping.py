@@ -115,4 +115,4 @@ class Talk:
 def item(
     name: str, *argv: str, cwd: str = "", owner: str = "", env: dict[str, str] | None = None, **limits: float
 ) -> list[Any]:
-    return [name, list(argv), env or {}, cwd, owner, limits]
+    return [name, list(argv), env or {}, cwd, owner, limits, []]

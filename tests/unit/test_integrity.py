@@ -165,6 +165,13 @@ def test_another_programs_database_is_told(tmp_path: Path) -> None:
         found(tmp_path)
 
 
+def test_a_newer_schema_is_told(damaged: sqlite3.Connection, tmp_path: Path) -> None:
+    damaged.execute("UPDATE alembic_version SET version_num = '9999'")
+    damaged.commit()
+    with pytest.raises(BadDatabase, match="newer"):
+        found(tmp_path)
+
+
 def test_it_looks_beside_a_writer(worked: Path, tmp_path: Path) -> None:
     path = tmp_path / "farm.db"
     shutil.copy(worked, path)

@@ -349,7 +349,7 @@ from executors.site.rung import FLOOR
 line = Line(Path(sys.argv[1]), 0, {"PATH": "/usr/bin:/bin"}, FLOOR)
 mark = sys.argv[2]
 script = f"setsid sleep {mark} & trap '' TERM; sleep {mark}; sleep {mark}"
-line.say({"run": [["a", ["sh", "-c", script], {}, "", "", {}]]})
+line.say({"run": [["a", ["sh", "-c", script], {}, "", "", {}, []]]})
 while not any("started" in word for word in line.hear()):
     pass
 print(line.pid, flush=True)
