@@ -126,8 +126,8 @@ def reconcile(wheel: Fleet) -> Decision:
         wheel.sites.dispatch(tx, now)
     wheel.feed.publish(changed)
     wheel.last = decision
+    retire(wheel)  # first: what a lost executor still holds may be what an order waits for
     settle(wheel)
-    retire(wheel)
     return decision
 
 
