@@ -22,13 +22,17 @@ def add(file: Path, outcomes: Sequence[Mapping[str, Any]], numbers: Mapping[str,
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     faults = [fault for run in runs for fault in run["faults"]]
+    bad = {run["seed"] for run in runs if run["findings"]}
+    last = {run["seed"]: run for run in runs}
     return {
-        "seeds": len(runs),
+        "runs": len(runs),
+        "seeds": len(last),
         "tasks": 200 * len(runs),
         "attempts": sum(run["attempts"] for run in runs),
         "tasks that ran again": sum(run["twice"] for run in runs),
         "late results refused": sum(run["refused"] for run in runs),
-        "seeds with findings": sorted(run["seed"] for run in runs if run["findings"]),
+        "seeds that found something": sorted(bad),
+        "of these still": sorted(seed for seed in bad if last[seed]["findings"]),
         "engines": dict(Counter(run["engine"] for run in runs)),
         "terrains": dict(Counter(run["terrain"] for run in runs)),
         "killed": _roles(faults, KILL),

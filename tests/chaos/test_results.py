@@ -1,0 +1,28 @@
+"""The record of the runs adds up, and names the seeds that still find something."""
+
+import json
+from pathlib import Path
+
+from tests.chaos.results import add
+
+
+def run(seed: int, *findings: str) -> dict[str, object]:
+    faults = ["kill service at 12", "freeze a whole executor 9.1 s at 30", "clock jumps -3600 s at 40"]
+    counts = {"attempts": 201, "twice": 1, "refused": 2, "seconds": 1.0}
+    return {"seed": seed, "engine": "ray", "terrain": "folder", "faults": faults, "findings": list(findings), **counts}
+
+
+def test_the_record_grows_and_is_summed_up(tmp_path: Path) -> None:
+    file = tmp_path / "results" / "faults.json"
+    add(file, [run(1, "a task is lost"), run(2, "a file is left")])
+    add(file, [run(1)], {"cores": 2})
+    add(file, [])
+    record = json.loads(file.read_text())
+    assert [one["seed"] for one in record["runs"]] == [1, 2, 1]
+    assert record["numbers_s"] == {"cores": 2}
+    summary = record["summary"]
+    assert (summary["runs"], summary["seeds"], summary["attempts"]) == (3, 2, 603)
+    assert (summary["seeds that found something"], summary["of these still"]) == ([1, 2], [2])
+    assert summary["killed"] == {"service": 3}
+    assert summary["frozen"] == {"a whole executor": 3}
+    assert summary["other faults"] == {"clock jumps": 3}
