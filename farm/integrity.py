@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from farm.db import HEAD, Database, check, revision
+from farm.db import HEAD, BadDatabase, Database, check, revision
 from farm.integrity_rules import BOOKS, RESTORE, RULES, Rule
 from farm.ledger import HOUR
 
@@ -39,6 +39,8 @@ def examine(file: Path, has: Callable[[str], bool] | None = None) -> Iterator[Fi
     try:
         check(database, str(file))
         found = revision(database, str(file))
+        if found is not None and found > HEAD:
+            raise BadDatabase(str(file), f"it was written by a newer farm (schema {found}); use the farm that made it")
         if found != HEAD:
             yield Finding("schema", f"the schema is {found or 'empty'}, not {HEAD}", "`farm up` brings it up to date")
             return
