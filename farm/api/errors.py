@@ -103,14 +103,17 @@ def _unexpected(request: Request, error: Any) -> JSONResponse:
     )
 
 
-def _invalid(_request: Request, error: Any) -> JSONResponse:
+def _invalid(request: Request, error: Any) -> JSONResponse:
     found = error.errors()[0]
-    place = [
-        str(part)[:LONGEST] for part in found["loc"] if part not in ("body", "query", "path") and "[" not in str(part)
-    ]
+    *way, last = found["loc"]
+    place = [str(part)[:LONGEST] for part in way if part not in ("body", "query", "path") and "[" not in str(part)]
+    if way or last not in ("body", "query", "path"):
+        place.append(str(last)[:LONGEST])
     where = ".".join(place)
     if found["type"] == "extra_forbidden":
-        return _answer(400, f"unknown key {place[-1]!r}", where, nearest(place[-1], _keys(place[:-1])))
+        known = request.url.path == "/v1/jobs"
+        remedy = nearest(place[-1], _keys(place[:-1])) if known else "leave it out; see /openapi.json"
+        return _answer(400, f"unknown key {place[-1]!r}", where, remedy)
     what, remedy = plain(found, place[-1] if place else "the body")
     return _answer(400, what, where or "the request's body", remedy)
 

@@ -114,6 +114,11 @@ def test_a_job_that_can_not_be_meant(served, what):
     refused(served, "POST", "/v1/jobs", JOBS[what])
 
 
+def test_a_key_that_looks_like_a_place_is_told_as_it_is(served):
+    assert refused(served, "POST", "/v1/prune", b'{"[0]": 1}')["what"] == "unknown key '[0]'"
+    assert "did you mean 'name'" in refused(served, "POST", "/v1/jobs", job(**{"nam": "x"}))["remedy"]
+
+
 def test_a_cycle_among_a_hundred_thousand_items_is_named(served):
     many = [{"name": f"i{n}", "argv": ["x"], "after": [f"i{n - 1}"]} for n in range(1, 100_000)]
     error = refused(
