@@ -63,6 +63,8 @@ class Database:
         with self.engine.connect() as tx:
             if self.engine.dialect.name == "sqlite":
                 tx.exec_driver_sql("BEGIN")
+            else:
+                tx.execution_options(isolation_level="REPEATABLE READ")
             try:
                 yield tx
             finally:

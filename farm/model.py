@@ -179,7 +179,7 @@ class StepSpec(Strict):
     silence_s: Seconds = 0  # without a byte of output
     output_bytes: Count = 0  # written
     processes: Count = 0  # alive at once
-    predicted_s: Annotated[Seconds, Field(gt=0)] | None = None
+    predicted_s: Annotated[Seconds, Field(ge=0.001)] | None = None
     after: Many[str] = ()  # names of earlier steps
     gather: str = ""  # folder below the working folder that receives the outputs of all it comes after
 

@@ -11,7 +11,9 @@ from farm import tables as t
 from farm.config import FarmConfig, PoolConfig
 from farm.fleet import alive, pool_fact
 from farm.model import AttemptState, JobState, OrderState
+from farm.queue.predict import sane
 from farm.tables import AnyRow
+from schedules.demand import expected_end
 from schedules.model import Busy, Demand, Executor, Pool, Snapshot, Waiting
 
 _OPEN_JOBS = (JobState.QUEUED, JobState.RUNNING)
@@ -34,6 +36,7 @@ _TASKS = (
     .where(sql(f"task.{t.TASK_WAITS}"), t.Job.state.in_(_OPEN_JOBS))
     .where(t.Task.not_before.is_(None) | (t.Task.not_before <= bindparam("now", type_=t.Utc())))
     .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
+    .order_by(func.min(t.Task.due))
     .limit(_ROWS)
 )
 _RUNNING = (
@@ -107,7 +110,7 @@ def _demand(tx: Connection, running: Sequence[AnyRow], slots: Mapping[str, int],
 
 
 def _waiting(row: AnyRow) -> Waiting:
-    predicted = timedelta(seconds=row.predicted_s)
+    predicted = timedelta(seconds=sane(row.predicted_s))
     return Waiting(row.waiting, row.submitted, row.due, predicted, row.slots, str(row.job))
 
 
@@ -121,12 +124,8 @@ def _on_slots(running: Sequence[AnyRow], slots: Mapping[str, int]) -> Iterator[A
 
 
 def _busy(row: AnyRow, now: datetime) -> Busy:
-    """A task that outlives its prediction is expected to take as long again."""
-    start = row.started or row.claimed
-    predicted = timedelta(seconds=row.predicted_s)
-    while start + predicted < now and predicted < timedelta(days=30):
-        predicted = predicted * 2
-    return Busy(start + predicted, row.slots, row.executor)
+    predicted = timedelta(seconds=sane(row.predicted_s))
+    return Busy(expected_end(row.started or row.claimed, predicted, now), row.slots, row.executor)
 
 
 def prices_nano(config: FarmConfig, open_prices: Mapping[str, Decimal | None]) -> dict[str, int]:

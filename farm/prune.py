@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -52,10 +53,11 @@ def prune(farm: "Farm", dry: bool = False) -> Pruned:
     """Remove what is older than `[keep]` of farm.toml says. Safe to repeat, beside a working farm too."""
     now, keep, out = farm.clock.now(), farm.config.keep, Pruned()
     for path in old_logs(farm, now - keep.logs):
-        out.logs += 1
-        out.log_bytes += path.stat().st_size
-        if not dry:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # somebody else prunes as well
+            out.log_bytes += path.stat().st_size
+            out.logs += 1
+            if not dry:
+                path.unlink()
     if not dry:
         _empty_folders(farm.home.logs, now - keep.logs)
     out.decisions = _rows(farm, "decisions", now - keep.decisions, dry)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from schedules.model import Executor, Snapshot
 
@@ -83,3 +83,14 @@ def slack(boot: int) -> int:
 
 def _limit(due: int, boot: int, more: int) -> int:
     return max(due, min(due, 0) + boot + more, more)
+
+
+def expected_end(start: datetime, predicted: timedelta, now: datetime) -> datetime:
+    """When a running task is over. One that outlives its prediction is expected to take as long again, and again.
+
+    `predicted` is above zero.
+    """
+    late = now - start
+    while predicted < late:
+        predicted *= 2
+    return start + predicted

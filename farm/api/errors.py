@@ -1,13 +1,14 @@
 """Every refusal in one form: {"error": {"what", "where", "remedy"}}."""
 
 import errno
+import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -16,6 +17,8 @@ from farm.api.document import allowed
 from farm.model import Item, JobSpec, StepSpec
 from farm.refusal import Refusal
 from farm.wording import nearest, plain
+
+log = logging.getLogger(__name__)
 
 LONGEST = 200  # characters of what was sent, in an answer that repeats it
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -82,9 +85,12 @@ def _disk(_request: Request, error: Any) -> JSONResponse:
     return _answer(503, f"{error.strerror or error}", where, remedy)
 
 
-def _database(_request: Request, error: Any) -> JSONResponse:
+def _database(request: Request, error: Any) -> JSONResponse:
     if "disk is full" in str(error.orig):
         return _answer(507, "the farm's disk is full; nothing was kept", "farm.db", "make room on it, then try again")
+    log.error("the database has refused", exc_info=error)
+    if isinstance(error, IntegrityError | ProgrammingError):
+        return _unexpected(request, error)
     if "locked" in str(error.orig):
         remedy = "end that program (`fuser` names it) and try again"
         return _answer(503, "another program holds the database locked", "farm.db", remedy)

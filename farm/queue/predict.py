@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from farm import tables as t
 
 PRIOR_S = 60.0  # what never ran before
+LEAST_S, MOST_S = 0.001, 30 * 86400.0  # beyond these a prediction is of no use, and arithmetic with it a danger
 _FORGET = 0.3  # weight of the newest
 _SELECT = select(t.Duration.samples, t.Duration.log_mean, t.Duration.log_var).where(t.Duration.what == bindparam("w"))
 _INSERT = insert(t.Duration)
@@ -22,7 +23,12 @@ def what(kind: str, job: str, step: str, item: str = "") -> str:
 def seconds(tx: Connection, name: str) -> float:
     """The expected duration, or the prior."""
     row = tx.execute(_SELECT, {"w": name}).one_or_none()
-    return PRIOR_S if row is None else math.exp(row.log_mean + row.log_var / 2)
+    return PRIOR_S if row is None else sane(math.exp(min(50.0, row.log_mean + row.log_var / 2)))
+
+
+def sane(predicted_s: float) -> float:
+    """The nearest duration that can be planned with."""
+    return min(max(predicted_s, LEAST_S), MOST_S)
 
 
 def learn(tx: Connection, took: Mapping[str, float]) -> None:

@@ -165,7 +165,11 @@ def _insert_job(tx: Connection, spec: JobSpec, now: datetime) -> int:
 def _insert_step(
     tx: Connection, place: _Place, step: StepSpec, spec: JobSpec, lane: Lane, open_jobs: int, now: datetime
 ) -> None:
-    predicted = step.predicted_s or predict.seconds(tx, predict.what(spec.kind, spec.name, step.name))
+    predicted = (
+        predict.sane(step.predicted_s)
+        if step.predicted_s
+        else predict.seconds(tx, predict.what(spec.kind, spec.name, step.name))
+    )
     waits = open_jobs + len(set(step.after))
     row = {
         "job": place.job,
