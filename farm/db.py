@@ -163,7 +163,7 @@ def explained(where: str) -> Iterator[None]:
     try:
         yield
     except OperationalError as error:
-        raise BadDatabase(where, f"the database {unusable(error)}") from error
+        raise BadDatabase(where, unusable(error)) from error
     except DatabaseError as error:
         said = f"the file is damaged or no database: {error.orig}; restore a backup or move it away"
         raise BadDatabase(where, said) from error
@@ -172,5 +172,5 @@ def explained(where: str) -> Iterator[None]:
 def unusable(error: OperationalError) -> str:
     """Why nothing can be done with it now, and what to do."""
     if "locked" in str(error.orig):
-        return "is locked by another program; end that (`fuser` names it) and try again"
-    return f"can't be opened: {error.orig}; check the folder and the disk"
+        return "another program holds the database locked; end that program (`fuser` names it) and try again"
+    return f"the database can't be opened: {error.orig}; check the folder and the disk"

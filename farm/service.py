@@ -49,12 +49,13 @@ def _start(home: Home, lock: IO[str]) -> "RunningService":
     supervisor.start()
     try:
         from farm.context import open_farm
-        from farm.db import check
+        from farm.db import check, explained
         from farm.running import RunningService
 
         farm = open_farm(home)
         check(farm.db, str(home.database))
-        service = RunningService(farm, lock, listening, supervisor)
+        with explained(str(home.database)):
+            service = RunningService(farm, lock, listening, supervisor)
         service.start()
     except BaseException:
         supervisor.stop(end=True)
