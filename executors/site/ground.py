@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from executors.site.cage import Cage, read, write
+from executors.site.cage import NO_CAGE, Cage, read, write
 
 FILE = "cage.json"
+MOST = 1 << 16  # bytes of that file
 ROLES = ("memory", "pids")
 _JOIN = 'for folder; do echo 0 > "$folder/cgroup.procs" || exit 1; done'
 
@@ -30,8 +31,26 @@ def record(folder: Path, cage: Cage) -> None:
 def forget(folder: Path) -> None:
     """End what is in the group of the executor in this folder, which is no more, and take it away. Repeating it is
     fine."""
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        Cage(*json.loads((folder / FILE).read_text())).remove()
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        _recorded(folder).remove()
+
+
+def _recorded(folder: Path) -> Cage:
+    """What `record` has written, and nothing else: tasks can write there too. Raises OSError, ValueError and
+    RecursionError."""
+    with open(os.open(folder / FILE, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)) as file:
+        words = json.loads(file.read(MOST))
+    if not isinstance(words, list) or len(words) != len(Cage._fields):
+        return NO_CAGE
+    name = of_executor(Cage("/"), str(folder)).name
+    return Cage(*words) if all(word == "" or _is_group(word, name) for word in words) else NO_CAGE
+
+
+def _is_group(path: object, name: str) -> bool:
+    """Whether it is of this name and below a place where control groups are."""
+    if not isinstance(path, str) or os.path.basename(path) != name or os.path.realpath(path) != path:
+        return False
+    return any(path.startswith(f"{point.rstrip('/')}/") for point, _, _ in _mounts())
 
 
 @cache
@@ -100,15 +119,32 @@ def _mounts() -> Iterator[tuple[str, str, set[str]]]:
 
 
 def _second(own: str, top: str) -> dict[str, tuple[str, str]]:
-    """Version 2: the nearest group, from our own upwards, that gives limits to groups below it; else just killing."""
+    """Version 2: our own group, where it gives limits to groups below it, or the nearest above that does and was given
+    to us; else just killing. Any other above is not ours: what runs there has left the limits of our unit, and does not
+    end with it."""
     folder = own
-    while os.access(folder, os.W_OK) and os.access(f"{folder}/cgroup.procs", os.W_OK):
-        if _gives(folder) or (folder == own and _opened(folder)):
+    while _writable(folder):
+        if _gives(folder) or _opened(folder):
             return dict.fromkeys((*ROLES, "tree"), (own, folder))
-        if folder == top:
-            break
         folder = os.path.dirname(folder)
+        if own == top or not folder.startswith(top) or not _given(folder):
+            break
     return {"tree": (own, own)} if os.access(own, os.W_OK) else {}
+
+
+def _writable(folder: str) -> bool:
+    return os.access(folder, os.W_OK) and os.access(f"{folder}/cgroup.procs", os.W_OK)
+
+
+def _given(folder: str) -> bool:
+    """Whether who manages this machine has left what is below to us: systemd marks it, or it belongs to our user."""
+    for name in ("user.delegate", "trusted.delegate"):
+        with contextlib.suppress(OSError):
+            if os.getxattr(folder, name) == b"1":
+                return True
+    with contextlib.suppress(OSError):
+        return os.stat(folder).st_uid == os.geteuid() != 0
+    return False
 
 
 def _gives(folder: str) -> bool:

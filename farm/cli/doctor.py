@@ -203,7 +203,8 @@ def limits() -> Finding:
     if not lacks:
         return Finding("limits", "ok", "control groups hold memory and processes")
     found = f"no control group holds {' and '.join(lacks)}: looked at a few times a second, so a task can go beyond"
-    remedy = "run as root, in a container that may write /sys/fs/cgroup, or by `systemd-run --user --scope`"
+    remedy = "as a user: `systemd-run --user --scope farm up`; as a service: Delegate=yes and DelegateSubgroup=farm; "
+    remedy += "with control groups of version 1: as root"
     return Finding("limits", "warning", found, remedy)
 
 

@@ -1,6 +1,8 @@
 """Control groups of both versions: where they can be made, and what is written there. The files are only files here;
 real groups are in test_limits."""
 
+import errno
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -57,15 +59,57 @@ def test_in_a_container_the_mount_shows_a_part(machine: Machine, tmp_path: Path)
     }
 
 
-def test_version_2_takes_the_nearest_that_gives_limits(machine: Machine, tmp_path: Path):
+def nested(tmp_path: Path) -> tuple[str, str, str]:
+    """The top, a group that gives limits, and our own in it, which does not and refuses to."""
     top = second(tmp_path, "cpu memory pids")
     app = second(tmp_path / "user/app", "memory pids")
     second(tmp_path / "user", "memory pids")
     own = second(tmp_path / "user/app/shell.scope")
     # a group with processes refuses; here the write succeeds, so it must not look opened
     (Path(own) / "cgroup.controllers").write_text("cpu")
+    return top, app, own
+
+
+def mark(monkeypatch: pytest.MonkeyPatch, uid: int, **marked: str) -> None:
+    """Be this user; the folder `marked` has this attribute, with 1."""
+
+    def getxattr(path: str, name: str) -> bytes:
+        if marked.get(name.replace(".", "_")) == path:
+            return b"1"
+        raise OSError(errno.ENODATA, "none")
+
+    monkeypatch.setattr(os, "getxattr", getxattr)
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+
+
+@pytest.mark.parametrize("name", ["user_delegate", "trusted_delegate"])
+def test_version_2_takes_one_above_that_was_given_to_us(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    top, app, own = nested(tmp_path)
+    mark(monkeypatch, 0, **{name: app})
     found = machine([("", "/user/app/shell.scope")], [(top, "/", "")])
     assert found == dict.fromkeys(("memory", "pids", "tree"), (own, app))
+
+
+def test_version_2_takes_one_above_that_belongs_to_our_user(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    top, app, own = nested(tmp_path)
+    uid = os.geteuid() or 1234
+    os.chown(app, uid, -1)
+    mark(monkeypatch, uid)
+    found = machine([("", "/user/app/shell.scope")], [(top, "/", "")])
+    assert found == dict.fromkeys(("memory", "pids", "tree"), (own, app))
+
+
+def test_version_2_never_leaves_a_unit_for_one_above_that_is_not_ours(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Neither the next, nor one further up beyond it: tasks would leave the limits of the unit, and its stop."""
+    top, _, own = nested(tmp_path)
+    mark(monkeypatch, 0, user_delegate=f"{tmp_path}/user")
+    assert machine([("", "/user/app/shell.scope")], [(top, "/", "")]) == {"tree": (own, own)}
 
 
 def test_version_2_opens_its_own_group_where_that_is_allowed(machine: Machine, tmp_path: Path):
@@ -137,14 +181,44 @@ def test_a_limit_that_nothing_can_hold_is_left_to_others(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_executors_group_is_found_again_by_its_folder(tmp_path: Path):
-    cage = of_executor(Cage(str(tmp_path / "g")), str(tmp_path))
+@pytest.fixture
+def mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder where groups are."""
+    monkeypatch.setattr(ground, "_mounts", lambda: iter([(str(tmp_path / "g"), "/", {""})]))
+    return tmp_path / "g"
+
+
+def test_an_executors_group_is_found_again_by_its_folder(tmp_path: Path, mounted: Path):
+    cage = of_executor(Cage(str(mounted)), str(tmp_path))
     cage.below("0.1").make()
     record(tmp_path, cage)
     forget(tmp_path)
     assert not os.path.exists(cage.memory)
     forget(tmp_path)
     forget(tmp_path / "nowhere")
+
+
+def test_a_group_that_a_task_has_written_down_is_not_believed(tmp_path: Path, mounted: Path):
+    """Another's, one that is none, a way around, and what is no group at all."""
+    mine = of_executor(Cage(str(mounted)), str(tmp_path)).memory
+    other = of_executor(Cage(str(mounted)), str(tmp_path / "other")).memory
+    away = of_executor(Cage(str(tmp_path / "away")), str(tmp_path)).memory
+    for folder in (mine, other, away):
+        os.makedirs(folder)
+    os.symlink(tmp_path / "away", mounted / "link")
+    around = f"{mounted}/link/{os.path.basename(mine)}"
+    forged = [[one, "", ""] for one in (other, away, around, f"{mounted}/../away/{os.path.basename(mine)}", 7)]
+    for words in (*forged, [mine, other, ""], [mine, ""], {"memory": mine}, mine, None):
+        (tmp_path / "cage.json").write_text(json.dumps(words))
+        forget(tmp_path)
+    (tmp_path / "cage.json").write_text("[" * 60_000)
+    forget(tmp_path)
+    assert all(os.path.isdir(folder) for folder in (mine, other, away))
+
+
+def test_a_pipe_in_its_place_holds_nobody(tmp_path: Path):
+    os.mkfifo(tmp_path / "cage.json")
+    forget(tmp_path)
 
 
 def test_what_is_found_here_has_been_tried():

@@ -113,5 +113,6 @@ def test_limits_are_exact_only_with_control_groups(monkeypatch):
     monkeypatch.setattr(ground, "base", lambda: Cage("", "/p", ""))
     found = doctor.limits()
     assert (found.level, "holds memory:" in found.found, bool(found.remedy)) == ("warning", True, True)
+    assert "Delegate=yes" in found.remedy
     monkeypatch.setattr(ground, "base", Cage)
     assert "memory and processes" in doctor.limits().found
