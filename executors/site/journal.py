@@ -1,5 +1,6 @@
 """What happened on an executor, numbered and kept on its disk until the farm has it."""
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -54,11 +55,14 @@ class Journal:
         return self._folder / f"{start:015}.jsonl"
 
     def _load(self, path: Path) -> None:
-        """Read a segment back; a last line that was cut off by a crash counts for nothing."""
+        """Read a segment back; a last line that was cut off by a crash counts for nothing, and goes: the next one may be
+        written in its place."""
         self._next = int(path.stem)
-        for text in path.read_bytes().splitlines(keepends=True):
-            if not text.endswith(b"\n"):
-                break
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            os.truncate(path, whole)
+        for text in data[:whole].splitlines(keepends=True):
             found = event(text)
             self._keep(text, found.kind, found.spool, found.lo, found.hi)
 

@@ -357,6 +357,18 @@ class TestJournal:
         assert [(e.seq, e.attempt) for e in third.after(0, 0)] == [(1, "1"), (2, "3")]
         third.close()
 
+    def test_a_segment_that_is_but_a_cut_line_is_written_anew(self, tmp_path: Path, spools: Spools):
+        journal = Journal(str(tmp_path / "events"), spools)
+        journal.append([fact("1")])
+        journal.close()
+        (file,) = (tmp_path / "events").iterdir()
+        file.write_bytes(file.read_bytes()[:-5])
+        for life in range(1, 4):
+            again = Journal(str(tmp_path / "events"), spools)
+            again.append([fact(str(life))])
+            assert [(e.seq, e.attempt) for e in again.after(0, 0)] == [(n, str(n)) for n in range(1, life + 1)]
+            again.close()
+
     def test_output_is_not_kept_twice(self, tmp_path: Path, spools: Spools):
         (tmp_path / "spool" / "0-1").write_bytes(b"secret")
         journal = Journal(str(tmp_path / "events"), spools)
