@@ -27,13 +27,18 @@ def bill(farm: "Farm", by: By, since: datetime | None, until: datetime | None) -
             raise Refusal(f"{given.isoformat()} has no time zone", remedy="write 2026-01-31T12:00:00Z")
     now = farm.clock.now()
     with farm.db.write() as tx:
-        if farm.wheel is not None:
-            ledger.record(tx, now, current_prices(farm.wheel, tx, now))
+        book(farm, tx, now)
         rows = ledger.sums(tx, since or EPOCH, until or now)
         names = _names(tx, rows) if by == "job" else {}
         span = _span(tx, since, until)
     entries = [Entry(row.kind, _key(row, by, names), int(row.micros), int(row.cost)) for row in rows]
     return report(entries, standing(farm.config), farm.config.currency, by, span)
+
+
+def book(farm: "Farm", tx: Connection, now: datetime) -> None:
+    """Everything up to now; without a wheel nothing lives that could be booked."""
+    if farm.wheel is not None:
+        ledger.record(tx, now, current_prices(farm.wheel, tx, now))
 
 
 def standing(config: FarmConfig) -> list[Standing]:

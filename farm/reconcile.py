@@ -16,7 +16,7 @@ from executors.errors import Lost, ProviderError, SoldOut, Throttled
 from executors.site.protocol import Message
 from farm import fleet, ledger
 from farm import tables as t
-from farm.clock import Clock
+from farm.clock import EPOCH, Clock
 from farm.config import FarmConfig
 from farm.db import Database, after_commit
 from farm.dispatch import rest
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 BREAKER = timedelta(seconds=60)  # after the first failure; doubles
 BREAKER_MAX = timedelta(minutes=15)
 RETRY = timedelta(seconds=5)
+HEAR_OUT = timedelta(seconds=15)  # after a start, while no gateway has settled
 BOOT_LIMIT = timedelta(seconds=120)  # a machine that has not joined by then, and by ten times its p95, is replaced
 UNLISTED_LIMIT = timedelta(seconds=15)  # three listings
 STOP_LIMIT = timedelta(seconds=4)  # an executor told to go that has not gone by then is ended by its provider
@@ -88,6 +89,7 @@ class Fleet:
     last: Decision | None = None
     closing: bool = False  # the farm drains: nothing more is ordered
     turned: datetime | None = None  # when the wheel turned last
+    began: datetime = EPOCH  # when the service did
     missing: dict[str, datetime] = field(default_factory=dict)  # executors that their provider does not list, since
     _listings: dict[str, Sequence[Machine]] = field(default_factory=dict)
     _listed: threading.Lock = field(default_factory=threading.Lock)
@@ -161,11 +163,17 @@ def _believe(
     for row in fleet.alive(tx):
         machine = machines.get(row.id)
         if machine is not None and machine.state == MachineState.ENDED:
-            _ended(tx, row, machine, changed, now)
+            if row.state == ExecutorState.BOOTING or _heard_out(wheel, now):
+                _ended(tx, row, machine, changed, now)
         elif row.state == ExecutorState.BOOTING and _overdue(tx, row, now):
             _give_up(tx, row, changed, now)
         elif _unlisted(wheel, row, machine is None and row.pool in listing, now):
             _forgotten(tx, wheel, row, changed, now)
+
+
+def _heard_out(wheel: Fleet, now: datetime) -> bool:
+    """Whether the last results of an executor that ended while we were away had their chance to reach us."""
+    return wheel.sites.caught_up() or abs(now - wheel.began) >= HEAR_OUT
 
 
 def _unlisted(wheel: Fleet, row: AnyRow, now_missing: bool, now: datetime) -> bool:

@@ -38,12 +38,11 @@ class RunningService:
         self._harder = threading.Event()  # somebody does not wait for the draining any longer
         with farm.db.write() as tx:
             term = new_term(tx)
-        dispatcher = self._dispatcher = Dispatcher(
-            farm.config.all_lanes(), term, most_memory=farm.config.most_memory
-        )
+        dispatcher = self._dispatcher = Dispatcher(farm.config.all_lanes(), term, most_memory=farm.config.most_memory)
         lease = farm.config.site.lease.total_seconds()
         farm.sites = Sites(farm.db, farm.clock, dispatcher, farm.home.logs, farm.feed, self._wake, lease)
         farm.wheel = Fleet(farm.db, farm.clock, farm.config, providers(farm), default, farm.sites, farm.feed)
+        farm.wheel.began = farm.clock.now()
         farm.wake, farm.stop = self._wake, self.stop_soon
         self._wheel = Wheel(farm.wheel)
         self._publisher = Publisher(farm)

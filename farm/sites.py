@@ -4,18 +4,18 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from executors.contract import Event, EventKind, Running, Work
+from executors.contract import Event, EventKind, Ready, Running, Work
 from executors.packed import Works
 from executors.site.protocol import Answer, Message, Report
 from farm import secret
 from farm import tables as t
-from farm.clock import Clock
+from farm.clock import EPOCH, Clock
 from farm.db import Database, after_commit
 from farm.dispatch import Dispatcher, rest
 from farm.feed import Feed
@@ -27,6 +27,8 @@ from farm.queue.progress import Changed
 from farm.reference import Reference, parse_reference
 
 BATCH = 200  # messages in one answer
+NEWS_AGAIN = timedelta(seconds=1)
+CATCH_UP = timedelta(seconds=1)
 SHIPPED = 10_000  # attempts whose logs are followed, before it is asked which of them still run
 
 _SEEN = (
@@ -84,6 +86,11 @@ class Sites:
         self.shipped: dict[str, int] = {}  # running attempt → end of what it has written, as far as it is here
         self.processes: Sequence[Mapping[str, Any]] = ()
         self.heard: datetime | None = None
+        self._settled: datetime | None = None
+        self._named: tuple[Sequence[Ready], datetime] = (
+            (),
+            EPOCH,
+        )  # who was ready last, and when
 
     # ── what the farm wants ──
 
@@ -176,7 +183,7 @@ class Sites:
             silent = {r.id for r in known.values() if r.state != ExecutorState.BOOTING}
             after_commit(tx, lambda: self._install(fresh, silent - {r.executor for r in report.ready}))
         self._feed.publish(changed)
-        self._arrived(report)
+        self._arrived(report.ready)
         self.kick()
         seen = {name: row.seen for name, row in known.items()}
         return Answer(self._dispatcher.term, acknowledged=seen, messages=self._messages(0), lease_s=self._lease_s)
@@ -184,7 +191,8 @@ class Sites:
     def _install(self, fresh: Outbox, silent: set[str]) -> None:
         """From now on these messages count. Executors that were `silent` are settled again when they answer."""
         with self._changed:
-            self._outbox, self._silent = fresh, silent
+            self._outbox, self._silent, self._settled = fresh, silent, self._clock.now()
+            self._named = ((), EPOCH)
             self._changed.notify_all()
 
     def _adopt(self, tx: Connection, report: Report, fresh: Outbox, now: datetime) -> Changed:
@@ -206,25 +214,38 @@ class Sites:
             fresh.add(Message(0, "cancel", attempts=strangers))
 
     def _take_in(self, report: Report) -> dict[str, int]:
-        """Executors that joined or went, and events; the numbers up to which they are on our disk."""
-        self._arrived(report)
-        if not report.events:
-            return {}
-        for executor, events in report.events.items():
-            self._write_logs(executor, events)
-        return self._take_events(report.events)
+        """Executors that joined, events, and then executors that went: their last events still count. Answers the
+        numbers up to which events are on our disk."""
+        self._arrived(report.ready)
+        upto: dict[str, int] = {}
+        if report.events:
+            for executor, events in report.events.items():
+                self._write_logs(executor, events)
+            upto = self._take_events(report.events)
+        if report.lost:
+            self._left(report.lost)
+        return upto
 
-    def _arrived(self, report: Report) -> None:
-        if not report.ready and not report.lost:
+    def _arrived(self, ready: Sequence[Ready]) -> None:
+        """Every report names them all: those that it named a moment ago are no news."""
+        now = self._clock.now()
+        if not ready or (ready == self._named[0] and abs(now - self._named[1]) < NEWS_AGAIN):
             return
-        if self._silent & {r.executor for r in report.ready}:
+        if self._silent & {r.executor for r in ready}:
             with self._changed:
                 self._outbox.settled = False  # one of them is back: ask for a snapshot that tells of it
-        now = self._clock.now()
-        changed = Changed()
         with self._db.write() as tx:
-            moved = executor_ready(tx, [r.executor for r in report.ready], now)
-            for executor in report.lost:
+            moved = executor_ready(tx, [r.executor for r in ready], now)
+            if moved:
+                self.dispatch(tx, now)
+        self._named = (ready, now)
+        if moved:
+            self._wake()
+
+    def _left(self, executors: Sequence[str]) -> None:
+        now, changed, moved = self._clock.now(), Changed(), False
+        with self._db.write() as tx:
+            for executor in executors:
                 gone = lose_executor(tx, executor, "its executor vanished", now)
                 moved = moved or gone is not None
                 changed.join(gone.changed if gone else Changed())
@@ -233,6 +254,10 @@ class Sites:
         if moved:
             self._feed.publish(changed)
             self._wake()
+
+    def caught_up(self) -> bool:
+        """Whether a gateway has settled with us, and had time to bring what happened while we were away."""
+        return self._settled is not None and abs(self._clock.now() - self._settled) >= CATCH_UP
 
     def _take_events(self, events: Mapping[str, Sequence[Event]]) -> dict[str, int]:
         now = self._clock.now()

@@ -9,6 +9,7 @@ from farm import read
 from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
 from farm.api.polls import Left, poll
+from farm.bills import book
 from farm.model import BIG, JobSpec, JobState, Number, TaskState
 from farm.queue.cancel import cancel as cancel_in
 from farm.queue.retry import retry as retry_in
@@ -78,7 +79,16 @@ def _wait(farm: Farmed, job: int, timeout: float, seen: int, tasks: bool, left: 
             found = _look(farm, job, seen, tasks)
         if found["state"] in ENDED and found["kind"] == "packages":
             farm.published(10)
+        if found["state"] in ENDED:
+            found["cost"] = _booked(farm, job)
         return found
+
+
+def _booked(farm: Farmed, job: int) -> Any:
+    """What it has cost, the last seconds included: nobody asks again once it has ended."""
+    with farm.db.write() as tx:
+        book(farm, tx, farm.clock.now())
+        return read.job(tx, job)["cost"]
 
 
 def _look(farm: Farmed, job: Number, seen: int, tasks: bool) -> dict[str, Any]:

@@ -138,6 +138,7 @@ class SimulatedFarm:
         dispatcher = Dispatcher(self.config.all_lanes(), self.term)
         self.sites = Sites(self.db, self.clock, dispatcher, Path("/nonexistent"), feed, lambda: None, 60)
         self.fleet = Fleet(self.db, self.clock, self.config, {"cloud": self.provider}, default, self.sites, feed)
+        self.fleet.began = self.clock.now()
 
     def submit(self, *steps: Any, **options: Any) -> int:
         spec = JobSpec.model_validate({"name": "job", "owner": "ada", "steps": steps, **options})

@@ -19,6 +19,7 @@ from farm.config import FarmConfig
 from farm.db import Database, migrate
 from farm.ledger import HOUR
 from farm.model import Range, StepSpec
+from farm.reconcile import reconcile
 from tests.properties.simulated_farm import SimulatedFarm
 
 POOL = {"provider": "simulated", "price_per_hour": "0.36", "ceiling": 4, "boot": 5, "idle": 10}
@@ -191,3 +192,42 @@ def _cancel(farm: SimulatedFarm) -> None:
             return
     for _, attempt in done.attempts:
         farm.gateway.running.pop(attempt, None)
+
+
+def test_last_results_of_executors_that_went_while_the_service_was_away_count(new) -> None:
+    """Also when the gateway says in one breath that they are lost."""
+    with new() as farm:
+        job = farm.submit(array(2))
+        while len(farm.gateway.running) < 2:
+            farm.turn()
+        farm.clock.turn(60)
+        farm.gateway._finish()
+        for executor in list(farm.gateway.attached):
+            farm.cloud.end([executor])
+            farm.gateway.lost.append(executor)
+        farm.gateway.attached.clear()
+        farm.restart()
+        farm.fleet.list_machines()
+        reconcile(farm.fleet)
+        farm.gateway.talk()
+        farm.gateway.talk()
+        assert farm.job(job)["tasks"]["done"] == 2
+        farm.run()
+        with farm.db.read() as tx:
+            assert tx.execute(select(func.count()).select_from(t.Attempt)).scalar_one() == 2
+
+
+def test_executors_that_ended_are_lost_in_the_end_though_no_gateway_comes(new) -> None:
+    with new() as farm:
+        farm.submit(array(2))
+        while len(farm.gateway.running) < 2:
+            farm.turn()
+        ended = set(farm.machines())
+        farm.cloud.end(ended)
+        farm.restart()
+        farm.fleet.list_machines()
+        reconcile(farm.fleet)
+        assert ended <= set(farm.alive())
+        farm.clock.turn(20)
+        reconcile(farm.fleet)
+        assert not ended & set(farm.alive())
