@@ -55,8 +55,8 @@ class Journal:
         return self._folder / f"{start:015}.jsonl"
 
     def _load(self, path: Path) -> None:
-        """Read a segment back; a last line that was cut off by a crash counts for nothing, and goes: the next one may be
-        written in its place."""
+        """Read a segment back; a last line that was cut off by a crash counts for nothing, and goes: the next one may
+        be written in its place."""
         self._next = int(path.stem)
         data = path.read_bytes()
         whole = data.rfind(b"\n") + 1
