@@ -194,22 +194,22 @@ def _cancel(farm: SimulatedFarm) -> None:
         farm.gateway.running.pop(attempt, None)
 
 
-def test_last_results_of_executors_that_went_while_the_service_was_away_count(new) -> None:
-    """Also when the gateway says in one breath that they are lost."""
+@pytest.mark.parametrize("away", [False, True], ids=["told in one breath", "service away"])
+def test_the_last_results_of_executors_that_went_count(new, away: bool) -> None:
     with new() as farm:
         job = farm.submit(array(2))
         while len(farm.gateway.running) < 2:
             farm.turn()
         farm.clock.turn(60)
         farm.gateway._finish()
-        for executor in list(farm.gateway.attached):
-            farm.cloud.end([executor])
-            farm.gateway.lost.append(executor)
+        farm.gateway.lost += farm.gateway.attached
+        farm.cloud.end(farm.machines())
         farm.gateway.attached.clear()
-        farm.restart()
-        farm.fleet.list_machines()
-        reconcile(farm.fleet)
-        farm.gateway.talk()
+        if away:
+            farm.restart()
+            farm.fleet.list_machines()
+            reconcile(farm.fleet)
+            farm.gateway.talk()
         farm.gateway.talk()
         assert farm.job(job)["tasks"]["done"] == 2
         farm.run()
