@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 GONE_S = 2.0  # a killed process leaves its group within moments
 PAUSE_S = 0.002
+DEEPEST = 64  # levels of groups in groups
 
 
 class Cage(NamedTuple):
@@ -54,6 +55,14 @@ class Cage(NamedTuple):
         """Move the calling process here. Raises OSError."""
         for folder in self.folders():
             write(f"{folder}/cgroup.procs", "0")
+
+    def joined(self) -> bool:
+        """Whether the calling process is here now, in all hierarchies: one may take it, and another not."""
+        try:
+            self.join()
+        except OSError:
+            return False
+        return True
 
     def limit(self, memory: int, processes: int) -> None:
         """Bytes and a number; 0 is none, and so is what no group here can hold. Raises OSError, also when more is in
@@ -100,7 +109,7 @@ class Cage(NamedTuple):
 
     def kill(self) -> None:
         """End what is in it and below it, the caller too. Without cgroup.kill it may need repeating."""
-        for cage in (self, *self.inside()):
+        for cage in (self, *self._below()):
             with contextlib.suppress(OSError):
                 if cage.tree:
                     write(f"{cage.tree}/cgroup.kill", "1")
@@ -117,10 +126,18 @@ class Cage(NamedTuple):
                 names.update(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
         return [self.below(name) for name in sorted(names)]
 
+    def _below(self) -> "list[Cage]":
+        """All groups below this one, parents first: a task that may can nest them."""
+        found = level = self.inside()
+        for _ in range(DEEPEST):
+            level = [inner for cage in level for inner in cage.inside()]
+            found = [*found, *level]
+        return found
+
     def remove(self) -> bool:
         """End what is in it and take it away; whether it is gone."""
         for _ in range(int(GONE_S / PAUSE_S)):
-            if all(_removed(folder) for cage in (*self.inside(), self) for folder in cage.folders()):
+            if all(_removed(folder) for cage in (*reversed(self._below()), self) for folder in cage.folders()):
                 return True
             self.kill()
             select.select([], [], [], PAUSE_S)

@@ -205,22 +205,27 @@ class Keeper:
             cage.limit(0, limits.processes and limits.processes + 1)
             cage.join()
         except OSError:  # then it is watched without
-            cage.remove()
+            self.leave(cage)
             return self.spawn(item)
-        limits.meter = Meter(cage)
         try:
             pid = self.spawn(item)
         except NotStarted:
-            self.home.join()
-            cage.remove()
+            self.leave(cage)
             raise
-        self.home.join()
+        if not self.home.joined():  # to end all in there would end the keeper: watched without, too
+            return pid
+        limits.meter = Meter(cage)
         try:
             cage.limit(limits.most, limits.processes)
         except OSError:  # it holds more already
             self.pid = pid
             self.end(beyond_memory(limits.most))
         return pid
+
+    def leave(self, cage: Cage) -> None:
+        """Take it away; while the keeper may be in there it stays, and goes with the slot's line."""
+        if self.home.joined():
+            cage.remove()
 
     def spawn(self, item: list[Any]) -> int:
         argv, env = item[1], {**self.env, **item[2]}

@@ -4,6 +4,8 @@ real groups are in test_limits."""
 import errno
 import json
 import os
+import signal
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -179,6 +181,28 @@ def test_limits_of_version_1(tmp_path: Path):
 def test_a_limit_that_nothing_can_hold_is_left_to_others(tmp_path: Path):
     Cage(tree=str(tmp_path)).limit(1 << 20, 9)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_groups_in_groups_go_with_the_outermost(tmp_path: Path):
+    """What was nested by a task, in one of the hierarchies only."""
+    cage = Cage(str(tmp_path / "m"), str(tmp_path / "p"))
+    cage.make()
+    os.makedirs(f"{cage.memory}/1/2/3/4")
+    os.makedirs(f"{cage.pids}/1/other")
+    assert cage.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_in_groups_in_groups_ends(tmp_path: Path):
+    deep = tmp_path / "p/1/2/3"
+    deep.mkdir(parents=True)
+    with subprocess.Popen(["sleep", "600"]) as sleeper:
+        (deep / "cgroup.procs").write_text(f"{sleeper.pid}\n")
+        Cage(pids=str(tmp_path / "p")).kill()
+        try:
+            assert sleeper.wait(30) == -signal.SIGKILL
+        finally:
+            sleeper.kill()
 
 
 @pytest.fixture
