@@ -13,6 +13,7 @@ import os
 import random
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -61,21 +62,23 @@ def run(seed: int, keep: bool = False) -> Outcome:
     outcome = Outcome(seed, engine, terrain.name, [str(f) for f in faults])
     folder = Path(tempfile.mkdtemp(prefix="fc-"))
     began = time.monotonic()
-    env = terrain.prepare(folder)
-    ground = Ground(folder / "home", engine, choose.randint(2, 3 if engine == "ray" else 4), env)
-    try:
+    with contextlib.ExitStack() as after:
+        after.callback(_drop, folder, outcome, keep)
+        after.callback(terrain.clear, folder)
+        env = terrain.prepare(folder)
+        ground = Ground(folder / "home", engine, choose.randint(2, 3 if engine == "ray" else 4), env)
+        after.callback(_keep, ground, outcome)
+        after.callback(ground.clear)
         outcome.findings += _story(ground, Work(folder, seed, terrain.delicate, terrain.logs), faults, outcome)
-    finally:
         outcome.seconds = round(time.monotonic() - began, 1)
-        ground.kill_all()
-        shutil.rmtree(ground.home.run, ignore_errors=True)
-        _keep(ground, outcome)
-        terrain.clear(folder)
-        if not (keep or outcome.findings):
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            print(f"  kept: {folder}", flush=True)
     return outcome
+
+
+def _drop(folder: Path, outcome: Outcome, keep: bool) -> None:
+    if not (keep or outcome.findings):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        print(f"  kept: {folder}", flush=True)
 
 
 def _keep(ground: Ground, outcome: Outcome) -> None:
@@ -96,7 +99,7 @@ def _story(ground: Ground, work: Work, faults: list[Fault], outcome: Outcome) ->
         _finish(ground, work)
         found = truth(ground, work, outcome)
         ground.down()
-    except (AssertionError, Refusal) as error:
+    except (AssertionError, Refusal, subprocess.SubprocessError) as error:
         return [str(error), *_state(ground)]
     return found + [f"left: {one}" for one in ground.leftovers()] + checked(ground)
 

@@ -2,20 +2,27 @@
 
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from executors.site.cage import Cage
+from executors.site.ground import of_executor
 from executors.site.process import Process
 from farm.client import Unavailable, connect
+from farm.db import Database
 from farm.home import Home
 from farm.refusal import Refusal
 from farm.store import open_store
 from tests.journeys.shell import Shell
 
 PACE_S = 0.02
+CGROUPS = "/sys/fs/cgroup"
 
 
 class Stuck(AssertionError):
@@ -41,6 +48,7 @@ class Ground:
         self.engine = engine
         self.mounts = Path("/proc/mounts").read_text()  # those that the home itself stands on
         self.spared: set[int] = set()  # jobs whose tasks are not killed themselves
+        self.groups: set[str] = set()  # what the control groups of its executors are called
         home.mkdir(exist_ok=True)
         site = "" if "[site]" in more else f'[site]\nengine = "{engine}"\n'
         pool = f'[pools.local]\nceiling = {slots}\nprice_per_hour = "1.2345"\n'
@@ -50,6 +58,17 @@ class Ground:
 
     def up(self) -> None:
         self.shell("up")
+
+    def up_twice(self, within_s: float = 120) -> None:
+        """By two at the same moment; both are fine. Raises AssertionError, subprocess.TimeoutExpired."""
+        both = [self.shell.start("up") for _ in range(2)]
+        try:
+            said = [process.communicate(timeout=within_s) for process in both]
+        finally:
+            for process in both:
+                process.kill()
+                process.wait()
+        assert [process.returncode for process in both] == [0, 0], said
 
     def down(self) -> None:
         self.shell("down", "--terminate")
@@ -85,7 +104,42 @@ class Ground:
 
     def kill_all(self) -> None:
         """As when the power goes, as far as processes are concerned: also those that are born meanwhile."""
+        self._remember()  # a disk that dies takes the names along
         until(lambda: not [p.signal(signal.SIGKILL) for p in self.all()], 20, "everything is killed")
+
+    def clear(self) -> None:
+        """Nothing of this run stays on the machine but its folder; what should not have been there was told before."""
+        try:
+            self.kill_all()
+        finally:
+            for folder in self.cgroups():
+                Cage(tree=folder).remove()
+            shutil.rmtree(self.home.run, ignore_errors=True)
+
+    def _remember(self) -> None:
+        """The groups of all executors that the farm or its pools know of, or knew."""
+        folders = [*self.home.pools.glob("*/executors/*")]
+        folders += [p.parents[1] / "executors" / p.stem for p in self.home.pools.glob("*/ended/*.json")]
+        folders += [self.home.pools / pool / "executors" / name for pool, name in self._known()]
+        self.groups |= {of_executor(Cage(tree="/"), str(folder)).name for folder in folders}
+
+    def _known(self) -> list[tuple[str, str]]:
+        """Pool and name of each executor in the database, if that can be read."""
+        if not self.home.database.exists():
+            return []
+        db = Database.file(self.home.database)
+        try:
+            with db.read() as tx:
+                return [(row[0], row[1]) for row in tx.exec_driver_sql("SELECT pool, id FROM executor")]
+        except SQLAlchemyError:
+            return []
+        finally:
+            db.close()
+
+    def cgroups(self) -> list[str]:
+        """Folders of the control groups that executors of this run have now."""
+        self._remember()
+        return [f"{folder}/{name}" for folder, below, _ in os.walk(CGROUPS) for name in below if name in self.groups]
 
     # ── afterwards ──
 
@@ -107,9 +161,7 @@ class Ground:
             for line in Path(file).read_text(errors="replace").splitlines():
                 if any(sign in line for sign in signs) and line not in self.mounts:
                     yield f"{file}: {line}"
-        identity = self.home.identity()
-        for folder, below, _ in os.walk("/sys/fs/cgroup"):
-            yield from (f"cgroup {folder}/{name}" for name in below if identity in name)
+        yield from (f"cgroup {folder}" for folder in self.cgroups())
 
     def _files(self) -> Iterator[str]:
         if self.home.run.exists():

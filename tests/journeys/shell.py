@@ -24,7 +24,10 @@ class Shell:
     def __call__(self, *words: str, status: int = 0) -> str:
         """Its stdout."""
         process = self.start(*words)
-        out, err = process.communicate(timeout=120)
+        try:
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()  # no more than a word to one that has ended
         assert process.returncode == status, f"{words} ended with {process.returncode}:\n{out}\n{err}"
         self.err = err
         return out
