@@ -9,7 +9,8 @@ from sqlalchemy import Connection, bindparam, exists, func, select, update
 from executors.contract import Work
 from farm import tables as t
 from farm.model import AttemptState, ExecutorState
-from farm.queue.claim import Claim, Room
+from farm.queue.claim import Claim
+from farm.queue.room import Room
 from farm.queue.settle import Settled
 from schedules.model import Lane
 

@@ -5,7 +5,7 @@ Claims are written before anything starts.
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import inf
 from typing import Any
@@ -17,6 +17,7 @@ from farm import bulk
 from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
 from farm.queue import template
+from farm.queue.room import Room, Rooms
 from farm.queue.shares import Fact, Shares
 from farm.queue.waiting import Candidate, Queue, Waiting
 from farm.tables import AnyRow
@@ -71,27 +72,6 @@ _SPEND_OWNER = (
 _ADD_OWNER = insert(t.OwnerFact)
 
 
-@dataclass(slots=True)
-class Room:
-    """An executor that takes work."""
-
-    executor: str
-    slots: int
-    taken: int  # slots of attempts it already has, waiting ones included
-    held: int = 0  # slots among those whose attempts are not short: nothing waits behind them
-
-    def fits(self, slots: int, depth: int) -> int:
-        """How many tasks of this size it takes now: into free slots, and `depth` short ones behind each short one."""
-        if slots > self.slots:
-            return 0
-        ahead = depth * max(0, self.slots - self.held) if slots == 1 else 0
-        return max(0, (self.slots + ahead - self.taken) // slots)
-
-    def take(self, slots: int, depth: int) -> None:
-        self.taken += slots
-        self.held += 0 if depth else slots
-
-
 class Claim:
     """One pass over the queue inside one transaction."""
 
@@ -104,36 +84,49 @@ class Claim:
         self._works: dict[str, list[Work]] = {}
         self._jobs: dict[int, int] = {}
         self._templates: dict[tuple[int, int], template.Template] = {}
+        self._rooms = Rooms([])
         self._deep: set[tuple[str, str]] | None = None  # lanes and owners with short work, when that has been asked
         self._crowded = False  # somebody whose turn it was found every slot full: nothing more queues behind slots
 
     def fill(self, rooms: Sequence[Room], depth: Mapping[tuple[int, int], int]) -> dict[str, list[Work]]:
         """Hand out work to `rooms`. `depth`: (job, step) → how many short tasks may wait behind a slot's own."""
-        free = max((r.slots - r.taken for r in rooms), default=0)
+        self._rooms = Rooms.of(rooms)
+        free, largest = self._rooms.free, max((r.slots for r in rooms), default=0)
         if free <= 0 and not depth:
             return {}
-        waiting = Waiting(self._tx, self._now, max(1, free))
-        table = self._table(waiting.pairs())
-        limit = sum(r.slots for r in rooms) + _LOOK
-        while (turn := table.next()) and self._may(turn, rooms, depth):
+        waiting = Waiting(self._tx, self._now, max(1, free), largest=largest)
+        table = self._table(waiting, sum(r.slots for r in rooms) + _LOOK)
+        self._keep_for_overdue(table)
+        while (turn := table.next()) and self._may(turn, depth):
             lane, owner, seconds = turn
-            if (lane, owner) not in table.queues:
-                table.queues[lane, owner] = waiting.queue(lane, owner, limit)
-            took = self._serve(table.queues[lane, owner], rooms, depth, seconds)
+            took = self._serve((lane, owner), table.queue(lane, owner), depth, seconds)
             if took is None:
                 table.leave(lane, owner)
+                if self._rooms.exhausted:
+                    table.leave_wide()
             else:
                 table.charge(lane, owner, took)
         table.close()
         if self._attempts:
             self._write()
-            self._spend(table, max(r.slots for r in rooms))
+            self._spend(table, largest)
         return self._works
 
-    def _may(self, turn: tuple[str, str, float], rooms: Sequence[Room], depth: Mapping[tuple[int, int], int]) -> bool:
+    def _keep_for_overdue(self, table: "Table") -> None:
+        """Of each lane who is next, if what it has waits for several slots beyond its due date: other lanes, whose
+        turns come between, do not take again and again the slots that become free for it."""
+        if len(table.present) < 2 or table.waiting.slots >= table.waiting.largest:
+            return
+        for lane in sorted(table.present, key=lambda lane: table.lanes.virtual[lane]):
+            owner, _ = table.owners[lane].next(table.present[lane])
+            first = next(iter(table.queue(lane, owner)), None)
+            if first and first.row.slots > max(1, self._rooms.free) and first.due <= self._now:
+                self._rooms.keep((lane, owner), first.row.slots, _bad(first))
+
+    def _may(self, turn: tuple[str, str, float], depth: Mapping[tuple[int, int], int]) -> bool:
         """Whether there is anything for whose turn it is. When all slots are full, that is only short work that may
         queue behind them; and none of that as soon as it is the turn of somebody who has no such work."""
-        if any(room.taken < room.slots for room in rooms):
+        if self._rooms.free > 0:
             return True
         if self._deep is None:
             jobs = {job for job, _ in depth}
@@ -144,25 +137,28 @@ class Claim:
         """A lane that left farm.toml while its jobs waited goes on with weight 1."""
         return self._lanes[lane].weight if lane in self._lanes else 1.0
 
-    def _table(self, pairs: Collection[tuple[str, str]]) -> "Table":
+    def _table(self, waiting: Waiting, limit: int) -> "Table":
         """Whose turn it is, as it was left at the last claim."""
+        pairs = waiting.pairs()
         lanes = sorted({lane for lane, _ in pairs})
         known = {row.name: Fact(row.virtual_s, row.backlogged) for row in self._tx.execute(_LANES)}
         mine: dict[str, dict[str, Fact]] = {lane: {} for lane in lanes}
         for row in self._tx.execute(_OWNERS, {"lanes": lanes}):
             mine[row.lane][row.owner] = Fact(row.virtual_s, row.backlogged)
-        table = Table(_shares(known, self._weight), {lane: _shares(facts) for lane, facts in mine.items()})
+        owners = {lane: _shares(facts) for lane, facts in mine.items()}
+        table = Table(waiting, limit, _shares(known, self._weight), owners)
         table.join(pairs)
         return table
 
     def _serve(
         self,
+        pair: tuple[str, str],
         queue: Queue,
-        rooms: Sequence[Room],
         depth: Mapping[tuple[int, int], int],
         seconds: float,
     ) -> float | None:
-        """Take of the first candidate that fits anywhere, as much as fits there and `seconds` allow.
+        """Take of the first candidate that fits anywhere, as much as fits there and `seconds` allow. For one before it
+        that needs several slots a room is kept free.
 
         Predicted slot-seconds that were taken; None if nothing fits.
         """
@@ -171,14 +167,17 @@ class Claim:
             deep = depth.get((step.job, step.ordinal), 0)
             each = step.slots * step.predicted_s
             most = candidate.remaining if seconds == inf else min(candidate.remaining, int(seconds / each) + 1)
-            for room in _better(rooms, candidate):
+            for room in _better(self._rooms.open, candidate):
                 if n := min(room.fits(step.slots, 0 if self._crowded else deep), most):
                     room.take(n * step.slots, deep)
                     self._take(candidate, room, n)
                     if not candidate.remaining:
                         queue.remove(candidate)
                     return float(n * each)
-            self._crowded = True
+            if step.slots == 1:
+                self._crowded = True
+            else:
+                self._rooms.keep(pair, step.slots, _bad(candidate))
         return None
 
     def _take(self, candidate: Candidate, room: Room, n: int) -> None:
@@ -298,6 +297,8 @@ class Claim:
 class Table:
     """Lanes that share the farm, and owners that share a lane; who has nothing that fits has left."""
 
+    waiting: Waiting
+    limit: int  # candidates of an owner
     lanes: Shares
     owners: Mapping[str, Shares]
     queues: dict[tuple[str, str], Queue] = field(default_factory=dict)
@@ -321,9 +322,23 @@ class Table:
         self.lanes.charge(lane, seconds)
         self.owners[lane].charge(owner, seconds)
 
+    def queue(self, lane: str, owner: str) -> Queue:
+        if (lane, owner) not in self.queues:
+            self.queues[lane, owner] = self.waiting.queue(lane, owner, self.limit)
+        return self.queues[lane, owner]
+
     def close(self) -> None:
         for queue in self.queues.values():
             queue.close()
+
+    def leave_wide(self) -> None:
+        """Whoever has nothing but what fits nowhere: no room will be kept for it now, so it need not be asked."""
+        if self.waiting.slots < self.waiting.largest:
+            self.waiting = replace(self.waiting, largest=0)
+            pairs = self.waiting.pairs()
+            for lane, owner in [(lane, o) for lane, owners in self.present.items() for o in owners]:
+                if (lane, owner) not in pairs:
+                    self.leave(lane, owner)
 
     def leave(self, lane: str, owner: str) -> None:
         self.present[lane].discard(owner)
@@ -337,8 +352,12 @@ def _shares(known: Mapping[str, Fact], weight: Callable[[str], float] = lambda _
 
 def _better(rooms: Sequence[Room], candidate: Candidate) -> Sequence[Room]:
     """Executors on which the task has failed come last."""
-    bad = candidate.row.failed_on if candidate.number is not None else None
+    bad = _bad(candidate)
     return sorted(rooms, key=lambda room: room.executor in bad) if bad else rooms
+
+
+def _bad(candidate: Candidate) -> Sequence[str]:
+    return (candidate.row.failed_on or ()) if candidate.number is not None else ()
 
 
 def _one(changed: int, expected: int) -> None:

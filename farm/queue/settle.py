@@ -15,7 +15,7 @@ from farm.clock import from_nanos
 from farm.model import AttemptState, JobState, TaskState
 from farm.queue import predict
 from farm.queue.progress import Changed, End, account
-from farm.queue.verdict import LOSSES, Verdict, verdict
+from farm.queue.verdict import LOSSES, Verdict, lost_too_often, verdict
 from farm.reference import Reference, parse_reference
 from farm.tables import AnyRow
 
@@ -355,7 +355,7 @@ def _lose(tx: Connection, rows: Sequence[AnyRow], why: str, now: datetime, charg
             tx.execute(_LOST, {**end, "lost": int(charged)})
             tx.execute(_LESS_RUNNING, {"j": row.job, "k": 1})
         else:
-            message = f"lost {row.losses + 1} times by its executors, last: {why}"
+            message = lost_too_often(row.losses + 1, why)
             nothing = {"a": None, "out": None, "x": None, "cpu": 0, "rss": 0, "from_": row.started}
             nothing |= {"f": 0, "on": row.failed_on}
             tx.execute(_END_TASK, {**end, **nothing, "to": TaskState.FAILED, "m": message})

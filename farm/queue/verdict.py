@@ -12,7 +12,7 @@ from farm.tables import AnyRow
 
 LOSSES = 5  # how often infrastructure may lose a task before it fails
 HOSTS = 3  # a task that really failed on so many different executors fails, whatever --retries says
-REQUEUED = ("cancelled", "stale-term", "lost")  # ends that were not the task's doing
+REQUEUED = ("cancelled", "stale-term")  # ends that were neither the task's nor the infrastructure's doing
 NO_RETRY = ("no-program", "cwd")
 PAUSE = timedelta(seconds=10)  # before a licence is asked for again; doubles
 PAUSE_MAX = timedelta(minutes=5)
@@ -45,7 +45,7 @@ def verdict(row: AnyRow, event: Event, now: datetime, most_memory: int) -> Verdi
     """`most_memory`: bytes that the largest executor of any pool has; 0 is unknown."""
     if event.exit == 0 and event.cause == "":
         return Verdict(AttemptState.SUCCEEDED, False, "", event.message)
-    if event.cause == "inputs":
+    if event.cause in ("inputs", "lost"):
         return _lost(row, event, 1)
     if event.cause in REQUEUED:
         return _lost(row, event, 0)
@@ -59,15 +59,22 @@ def verdict(row: AnyRow, event: Event, now: datetime, most_memory: int) -> Verdi
 
 def _lost(row: AnyRow, event: Event, charged: int) -> Verdict:
     again = row.losses + charged <= LOSSES
+    text = event.message
+    if not again and event.cause == "lost":
+        text = lost_too_often(row.losses + charged, text)
     return Verdict(
         AttemptState.LOST,
         again,
         event.cause,
-        event.message,
+        text,
         lost=charged,
         memory=row.task_memory,
         failed_on=row.failed_on,
     )
+
+
+def lost_too_often(times: int, last: str) -> str:
+    return f"lost {times} times by its executors, last: {last}"
 
 
 def _no_licence(row: AnyRow, event: Event, now: datetime) -> Verdict:

@@ -74,19 +74,26 @@ class Candidate:
     remaining: int
     number: int | None = None
 
+    @property
+    def due(self) -> datetime:
+        found: datetime = self.row.due if self.number is None else self.row.task_due
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """At one moment, what needs at most `slots` slots; with `jobs`, of these alone."""
+    """At one moment, what needs at most `slots` slots; with `jobs`, of these alone. With `largest`, also who has what
+    needs more than `slots`, up to that, and of each the first task if it is such a one."""
 
     tx: Connection
     now: datetime
     slots: int
     jobs: Collection[int] | None = None
+    largest: int = 0
 
     def pairs(self) -> set[tuple[str, str]]:
         """Lanes and owners that have something."""
-        about: dict[str, Any] = {"slots": self.slots}
+        about: dict[str, Any] = {"slots": max(self.slots, self.largest)}
         if self.jobs is not None:
             queries, about = _PAIRS_OF, about | {"jobs": sorted(self.jobs)}
         else:
@@ -99,18 +106,28 @@ class Waiting:
         about: dict[str, Any] = {"lane": lane, "owner": owner, "slots": self.slots, "limit": limit}
         about |= {} if self.jobs is None else {"jobs": sorted(self.jobs)}
         tasks, steps = (_TASKS, _STEPS) if self.jobs is None else (_TASKS_OF, _STEPS_OF)
-        return Queue(self.tx.execute(tasks, about | {"now": self.now}), self.tx.execute(steps, about))
+        about |= {"now": self.now}
+        wide = self._wide(tasks, steps, about) if self.largest > self.slots else None
+        return Queue(self.tx.execute(tasks, about), self.tx.execute(steps, about), wide)
+
+    def _wide(self, tasks: Any, steps: Any, about: dict[str, Any]) -> Candidate | None:
+        """What comes first of all, if it needs more than `slots`."""
+        one = about | {"slots": self.largest, "limit": 1}
+        queue = Queue(self.tx.execute(tasks, one), self.tx.execute(steps, one))
+        first = next(iter(queue), None)
+        queue.close()
+        return first if first and first.row.slots > self.slots else None
 
 
 class Queue:
     """Candidates of one owner in one lane, fetched as far as somebody looks."""
 
-    def __init__(self, tasks: CursorResult[Any], steps: CursorResult[Any]) -> None:
+    def __init__(self, tasks: CursorResult[Any], steps: CursorResult[Any], wide: Candidate | None = None) -> None:
         self._results = tasks, steps
         single = (Candidate(row, 1, row.number) for row in tasks)
         arrays = (Candidate(row, row.total - row.next) for row in steps)
         self._more = merge(single, arrays, key=lambda c: c.row.task_due if c.number else c.row.due)
-        self._here: list[Candidate] = []
+        self._here: list[Candidate] = [wide] if wide else []
 
     def __iter__(self) -> Iterator[Candidate]:
         yield from self._here

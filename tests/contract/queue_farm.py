@@ -10,8 +10,9 @@ from farm.config import FarmConfig
 from farm.db import Database
 from farm.model import JobSpec, StepSpec
 from farm.queue import settle
-from farm.queue.claim import Claim, Room
+from farm.queue.claim import Claim
 from farm.queue.retry import retry
+from farm.queue.room import Room
 from farm.queue.settle import Settled
 from farm.queue.submit import submit
 from farm.reference import parse_reference

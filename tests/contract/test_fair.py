@@ -15,7 +15,8 @@ from farm import tables as t
 from farm.db import Database, migrate
 from farm.model import Item, Range, StepSpec
 from farm.queue.cancel import cancel
-from farm.queue.claim import Claim, Room
+from farm.queue.claim import Claim
+from farm.queue.room import Room
 from farm.reference import parse_reference
 from tests.contract.queue_farm import LANES, QueueFarm, of
 
@@ -220,3 +221,99 @@ def test_who_still_waits_is_remembered_and_who_does_not_is_not(farm: QueueFarm) 
     farm.submit(array(1), owner="joe")
     farm.claim(1)
     assert backlogged(farm) == set()
+
+
+class Busy:
+    """Executors whose tasks end when they are told to."""
+
+    def __init__(self, farm: QueueFarm, **slots: int) -> None:
+        self.farm, self.slots, self.depth = farm, slots, dict[tuple[int, int], int]()
+        self.running: dict[str, list[Work]] = {executor: [] for executor in slots}
+
+    def claim(self) -> Counter[int]:
+        """Tasks by job that begin now."""
+        rooms = [Room(e, n, sum(self.wide(w) for w in self.running[e])) for e, n in self.slots.items()]
+        with self.farm.db.write() as tx:
+            works = Claim(tx, LANES, 1, self.farm.clock.now()).fill(rooms, self.depth)
+        for executor, begun in works.items():
+            self.running[executor] += begun
+        return Counter(of(work) for begun in works.values() for work in begun)
+
+    def end(self, executor: str) -> None:
+        """The one that has been there for longest."""
+        self.farm.finish([self.running[executor].pop(0)], executor)
+
+    def wide(self, work: Work) -> int:
+        return work.slots
+
+    def ends_until(self, job: int, executors: tuple[str, ...], most: int = 50) -> int:
+        """How many tasks end, on these in turn, until one of the job begins."""
+        for n in range(1, most):
+            self.end(next(e for e in (*executors[n % len(executors) :], *executors) if self.running[e]))
+            if self.claim()[job]:
+                return n
+        raise AssertionError("it waits for ever")
+
+
+def test_a_task_of_several_slots_is_not_overtaken_for_ever(farm: QueueFarm) -> None:
+    farm.submit(array(2000), owner="ada")
+    busy = Busy(farm, e1=2)
+    busy.claim()
+    wide = farm.submit(array(1, cpu=2), owner="bob", priority=100)
+    assert busy.ends_until(wide, ("e1",)) <= 4
+
+
+def test_narrow_work_goes_on_where_no_room_is_kept(farm: QueueFarm) -> None:
+    narrow = farm.submit(array(2000), owner="ada")
+    busy = Busy(farm, e1=2, e2=2, e3=2)
+    busy.claim()
+    farm.submit(array(50, cpu=2), owner="bob")
+    busy.end("e1")
+    busy.claim()
+    for _ in range(20):
+        for other in ("e2", "e3"):
+            busy.end(other)
+        assert busy.claim() == {narrow: 2}
+    assert [len(works) for works in busy.running.values()] == [1, 2, 2]
+
+
+def test_nothing_queues_in_a_room_that_is_kept(farm: QueueFarm) -> None:
+    short = farm.submit(array(10_000), owner="ada")
+    busy = Busy(farm, e1=2, e2=2)
+    busy.depth = {(short, 0): 5}
+    busy.claim()
+    assert [len(works) for works in busy.running.values()] == [12, 12]
+    wide = farm.submit(array(1, cpu=2), owner="bob")
+    assert busy.ends_until(wide, ("e1", "e2")) <= 24
+
+
+def test_no_room_is_kept_for_what_none_could_hold(farm: QueueFarm) -> None:
+    farm.submit(array(5, cpu=4), owner="bob", priority=100)
+    narrow = farm.submit(array(100), owner="ada")
+    busy = Busy(farm, e1=2, e2=2)
+    busy.claim()
+    for _ in range(5):
+        busy.end("e1")
+        assert busy.claim() == {narrow: 1}
+
+
+def test_many_wide_tasks_leave_half_of_the_rooms_to_others(farm: QueueFarm) -> None:
+    narrow = farm.submit(array(2000), owner="zoe")
+    rooms = [f"e{n}" for n in range(6)]
+    busy = Busy(farm, **dict.fromkeys(rooms, 2))
+    busy.claim()
+    for n in range(10):
+        farm.submit(array(5, cpu=2), owner=f"o{n}")
+    for room in rooms:
+        busy.end(room)
+    assert busy.claim() == {narrow: 3}
+
+
+def test_another_lane_does_not_take_what_becomes_free_for_a_wide_task(farm: QueueFarm) -> None:
+    """Its own lane goes on with narrow work, so that turns between the lanes alternate all the time."""
+    farm.submit(array(5000), owner="ada", lane="bulk")
+    farm.submit(array(5000), owner="eve", lane="default")
+    busy = Busy(farm, e1=8, e2=8)
+    busy.claim()
+    wide = farm.submit(array(1, cpu=8), owner="bob", lane="bulk", priority=100)
+    assert busy.ends_until(wide, ("e1", "e2"), most=200) <= 40

@@ -380,3 +380,25 @@ def test_items_keep_their_budgets_too(farm: QueueFarm) -> None:
     farm.finish(farm.claim(), exit=1)
     farm.finish(farm.claim())
     assert farm.tasks(job) == {"a": "done", "b": "ready"}
+
+
+# ── what an executor itself reports as lost ──
+
+
+def test_what_executors_report_lost_is_capped_too(farm: QueueFarm) -> None:
+    job = farm.submit(step())
+    for n in range(1, LOSSES + 1):
+        farm.finish(farm.claim(), exit=-9, cause="lost", message="its keeper ended")
+        assert (farm.state(job), task(farm, job).losses, task(farm, job).failures) == ("queued", n, 0)
+    farm.finish(farm.claim(), exit=-9, cause="lost", message="its keeper ended")
+    assert farm.state(job) == "failed"
+    assert task(farm, job).message == f"lost {LOSSES + 1} times by its executors, last: its keeper ended"
+    assert farm.claim() == []
+
+
+@pytest.mark.parametrize("cause", ["cancelled", "stale-term"])
+def test_what_was_ended_by_the_farm_is_free_for_ever(farm: QueueFarm, cause: str) -> None:
+    job = farm.submit(step())
+    for _ in range(3 * LOSSES):
+        farm.finish(farm.claim(), exit=-15, cause=cause)
+    assert (farm.state(job), task(farm, job).losses) == ("queued", 0)

@@ -10,7 +10,8 @@ from sqlalchemy import select, text
 from farm import tables as t
 from farm.config import FarmConfig
 from farm.db import Database, migrate
-from farm.queue.claim import Claim, Room
+from farm.queue.claim import Claim
+from farm.queue.room import Room
 
 JOB = """INSERT INTO job (id, kind, name, owner, project, lane, priority, state, why, extra, submitted, changes, total,
     done, failed, cancelled, skipped, running)
