@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.site.ground import forget
+from executors.site.guard import refused
 from executors.site.process import Process
 from executors.site.ticket import Ticket
 
@@ -121,17 +122,17 @@ def _end(child: "subprocess.Popen[bytes] | None") -> None:
             child.wait(END_S)
         except subprocess.TimeoutExpired:
             child.kill()
-    while children := _children():
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(-1, 0)
+    others: set[int] = set()  # what belongs to another user stays
+    while children := _children() - others:
+        others |= refused(children, signal.SIGKILL)
+        if children - others:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, 0)
 
 
-def _children() -> list[int]:
+def _children() -> set[int]:
     with open(f"/proc/self/task/{os.getpid()}/children") as file:
-        return [int(pid) for pid in file.read().split()]
+        return {int(pid) for pid in file.read().split()}
 
 
 if __name__ == "__main__":

@@ -66,9 +66,9 @@ def end_all_below() -> None:
         held: set[int] = set()
         while fresh := left - held:
             held |= fresh
-            others |= _signal(fresh, signal.SIGSTOP)
+            others |= refused(fresh, signal.SIGSTOP)
             left = set(descendants(me, MANY)) - others
-        _signal(held - others, signal.SIGKILL)
+        refused(held - others, signal.SIGKILL)
         _collect(patient=not others)
 
 
@@ -82,14 +82,14 @@ def _collect(patient: bool) -> None:
         select.select([], [], [], PAUSE_S)
 
 
-def _signal(pids: set[int], number: int) -> set[int]:
-    """Those that may not be signalled."""
-    refused = set()
+def refused(pids: set[int], number: int) -> set[int]:
+    """Signal these; those that may not be signalled."""
+    found = set()
     for pid in pids:
         try:
             os.kill(pid, number)
         except ProcessLookupError:
             pass
         except PermissionError:
-            refused.add(pid)
-    return refused
+            found.add(pid)
+    return found
