@@ -59,8 +59,9 @@ class Line:
             )
         assert self._process.stdin
         assert self._process.stdout
-        self._in, self.out = self._process.stdin.fileno(), self._process.stdout.fileno()
-        self._rest = b""
+        self.into, self.out = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self.into, False)
+        self._rest, self._unsaid = b"", bytearray()
         env = {**env, "TMPDIR": str(self.scratch), "FARM_SCRATCH": str(self.scratch)}
         self.say({"env": env, "home": home() if self.cage else NO_CAGE, "cage": self.cage})
 
@@ -70,13 +71,23 @@ class Line:
         return min(children(self._process.pid), default=self._process.pid)
 
     def say(self, word: Mapping[str, Any]) -> None:
-        """A dead keeper is noticed by `hear`, not here."""
-        data = json.dumps(word, separators=(",", ":")).encode() + b"\n"
+        """Never blocks: what the pipe does not take waits for `flush`. A dead keeper is noticed by `hear`, not here."""
+        self._unsaid += json.dumps(word, separators=(",", ":")).encode() + b"\n"
+        self.flush()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is more to be said as soon as `into` is writable."""
+        return bool(self._unsaid)
+
+    def flush(self) -> None:
         try:
-            while data:
-                data = data[os.write(self._in, data) :]
-        except BrokenPipeError:
+            while self._unsaid:
+                del self._unsaid[: os.write(self.into, self._unsaid)]
+        except BlockingIOError:
             pass
+        except BrokenPipeError:
+            self._unsaid.clear()
 
     def hear(self) -> list[dict[str, Any]] | None:
         """What it has said; None when it is gone. Call it when `out` is readable."""

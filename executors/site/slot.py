@@ -124,13 +124,24 @@ class Slot(threading.Thread):
         while not self._ending and not self._overdue() and not self._frozen(line):
             while self._refill(line):
                 pass
-            files = [file for file, _ in poller.poll(TAIL_S * 1000 if self._held else None)]
+            files = self._wait(poller, line)
             if self._bell in files:
                 os.eventfd_read(self._bell)
             self._pass_on(line)
             if line.out in files and not self._listen(line):
                 return
             self._tail()
+
+    def _wait(self, poller: select.poll, line: Line) -> list[int]:
+        """For one of those that can be read. A keeper that has been stopped takes nothing: it must not hold us."""
+        waits = line.waits
+        if waits:
+            poller.register(line.into, select.POLLOUT)
+        files = [file for file, _ in poller.poll(TAIL_S * 1000 if self._held or waits else None)]
+        if waits:
+            poller.unregister(line.into)
+            line.flush()
+        return files
 
     def _overdue(self) -> bool:
         """Whether a cancelled attempt has outlived its grace by far: the keeper is stuck."""

@@ -83,6 +83,8 @@ class Talk:
         """Whether it still lives."""
         poller = select.poll()
         poller.register(self.line.out, select.POLLIN)
+        while self.line.waits and select.select([self.line.out], [self.line.into], [], 60)[1]:
+            self.line.flush()
         assert poller.poll(60_000), "the keeper says nothing"
         words = self.line.hear()
         for word in words or ():

@@ -211,6 +211,35 @@ def test_a_killed_keeper_loses_its_task_and_is_replaced(desk: Desk):
     assert [e.exit for e in desk.until(*(f"2.{n}.1" for n in range(4)))] == [0] * 4
 
 
+@pytest.fixture
+def frozen(tmp_path: Path) -> Desk:
+    """Its only keeper has done something, and was stopped when it had nothing to do."""
+    desk = Desk(tmp_path, slots=1)
+    desk.agent.submit([desk.work("0.1.1", "true")])
+    desk.until("0.1.1")
+    os.kill(desk.keeper(), signal.SIGSTOP)
+    return desk
+
+
+LONG = {"LONG": "x" * 120_000}  # a word larger than the pipe to a keeper
+
+
+def test_a_keeper_that_takes_nothing_is_replaced(frozen: Desk):
+    frozen.agent.submit([frozen.work("1.1.1", "true", env=LONG)])
+    assert frozen.until("1.1.1")[0].cause == "lost"
+    frozen.agent.submit([frozen.work("1.2.1", "true", env=LONG)])
+    assert frozen.until("1.2.1")[0].exit == 0
+    frozen.agent.stop(0)
+    frozen.agent.close()
+
+
+def test_stop_does_not_wait_for_a_keeper_that_takes_nothing(frozen: Desk):
+    frozen.agent.submit([frozen.work("1.1.1", "true", env=LONG)])
+    frozen.agent.stop(0)
+    assert frozen.until("1.1.1")[0].cause in ("cancelled", "lost")
+    frozen.agent.close()
+
+
 def test_another_life_goes_on_where_the_first_ended(tmp_path: Path):
     first = Desk(tmp_path)
     first.agent.submit([first.work("1.1.1", "echo", "kept", term=7), first.work("1.2.1", "sleep", "600", term=7)])
