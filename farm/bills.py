@@ -28,7 +28,7 @@ def bill(farm: "Farm", by: By, since: datetime | None, until: datetime | None) -
     now = farm.clock.now()
     with farm.db.write() as tx:
         book(farm, tx, now)
-        rows = ledger.sums(tx, since or EPOCH, until or now)
+        rows = sorted(ledger.sums(tx, since or EPOCH, until or now), key=lambda row: _place(row, by))
         names = _names(tx, rows) if by == "job" else {}
         span = _span(tx, since, until)
     entries = [Entry(row.kind, _key(row, by, names), int(row.micros), int(row.cost)) for row in rows]
@@ -60,6 +60,12 @@ def _span(tx: Connection, since: datetime | None, until: datetime | None) -> tup
 def _names(tx: Connection, rows: list[AnyRow] | Any) -> dict[int, str]:
     numbers = [row.job for row in rows if row.job is not None]
     return {r.id: r.name for r in tx.execute(select(t.Job.id, t.Job.name).where(t.Job.id.in_(numbers)))}
+
+
+def _place(row: AnyRow, by: By) -> tuple[bool, int, str]:
+    """Where its line stands in a report: jobs by number, others by name, nobody's last."""
+    nobody = row.job is None and by != "pool"
+    return nobody, 0 if nobody or by != "job" else row.job, "" if nobody or by == "job" else str(getattr(row, by))
 
 
 def _key(row: AnyRow, by: By, names: dict[int, str]) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from farm.model import AttemptState, ExecutorState, JobState, OrderState, TaskState
 
-JOB_AGAIN = "keep a copy of the database, `farm cancel {job}` and submit it again"
+JOB_AGAIN = "keep a copy of the database, `farm cancel {job}` unless it has ended, and submit it again"
 WHEEL = "`farm down` and `farm up` settle executors anew; if it stays, keep a copy of the database and report it"
 BOOKS = "keep a copy of the database and report it; the rows themselves are still the bill"
 RESTORE = "restore a backup, or keep a copy of the database and report it"

@@ -1,8 +1,10 @@
 """What the queue and the books look like to people: rows as plain dicts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -25,7 +27,7 @@ _WAITING = (
 )
 _UNTOUCHED = (
     select(t.Step.state, func.sum(t.Step.total - t.Step.next).label("n"))
-    .where(t.Step.job == bindparam("j"), t.Step.next < t.Step.total)
+    .where(t.Step.job == bindparam("j"), t.Step.next < t.Step.total, t.Step.state != "ended")
     .group_by(t.Step.state)
 )
 _AFTER = select(t.JobEdge.before).where(t.JobEdge.job == bindparam("j")).order_by(t.JobEdge.before)
@@ -38,6 +40,8 @@ _ATTEMPTS = (
 )
 _REFUSED = select(t.Refused).where(t.Refused.attempt == bindparam("a")).order_by(t.Refused.id)
 _TASKS = select(t.Task).where(t.Task.job == bindparam("j")).order_by(t.Task.number)
+_ROWS = select(t.Task.step, t.Task.state, func.count().label("n")).where(t.Task.job == bindparam("j"))
+_ROWS = _ROWS.group_by(t.Task.step, t.Task.state)
 _FINISHED_SINCE = (
     select(t.Task)
     .where(t.Task.job == bindparam("j"), t.Task.changed > bindparam("c"), t.Task.finished.is_not(None))
@@ -107,16 +111,36 @@ def _counts(tx: Connection, row: AnyRow) -> dict[str, int]:
     waiting = {"blocked": 0, "ready": 0}
     if sum(ended.values()) < row.total:
         for state, n in (*tx.execute(_WAITING, {"j": row.id}), *tx.execute(_UNTOUCHED, {"j": row.id})):
-            waiting[state if state in waiting else "blocked"] += int(n)
+            waiting[state] += int(n)
     return {"total": row.total, **waiting, **ended}
 
 
-def tasks(tx: Connection, number: int, state: str, limit: int, offset: int) -> list[dict[str, Any]]:
-    """Those that have rows, in order."""
+def tasks(
+    tx: Connection, number: int, state: str, limit: int, offset: int, *, every: bool = False
+) -> list[dict[str, Any]]:
+    """Those that have rows, in order; then, with `every`, those of arrays that were never handed out."""
     job_row(tx, number)
     query = _TASKS.where(t.Task.state == state) if state else _TASKS
     steps = _steps(tx, number)
-    return [_task(row, steps[row.step]) for row in tx.execute(query.limit(limit).offset(offset), {"j": number})]
+    found = [_task(row, steps[row.step]) for row in tx.execute(query.limit(limit).offset(offset), {"j": number})]
+    if not every or len(found) == limit:
+        return found
+    rows = tx.execute(_ROWS, {"j": number}).all()
+    made = Counter({ordinal: sum(r.n for r in rows if r.step == ordinal) for ordinal in steps})
+    past = max(0, offset - sum(r.n for r in rows if state in ("", r.state)))
+    rest = islice(_never_begun(steps.values(), made, state), past, past + limit - len(found))
+    return found + [_listed(step, position) for step, position in rest]
+
+
+def _never_begun(steps: Iterable[AnyRow], made: Mapping[int, int], state: str) -> Iterator[tuple[AnyRow, int]]:
+    """Arrays are handed out from the front: what is left is the end of each."""
+    for step in steps:
+        if state in ("", _unbegun(step)):
+            yield from ((step, position) for position in range(made[step.ordinal], step.total))
+
+
+def _listed(step: AnyRow, position: int) -> dict[str, Any]:
+    return _not_yet(Reference(step.job, step.first_number + position), step, position) | {"attempts": 0}
 
 
 def finished_since(tx: Connection, number: int, seen: int) -> tuple[list[dict[str, Any]], int]:
@@ -212,12 +236,24 @@ def _untouched(steps: Iterable[AnyRow], ref: Reference) -> dict[str, Any]:
     for step in steps:
         position = (ref.number or 0) - step.first_number
         if 0 <= position < step.total:
-            state = TaskState.READY if step.state == "ready" else TaskState.BLOCKED
-            return _not_yet(ref, step, position, state)
+            return _not_yet(ref, step, position)
     raise NotFound(f"job {ref.job} has no task {ref.number}", remedy=f"see `farm show {ref.job}`")
 
 
-def _not_yet(ref: Reference, step: AnyRow, position: int, state: TaskState) -> dict[str, Any]:
+def _unbegun(step: AnyRow) -> TaskState:
+    """Of tasks of an array without rows: cancelling hands out all that is left, skipping leaves it where it was."""
+    if step.next == step.total:
+        return TaskState.CANCELLED
+    if step.state == "ended":
+        return TaskState.SKIPPED
+    return TaskState.READY if step.state == "ready" else TaskState.BLOCKED
+
+
+_WHY_UNBEGUN = {TaskState.CANCELLED: "cancelled", TaskState.SKIPPED: "needs"}
+
+
+def _not_yet(ref: Reference, step: AnyRow, position: int) -> dict[str, Any]:
+    state = _unbegun(step)
     nothing: Mapping[str, Any] = {"exit": None, "executor": None, "started": None, "finished": None, "accepted": None}
     return {
         "ref": f"{ref.job}.{ref.number}",
@@ -225,7 +261,7 @@ def _not_yet(ref: Reference, step: AnyRow, position: int, state: TaskState) -> d
         "name": template.name(step, position),
         "index": template.index(step, position),
         "state": state,
-        "cause": "",
+        "cause": _WHY_UNBEGUN.get(state, ""),
         "message": "",
         "cpu_s": 0.0,
         "rss_mib": 0.0,

@@ -49,9 +49,11 @@ def tasks(
     state: TaskState | Literal[""] = "",
     limit: Annotated[int, Query(ge=1, le=10_000)] = 100,
     offset: Annotated[int, Query(ge=0, le=BIG)] = 0,
+    every: bool = False,
 ) -> dict[str, Any]:
+    """With `every` also those of arrays that were never handed out, after the others."""
     with farm.db.read() as tx:
-        return {"tasks": read.tasks(tx, job, state, limit, offset)}
+        return {"tasks": read.tasks(tx, job, state, limit, offset, every=every)}
 
 
 @router.get("/jobs/{job}/wait")

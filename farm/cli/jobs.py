@@ -13,8 +13,6 @@ from farm.client import Client
 from farm.home import Home
 from farm.reference import parse_reference
 
-TASKS_SHOWN = 200
-
 
 def jobs(
     state: Annotated[str | None, typer.Option(help="Only jobs in this state, such as running.")] = None,
@@ -60,19 +58,25 @@ def _row(job: dict[str, Any]) -> list[Any]:
 def show(
     ref: RefArgument,
     state: Annotated[str | None, typer.Option(help="Only tasks in this state, such as failed.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many tasks.")] = 200,
+    offset: Annotated[int, typer.Option(min=0, max=1_000_000_000, help="Leave out so many tasks before.")] = 0,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
-    """With --json a job carries its tasks, a task its attempts. 17.3.2 is one attempt."""
+    """With --json a job carries its tasks, a task its attempts. 17.3.2 is one attempt. Tasks of an array that have not
+    begun are listed after the others."""
     about = parse_reference(ref)
     state = values.choice(state, values.TASK_STATES, "--state")
     with reader(Home.find(home)) as client:
-        found = _job(client, about.job, state) if about.number is None else client.get(f"/v1/tasks/{about}")
+        if about.number is None:
+            found = _job(client, about.job, state, limit, offset)
+        else:
+            found = client.get(f"/v1/tasks/{about}")
         note = client.log(ref, 1 << 40).note if about.ordinal else ""
     if json:
         emit(found)
     elif about.number is None:
-        _show_job(found)
+        _show_job(found, state, offset)
     elif about.ordinal is None:
         _show_task(found)
     else:
@@ -88,13 +92,13 @@ def _show_attempt(attempt: dict[str, Any], note: str) -> None:
     facts(("refused", _late(attempt["ref"], late)) for late in attempt["refused"])
 
 
-def _job(client: Client, job: int, state: str | None) -> dict[str, Any]:
+def _job(client: Client, job: int, state: str | None, limit: int, offset: int) -> dict[str, Any]:
     found: dict[str, Any] = client.get(f"/v1/jobs/{job}")
-    listed = client.get(f"/v1/jobs/{job}/tasks", state=state, limit=TASKS_SHOWN)["tasks"]
+    listed = client.get(f"/v1/jobs/{job}/tasks", state=state, limit=limit, offset=offset, every=True)["tasks"]
     return {**found, "listed": listed}
 
 
-def _show_job(job: dict[str, Any]) -> None:
+def _show_job(job: dict[str, Any], state: str | None, offset: int) -> None:
     names = ("name", "kind", "state", "why", "owner", "project", "lane", "priority", "after")
     shown = [(name, job.get(name)) for name in names]
     took = span(job["started"], job["finished"])
@@ -108,8 +112,10 @@ def _show_job(job: dict[str, Any]) -> None:
         [_task_row(task) for task in job["listed"]],
         numbers=("exit", "cpu s", "rss MiB"),
     )
-    if len(job["listed"]) == TASKS_SHOWN < job["tasks"]["total"]:
-        say(f"the first {TASKS_SHOWN} tasks; choose with --state, such as `farm show {job['id']} --state failed`")
+    next_one = offset + len(job["listed"])
+    if (more := job["tasks"][state or "total"] - next_one) > 0:
+        chosen = f"--state {state} " if state else ""
+        say(f"and {more} more; go on with `farm show {job['id']} {chosen}--offset {next_one}`")
 
 
 def _task_row(task: dict[str, Any]) -> list[Any]:
@@ -147,7 +153,8 @@ def _attempt_row(attempt: dict[str, Any]) -> list[Any]:
 
 
 def cancel(ref: RefArgument, home: HomeOption = None, json: JsonOption = False) -> int:
-    """What has not begun never does; what runs is asked to end, then ended."""
+    """What has not begun never does; what runs is asked to end, then ended. One task of an array can be cancelled by
+    itself once it has been handed out to an executor; before, only its whole job."""
     return _change(ref, "cancel", "cancelled", home, json)
 
 

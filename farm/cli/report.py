@@ -11,6 +11,7 @@ from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import emit, table
 from farm.cli.reach import reader
 from farm.home import Home
+from farm.refusal import Refusal
 
 PHASES = ("boot_s", "busy_s", "idle_s", "drain_s")
 
@@ -36,6 +37,7 @@ def cost(
     json: JsonOption = False,
 ) -> int:
     """Every second of every executor is in exactly one row, so that the rows add up to the bill."""
+    _one_form(as_csv, json)
     found = _get("cost", by, since, until, home)
     if not (json or as_csv):
         table(("key", *PHASES, "cost"), _rows(found), numbers=(*PHASES, "cost"))
@@ -54,12 +56,19 @@ def usage(
     json: JsonOption = False,
 ) -> int:
     """Executor-seconds: one executor for a minute is 60, whatever its slots."""
+    _one_form(as_csv, json)
     found = _get("usage", by, since, until, home)
     if not (json or as_csv):
         table(("key", *PHASES), [row[:-1] for row in _rows(found)], numbers=PHASES)
         return 0
     _machine(found, ("key", *PHASES), as_csv)
     return 0
+
+
+def _one_form(as_csv: bool, json: bool) -> None:
+    """Raises Refusal."""
+    if as_csv and json:
+        raise Refusal("--csv and --json are two forms of the same", "--csv", "leave one of them out")
 
 
 def _get(report: str, by: By, since: str | None, until: str | None, home: str | None) -> Any:

@@ -19,6 +19,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 HELD = ("floor", "ceiling", "idle_s", "price_per_hour", "window")
 HALF = timedelta(minutes=30)
 SKIPPED = " "
+FIRST_YEAR, LAST_YEAR = 1900, 9900  # the second is not drawn any more
 RULER = "".join(f"{hour:<6}" for hour in range(0, 24, 3))
 
 
@@ -30,8 +31,9 @@ def show(
     """One chart for each pool, on the clocks of the first window's zone: which window rules when, with its floor (in
     executors) and ceiling (in slots). A cell is what holds when its half hour begins. A window's edge drains; it never
     ends a running task."""
+    day = _day(week)
     with reader(Home.find(home)) as client:
-        found = client.get("/v1/schedule", week=_day(week))
+        found = client.get("/v1/schedule", week=day)
     if json:
         emit(found)
         return 0
@@ -47,11 +49,14 @@ def show(
 
 
 def _day(text: str | None) -> str | None:
-    if text is not None:
-        try:
-            date.fromisoformat(text)
-        except ValueError as error:
-            raise Refusal(f"{text!r} is no day", "--week", "write it like 2026-03-29") from error
+    if text is None:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError as error:
+        raise Refusal(f"{text!r} is no day", "--week", "write it like 2026-03-29") from error
+    if not FIRST_YEAR <= day.year < LAST_YEAR:
+        raise Refusal(f"no week of the year {day.year} can be drawn", "--week", f"from {FIRST_YEAR} to {LAST_YEAR - 1}")
     return text
 
 

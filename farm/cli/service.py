@@ -201,7 +201,7 @@ def _show(found: Any, client: Client) -> None:
             ("home", found["home"]),
             ("version", found.get("version")),
             ("runs on", found["engine"]),
-            ("tasks", ", ".join(f"{count} {state}" for state, count in queue.items())),
+            ("jobs", ", ".join(f"{count} {state}" for state, count in queue.items())),
             ("executors", ", ".join(f"{n} {state}" for state, n in executors.items() if n) or "none"),
             ("spent", f"{found['spent']} {found['currency']}"),
         ]

@@ -26,7 +26,7 @@ from farm.cli.options import (
     WaitOption,
 )
 from farm.cli.output import emit, say
-from farm.cli.reach import reader
+from farm.cli.reach import submitter
 from farm.client import Client
 from farm.home import Home
 from farm.refusal import Refusal
@@ -171,7 +171,7 @@ class Placing:
             from farm.cli.wait import submit_and_wait
 
             return submit_and_wait(self.home, send, json=self.json, finished=self.finished)
-        with reader(self.home) as client:
+        with submitter(self.home) as client:
             job = send(client)
             if job is not None:
                 _placed(job, client.running, self.json)

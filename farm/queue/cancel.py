@@ -84,8 +84,9 @@ def _no_row(tx: Connection, ref: Reference) -> Refusal:
     """A task of an array gets its row when it is handed out."""
     if (ref.number or 0) > tx.execute(_JOB, {"j": ref.job}).one().total:
         return NotFound(f"job {ref.job} has no task {ref.number}", remedy=f"see `farm show {ref.job}`")
-    remedy = f"cancel the whole job: `farm cancel {ref.job}`"
-    return Conflict(f"task {ref} has not been handed out yet", remedy=remedy)
+    remedy = f"wait until it has, or cancel the whole job: `farm cancel {ref.job}`"
+    what = f"task {ref} has not been handed out yet, and a task of an array can't be cancelled by itself before"
+    return Conflict(what, remedy=remedy)
 
 
 def _end_waiting(tx: Connection, ref: Reference, now: datetime) -> End:

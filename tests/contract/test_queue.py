@@ -568,3 +568,29 @@ def test_unchanged_items_of_a_step_that_waits_are_skipped_in_time(farm: QueueFar
     assert farm.tasks(job) == {"a": "skipped", "b": "blocked"}
     farm.run(first)
     assert farm.counts(job) == {"skipped": 1, "done": 1}
+
+
+def test_tasks_that_were_never_handed_out_are_listed_with_their_end(farm: QueueFarm) -> None:
+    job = farm.submit(array(5), StepSpec(name="then", argv=("true",), array=Range(first=1, last=2), after=("main",)))
+    farm.claim(2)
+    assert _listed(farm, job, "ready") == [f"{job}.3", f"{job}.4", f"{job}.5"]
+    assert _listed(farm, job, "blocked") == [f"{job}.6", f"{job}.7"]
+    with farm.db.write() as tx:
+        cancel(tx, parse_reference(str(job)), farm.clock.now())
+    every = [f"{job}.{n}" for n in range(1, 8)]
+    assert _listed(farm, job, "cancelled") == _listed(farm, job, "") == every
+    assert [_listed(farm, job, "", 2, n) for n in (0, 1, 2, 5, 6, 7)] == [every[n : n + 2] for n in (0, 1, 2, 5, 6, 7)]
+    assert _listed(farm, job, "done") == []
+
+
+def test_a_skipped_step_is_not_counted_as_blocked_too(farm: QueueFarm) -> None:
+    behind = StepSpec(name="then", argv=("true",), array=Range(first=1, last=2), after=("main",))
+    job = farm.submit(TRUE, behind, StepSpec(name="other", argv=("true",)))
+    farm.finish(farm.claim(), exit=1)
+    assert farm.counts(job) == {"failed": 1, "skipped": 2, "ready": 1}
+    assert _listed(farm, job, "skipped") == [f"{job}.2", f"{job}.3"]
+
+
+def _listed(farm: QueueFarm, job: int, state: str, limit: int = 100, offset: int = 0) -> list[str]:
+    with farm.db.read() as tx:
+        return [task["ref"] for task in read.tasks(tx, job, state, limit, offset, every=True)]

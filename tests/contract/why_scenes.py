@@ -145,6 +145,35 @@ def task_behind_a_failed_job(farm: QueueFarm) -> Why:
     return ask(farm, f"{second}.1")
 
 
+@shows(Cause.AFTER_FAILED)
+def task_never_handed_out_behind_a_failed_job(farm: QueueFarm) -> Why:
+    first = farm.submit(step())
+    second = farm.submit(step(array=Range(first=1, last=3)), after=(first,))
+    farm.finish(farm.claim(), exit=1)
+    answer = ask(farm, f"{second}.2")
+    assert answer.state == "cancelled"
+    return answer
+
+
+@shows(Cause.CANCELLED)
+def task_never_handed_out_of_a_cancelled_job(farm: QueueFarm) -> Why:
+    job = farm.submit(step(array=Range(first=1, last=2000)))
+    farm.claim(2)
+    drop(farm, job)
+    answer = ask(farm, f"{job}.1501")
+    assert (answer.state, answer.sentence) == ("cancelled", f"Task {job}.1501 is cancelled: it was cancelled.")
+    return answer
+
+
+@shows(Cause.NEEDS_FAILED)
+def task_never_handed_out_of_a_skipped_step(farm: QueueFarm) -> Why:
+    job = farm.submit(step(name="a"), step(name="b", array=Range(first=1, last=3), after=("a",)))
+    farm.finish(farm.claim(), exit=1)
+    answer = ask(farm, f"{job}.3")
+    assert answer.state == "skipped"
+    return answer
+
+
 @shows(Cause.UNCHANGED)
 def task_unchanged(farm: QueueFarm) -> Why:
     old = made("a.whl")

@@ -41,7 +41,7 @@ def plan_render(
     own, such as `+A0.3`; `includes` are files beyond those that the scene names. Raises Refusal.
     """
     runs = _runs(frames)
-    whole = to_ranges(parse_frames(of, "--of"))[0] if of else Range(first=runs[0].first, last=runs[-1].last)
+    whole = _whole(frames, of) if of else Range(first=runs[0].first, last=runs[-1].last)
     inputs = _inputs(scene, includes, turn, put)
     options = (*_options(options), *_picture(size), *_clock(whole))
     steps = tuple(
@@ -64,6 +64,17 @@ def _runs(frames: str) -> tuple[Range, ...]:
     if len(runs) > MOST_RUNS:
         raise Refusal(f"{len(runs)} separate runs of frames", "--frames", f"name at most {MOST_RUNS}, or whole ranges")
     return runs
+
+
+def _whole(frames: str, of: str) -> Range:
+    """The film that these frames are part of. Raises Refusal when one of them is not."""
+    film = parse_frames(of, "--of")
+    whole = Range(first=film[0], last=film[-1])
+    outside = [frame for frame in parse_frames(frames) if not whole.first <= frame <= whole.last]
+    if outside:
+        what = f"frame {outside[0]} is outside of the whole film, {whole.first}-{whole.last}"
+        raise Refusal(what, "--of", "name the range of the whole film, or leave --of out")
+    return whole
 
 
 def _command(scene: str, options: Sequence[str], run: Range, chunk: int) -> tuple[str, ...]:
