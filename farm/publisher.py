@@ -6,7 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, insert, select
+from sqlalchemy import Connection, Select, bindparam, delete, insert, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from farm import tables as t
 from farm.model import File, Item, JobSpec, StepSpec, TaskState
@@ -26,24 +27,34 @@ _ITEMS = (
     .where(t.Task.cause != "needs")
 )
 _BUILT = select(t.Built)
-_UNPUBLISHED = (
-    select(t.Task.job)
-    .join(t.Job, t.Job.id == t.Task.job)
-    .outerjoin(t.Built, t.Built.package == t.Task.name)
-    .where(and_(t.Job.kind == "packages", t.Task.state.in_(_GOOD), t.Task.params.is_not(None)))
-    .where(t.Task.cause != "needs", (t.Built.job.is_(None)) | (t.Built.job < t.Task.job))
-    .distinct()
-    .order_by(t.Task.job)
-)
+
+
+def _ahead(what: InstrumentedAttribute[Any], states: Sequence[TaskState]) -> Select[Any]:
+    """Tasks of rebuilds in these states that are newer than what is published of their package."""
+    return (
+        select(what)
+        .select_from(t.Task)
+        .join(t.Job, t.Job.id == t.Task.job)
+        .outerjoin(t.Built, t.Built.package == t.Task.name)
+        .where(t.Job.kind == "packages", t.Task.state.in_(states), t.Task.params.is_not(None))
+        .where(t.Task.cause != "needs", (t.Built.job.is_(None)) | (t.Built.job < t.Task.job))
+        .distinct()
+    )
+
+
+_UNPUBLISHED = _ahead(t.Task.job, _GOOD).order_by(t.Task.job)
+_CONTESTED = _ahead(t.Task.name, [*_GOOD, TaskState.BLOCKED, TaskState.READY, TaskState.RUNNING])
 _FORGET = delete(t.Built).where(t.Built.package == bindparam("p"), t.Built.job <= bindparam("j"))
 _KNOWN = select(t.Built.package).where(t.Built.package == bindparam("p"))
+_NEWER = select(t.Built.package).where(t.Built.job > bindparam("j"))
 _INSERT = insert(t.Built)
 
 
 def built(tx: Connection) -> dict[str, Built]:
-    """The last accepted build of every package."""
+    """The last accepted build of every package, and whether a later job may still replace it."""
+    contested = set(tx.execute(_CONTESTED).scalars())
     return {
-        row.package: Built(row.source, row.environment, tuple(File(**o) for o in row.outputs))
+        row.package: Built(row.source, row.environment, tuple(File(**o) for o in row.outputs), row.package in contested)
         for row in tx.execute(_BUILT)
     }
 
@@ -97,19 +108,23 @@ class Publisher:
                 self._moved.notify_all()
 
     def publish(self, job: int) -> None:
-        """Everything of a job that is accepted and not published yet."""
+        """Everything of a job that is accepted and not published yet, unless a newer job's result of it is.
+
+        What is skipped counts: its wheels of before may have been replaced since by an older job that came in late.
+        First the index, then the table, from which the next start sees what may be missing in the index.
+        """
         from farm.workloads.packages.index import publish
 
         with self._farm.db.read() as tx:
             rows = tx.execute(_ITEMS, {"j": job}).all()
-            before = built(tx)
+            newer = set(tx.execute(_NEWER, {"j": job}).scalars())
         outputs = {r.name: [File(**o) for o in r.outputs or ()] for r in rows if r.state in _GOOD}
-        fresh = [f for r in rows if r.state == TaskState.DONE for f in outputs[r.name]]
         if not outputs:
             return
-        publish(fresh, self._farm.store, self._farm.home.index)
-        known = remember(_spec(rows), outputs, before)
-        self._write(job, rows, {name: known[name] for name in outputs if name in known})
+        known = remember(_spec(rows), outputs, {})
+        won = {name: build for name, build in known.items() if name not in newer}
+        publish([file for build in won.values() for file in build.outputs], self._farm.store, self._farm.home.index)
+        self._write(job, rows, won)
 
     def _write(self, job: int, rows: Sequence[AnyRow], known: Mapping[str, Built]) -> None:
         number = {row.name: row.number for row in rows}

@@ -10,10 +10,11 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import OperationalError
 
 from farm import tables as t
+from farm.changes import Repository
 from farm.hooks import GitEvent, done, read_spool
 from farm.model import JobState
 from farm.publisher import built
@@ -28,33 +29,70 @@ log = logging.getLogger(__name__)
 
 AGAIN = timedelta(minutes=1)
 PATH_MAX = 4096  # limits.h
-_ONE_AT_A_TIME = threading.Lock()
+_ONE_AT_A_TIME = threading.Lock()  # the later a plan looked at its sources, the higher the number of its job
 Note = Callable[[Connection, int], None]
 _TOLD = select(t.Pushed.answer, t.Pushed.at).where(t.Pushed.event == bindparam("e")).order_by(t.Pushed.id.desc())
 _STATE = select(t.Job.state).where(t.Job.id == bindparam("j"))
+_LAST = (
+    select(t.Pushed.event)
+    .where(func.substr(t.Pushed.event, 1, bindparam("n")) == bindparam("ref"))
+    .order_by(t.Pushed.id.desc())
+    .limit(1)
+)
 _TAKE = insert(t.Pushed)
 
 
 def pushed(farm: "Farm", event: GitEvent) -> dict[str, Any]:
     """What a push makes necessary: {id or null, why, notes}.
 
-    Told again within a minute, or while its job is open, it gets the same answer.
+    Told again within a minute, or while its job is open, it gets the same answer; a push told so late that a later one
+    of its ref was taken before makes nothing necessary.
 
     Raises Refusal when it can't be built.
     """
     key = json.dumps([str(event.repository), event.ref, event.old, event.new])
     with _ONE_AT_A_TIME:
-        return _told(farm, key) or _plan_push(farm, event, key)
+        return _told(farm, event, key) or _passed(farm, event) or _plan_push(farm, event, key)
 
 
-def _told(farm: "Farm", key: str) -> dict[str, Any] | None:
+def _told(farm: "Farm", event: GitEvent, key: str) -> dict[str, Any] | None:
     with farm.db.read() as tx:
         row = tx.execute(_TOLD, {"e": key}).first()
         if row is None:
             return None
         state = tx.execute(_STATE, {"j": row.answer["id"] or 0}).scalar_one_or_none()
     fresh = row.at > farm.clock.now() - AGAIN or state in (JobState.HELD, JobState.QUEUED, JobState.RUNNING)
-    return dict(row.answer) if fresh else None
+    return dict(row.answer) if fresh and not _again(farm, event) else None
+
+
+def _again(farm: "Farm", event: GitEvent) -> bool:
+    """The ref went elsewhere and came back by another push of the same commits."""
+    last = _last(farm, event)
+    return last not in ("", event.new) and _commit(event, event.ref) == _commit(event, event.new) != ""
+
+
+def _passed(farm: "Farm", event: GitEvent) -> dict[str, Any] | None:
+    """The answer to a push when a later one, to where the ref is now, was taken before it."""
+    tip, new = _commit(event, event.ref), _commit(event, event.new)
+    if not tip or not new or tip == new or _commit(event, _last(farm, event)) != tip:
+        return None
+    return {"id": None, "why": f"nothing to build: {event.ref} is at {tip[:8]} by now, and that was taken", "notes": []}
+
+
+def _last(farm: "Farm", event: GitEvent) -> str:
+    """Where the push of this ref that was taken last led to; "" when there was none."""
+    ref = json.dumps([str(event.repository), event.ref])[:-1] + ","  # as the keys of its pushes begin
+    with farm.db.read() as tx:
+        key = tx.execute(_LAST, {"ref": ref, "n": len(ref)}).scalar()
+    return str(json.loads(key)[3]) if key else ""
+
+
+def _commit(event: GitEvent, name: str) -> str:
+    """The commit of that name; "" when there is none (any more)."""
+    try:
+        return Repository(event.repository).commit(name) if name else ""
+    except Refusal:
+        return ""
 
 
 def _plan_push(farm: "Farm", event: GitEvent, key: str) -> dict[str, Any]:
@@ -98,11 +136,12 @@ def tree(farm: "Farm", path: str, old: str, new: str, options: dict[str, Any]) -
     if not os.path.isabs(path) or "\0" in path or len(os.fsencode(path)) >= PATH_MAX:
         raise Refusal(f"{path[:200]!r} is no full path", "tree", "give the full path of a folder on the farm's machine")
     wish = _wish(farm, options)
-    if old or new:
-        plan = plan_rebuild(Path(path), new, old, new, known(farm), wish, narrow=True)
-    else:
-        plan = plan_tree(Path(path), known(farm), wish)
-    return _answer(farm, plan)
+    with _ONE_AT_A_TIME:
+        if old or new:
+            plan = plan_rebuild(Path(path), new, old, new, known(farm), wish, narrow=True)
+        else:
+            plan = plan_tree(Path(path), known(farm), wish)
+        return _answer(farm, plan)
 
 
 def known(farm: "Farm") -> "dict[str, Built]":
@@ -116,6 +155,8 @@ def _answer(farm: "Farm", plan: "Plan", also: Note = lambda _tx, _job: None) -> 
     if plan.refused:
         raise Refusal(plan.why)
     job = submit(farm, plan.job, also) if plan.job is not None else None
+    if job is not None:
+        farm.feed.accepted([(job, 0)])  # what is skipped at once has its result already
     return {"id": job, "why": plan.why, "notes": list(plan.notes)}
 
 

@@ -26,11 +26,15 @@ Put = Callable[[bytes], str]
 
 @dataclass(frozen=True)
 class Built:
-    """The last good build of a package: hash of its source, hash of all it was built with, its wheels."""
+    """The last good build of a package: hash of its source, hash of all it was built with, its wheels.
+
+    `contested`: a later job that has not ended, or is not published yet, may replace it.
+    """
 
     source: str
     environment: str
     outputs: tuple[File, ...]
+    contested: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,10 @@ def plan_rebuild(
 ) -> Plan:
     """What a push of `ref` from `old` to `new` makes necessary.
 
-    Whatever differs from `built` is planned; with `narrow` only what the commits between `old` and `new` touch, what
-    depends on it, and what these need and was never built. `repository` may be a folder of a checkout: then only what
-    lies below it counts.
+    Whatever differs from `built` is planned, and what is contested there, as skipped: its wheels of now are then the
+    result of the newer job, which wins over whatever the older one still brings. With `narrow` only what the commits
+    between `old` and `new` touch, what depends on it, and what these need and was never built. `repository` may be a
+    folder of a checkout: then only what lies below it counts.
     """
     if is_nothing(new):
         return Plan(None, f"{ref} was deleted: nothing to build")
@@ -126,9 +131,11 @@ def _plan(tree: Tree, title: str, built: Mapping[str, Built], wish: Wish, paths:
     graph = read_graph(tree, packages, wish.cache)
     how = recipe(wish.python)
     changed = _changed(packages, graph, built, how)
+    chosen = changed | {name for name in packages if name in built and built[name].contested}
     if paths is not None:
-        changed = _narrowed(packages, graph, changed, paths, built)
-    planned = changed | graph.dependants(changed)
+        chosen = _narrowed(packages, graph, chosen, paths, built)
+    changed &= chosen
+    planned = chosen | graph.dependants(changed)
     if not planned:
         return Plan(None, f"nothing to build: {_count(packages)} as built before", notes=graph.notes, edges=graph.edges)
     draft = _Draft(tree, packages, graph, built, how, wish.put)
@@ -230,11 +237,17 @@ def _stored(path: str, data: bytes, put: Put) -> File:
 
 
 def _why(packages: Mapping[str, Package], changed: frozenset[str], planned: frozenset[str]) -> str:
-    names = sorted(changed)
-    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    if not changed:
+        kept = f"{_shown(planned)} stay{'s' if len(planned) == 1 else ''} so, whatever older jobs still bring"
+        return f"nothing to build: {_count(packages)} as built before; {kept}"
     later = len(planned) - len(changed)
     behind = f"; {later} built with them, skipped where nothing new arrives" if later else ""
-    return f"{len(changed)} of {_count(packages)} to build: {shown}{behind}"
+    return f"{len(changed)} of {_count(packages)} to build: {_shown(changed)}{behind}"
+
+
+def _shown(some: frozenset[str]) -> str:
+    names = sorted(some)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _count(packages: Mapping[str, Package]) -> str:

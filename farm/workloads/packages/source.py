@@ -11,6 +11,7 @@ from farm.changes import SYMLINK, Entry, Repository, safe_path
 from farm.refusal import Refusal
 
 _PASSED_OVER = frozenset({".git", ".hg", ".svn", "__pycache__", ".venv", ".tox", ".nox"})
+MOST = 200_000  # files and folders of a plain folder: nobody's packages hold more, a whole disk does
 
 
 class Tree(Protocol):
@@ -78,12 +79,20 @@ def _below(entries: Iterable[Entry], prefix: str) -> Iterable[Entry]:
 
 
 def _walk(folder: Path) -> Iterable[Entry]:
+    for path in list(_paths(folder)):  # nothing is read of a tree that is too large
+        yield _look(path, safe_path(os.fsencode(path.relative_to(folder).as_posix())))
+
+
+def _paths(folder: Path) -> Iterable[Path]:
+    seen = 0
     for base, folders, files in os.walk(folder):
         linked = [name for name in folders if os.path.islink(os.path.join(base, name))]
         folders[:] = sorted(set(folders) - _PASSED_OVER - set(linked))
-        for name in sorted([*files, *linked]):
-            path = Path(base, name)
-            yield _look(path, safe_path(os.fsencode(path.relative_to(folder).as_posix())))
+        seen += len(folders) + len(files) + len(linked)
+        if seen > MOST:
+            what = f"{folder} holds more than {MOST:,} files and folders"
+            raise Refusal(what, remedy="name a folder of packages, or a git repository")
+        yield from (Path(base, name) for name in sorted([*files, *linked]))
 
 
 def _look(path: Path, name: str) -> Entry:
