@@ -31,6 +31,7 @@ class Desk:
         self.work = work
         self.folder = root / work.attempt.replace("/", "_")
         self.cwd = os.path.join(self.folder, work.cwd)
+        self._out: set[str] = set()  # links that were no outputs because they lead out
 
     def prepare(self, store: FolderStore) -> None:
         """A fresh folder with the inputs in it. Raises NoInputs, NoRoom."""
@@ -53,11 +54,18 @@ class Desk:
         for pattern in self.work.outputs:
             files = list(self._match(pattern))
             if not files:
-                raise NoOutputs(f"nothing matches the output {pattern!r} below the working folder")
+                what = f"nothing matches the output {pattern!r} below the working folder"
+                raise NoOutputs(": ".join(filter(None, (what, self.left_out()))))
             for path in files:
                 if path not in found:
                     found[path] = self._put(path, store)
         return tuple(found[path] for path in sorted(found))
+
+    def left_out(self) -> str:
+        """What a pattern matched and was not collected, in words; empty when nothing."""
+        many = len(self._out)
+        which = f"{many} links lead" if many > 1 else "1 link leads"
+        return f"{which} out of its folder and {'were' if many > 1 else 'was'} left out" if many else ""
 
     def _match(self, pattern: str) -> Iterator[str]:
         """Regular files below the working folder, relative to it; a folder stands for all that is in it."""
@@ -73,15 +81,28 @@ class Desk:
                 yield match
 
     def _walk(self, folder: str) -> Iterator[str]:
-        for root, _, names in os.walk(os.path.join(self.cwd, folder)):
-            for name in sorted(names):
+        for root, folders, names in os.walk(os.path.join(self.cwd, folder)):
+            linked = [name for name in folders if os.path.islink(os.path.join(root, name))]
+            for name in sorted(names + linked):
                 yield os.path.relpath(os.path.join(root, name), self.cwd)
 
     def _inside(self, path: str) -> bool:
         """Whether this is a regular file reached without a link that leads out of the working folder."""
-        real = os.path.realpath(os.path.join(self.cwd, path))
-        base = os.path.realpath(self.cwd)
-        return real.startswith(base + os.sep) and os.path.isfile(real)
+        real = self._real(path)
+        if real is None:
+            self._out.add(self._link(path))
+        return real is not None and os.path.isfile(real)
+
+    def _real(self, path: str) -> str | None:
+        """Where it leads to; None for a place outside of the working folder."""
+        real, base = os.path.realpath(os.path.join(self.cwd, path)), os.path.realpath(self.cwd)
+        return real if real == base or real.startswith(base + os.sep) else None
+
+    def _link(self, path: str) -> str:
+        """The first link on the way that leads out: all that is found behind it is left out with it."""
+        names = Path(path).parts
+        ways = (os.path.join(*names[:n]) for n in range(1, len(names) + 1))
+        return next(way for way in ways if self._real(way) is None)
 
     def _put(self, path: str, store: FolderStore) -> FileRef:
         real = os.path.realpath(os.path.join(self.cwd, path))

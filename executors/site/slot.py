@@ -267,15 +267,18 @@ class Slot(threading.Thread):
         fact: dict[str, Any] = {"kind": EventKind.FINISHED, "attempt": attempt, "token": work.token}
         fact |= {"at": at, "started": started, "exit": code, "cause": cause, "message": text}
         fact |= {"cpu_ms": cpu_ms, "rss_kib": rss_kib, "spool": spool, "lo": lo, "hi": hi}
-        return fact | self._collected(cause, code)
+        return fact | self._collected(cause, code, text)
 
-    def _collected(self, cause: str, code: int) -> dict[str, Any]:
+    def _collected(self, cause: str, code: int, text: str) -> dict[str, Any]:
         """The outputs of the work that had a folder, or why there are none."""
         desk, self._desk = self._desk, None
         if desk is None:
             return {}
         try:
-            return {"outputs": desk.collect(self.floor.store)} if not cause and code == 0 else {}
+            if cause or code:
+                return {}
+            outputs = desk.collect(self.floor.store)
+            return {"outputs": outputs, "message": "; ".join(filter(None, (text, desk.left_out())))}
         except NoOutputs as why:
             return {"exit": 1, "cause": "outputs", "message": str(why)}
         finally:

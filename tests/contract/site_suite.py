@@ -199,6 +199,7 @@ class SiteSuite:
         make = "ln -s /etc/passwd leak; ln -s /etc folder; echo x > real; ln -s real inside"
         end = yard.result(on, yard.work("10.6.1", "sh", "-c", make, outputs=("*",)))
         assert sorted(o.path for o in end.outputs) == ["inside", "real"]
+        assert (end.exit, end.message) == (0, "2 links lead out of its folder and were left out")
 
     def test_work_of_several_slots_has_them_to_itself(self, yard: Yard, on: str):
         works = [yard.work(f"11.{n}.1", "sleep", "0.1", slots=1 + n % 2) for n in range(6)]
