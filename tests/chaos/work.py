@@ -13,6 +13,7 @@ from tests.journeys.shell import Shell
 
 TASKS = 200
 FRAMES = 4
+LIMITED = {"processes": 64}  # more than it needs: only so that there are control groups to be left
 RETRIES = 4  # a killed task is a failed one, and a fault may hit the same task again
 PACKAGES = {"chaos-base": (), "chaos-left": ("chaos-base",), "chaos-top": ("chaos-left",)}
 SCENE = "camera { location <0,1,-4> look_at 0 } light_source { <5,5,-5> rgb 1 } sphere { clock*y, 1 pigment { rgb x } }"
@@ -69,7 +70,7 @@ class Work:
         self.jobs.append(self._post(client, *self._steps()))
         self.jobs.append(self._post(client, {"name": "graph", "items": list(self._graph()), "retries": RETRIES}))
         slow = rest // 4
-        self.jobs.append(self._post(client, self._array("slow", slow, 0.25), after=[self.jobs[-1]]))
+        self.jobs.append(self._post(client, self._array("slow", slow, 0.25) | LIMITED, after=[self.jobs[-1]]))
         self.jobs.append(self._post(client, self._array("short", rest - slow, 0.02)))
         self.jobs.append(self._post(client, self._array("retried", 12, 0.02, fails=True)))
 
