@@ -96,7 +96,7 @@ class Claim:
             return {}
         waiting = Waiting(self._tx, self._now, max(1, free), largest=largest)
         table = self._table(waiting, sum(r.slots for r in rooms) + _LOOK)
-        self._keep_for_overdue(table)
+        self._look_overdue(table, depth)
         while (turn := table.next()) and self._may(turn, depth):
             lane, owner, seconds = turn
             took = self._serve((lane, owner), table.queue(lane, owner), depth, seconds)
@@ -112,16 +112,27 @@ class Claim:
             self._spend(table, largest)
         return self._works
 
-    def _keep_for_overdue(self, table: "Table") -> None:
+    def _look_overdue(self, table: "Table", depth: Mapping[tuple[int, int], int]) -> None:
         """Of each lane who is next, if what it has waits for several slots beyond its due date: other lanes, whose
         turns come between, do not take again and again the slots that become free for it."""
-        if len(table.present) < 2 or table.waiting.slots >= table.waiting.largest:
+        if len(table.present) < 2 or table.waiting.largest < 2:
             return
         for lane in sorted(table.present, key=lambda lane: table.lanes.virtual[lane]):
             owner, _ = table.owners[lane].next(table.present[lane])
             first = next(iter(table.queue(lane, owner)), None)
-            if first and first.row.slots > max(1, self._rooms.free) and first.due <= self._now:
-                self._rooms.keep((lane, owner), first.row.slots, _bad(first))
+            if first and first.row.slots > 1 and first.due <= self._now:
+                self._overdue(table, (lane, owner), first, depth)
+
+    def _overdue(
+        self, table: "Table", pair: tuple[str, str], first: Candidate, depth: Mapping[tuple[int, int], int]
+    ) -> None:
+        """What fits now goes before its lane's turn if the lane is ahead by no more than what others in it were given
+        while this owner waited."""
+        slots, lane = first.row.slots, pair[0]
+        if slots > self._rooms.free:
+            self._rooms.keep(pair, slots, _bad(first))
+        elif table.ahead(lane) * self._weight(lane) < table.owed(*pair):
+            table.charge(*pair, self._serve(pair, table.queue(*pair), depth, 0) or 0.0)
 
     def _may(self, turn: tuple[str, str, float], depth: Mapping[tuple[int, int], int]) -> bool:
         """Whether there is anything for whose turn it is. When all slots are full, that is only short work that may
@@ -317,6 +328,15 @@ class Table:
         lane, of_lane = self.lanes.next(self.present)
         owner, of_owner = self.owners[lane].next(self.present[lane])
         return lane, owner, min(of_lane, of_owner)
+
+    def ahead(self, lane: str) -> float:
+        """Of the lane whose turn it is, in seconds of virtual time."""
+        return self.lanes.virtual[lane] - min(self.lanes.virtual[name] for name in self.present)
+
+    def owed(self, lane: str, owner: str) -> float:
+        """Seconds that it is behind the one in its lane that was given most."""
+        virtual = self.owners[lane].virtual
+        return max(virtual[name] for name in self.present[lane]) - virtual[owner]
 
     def charge(self, lane: str, owner: str, seconds: float) -> None:
         self.lanes.charge(lane, seconds)

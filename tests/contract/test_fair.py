@@ -317,3 +317,27 @@ def test_another_lane_does_not_take_what_becomes_free_for_a_wide_task(farm: Queu
     busy.claim()
     wide = farm.submit(array(1, cpu=8), owner="bob", lane="bulk", priority=100)
     assert busy.ends_until(wide, ("e1", "e2"), most=200) <= 40
+
+
+def test_a_wide_task_that_fits_at_last_is_not_sent_back_by_the_turn_of_another_lane(farm: QueueFarm) -> None:
+    """Both lanes have had as much, and the other one has more weight: its narrow work would fill the room again."""
+    farm.submit(array(5000), owner="ada", lane="bulk")
+    farm.submit(array(5000), owner="eve", lane="interactive")
+    busy = Busy(farm, e1=8, e2=8)
+    busy.claim()
+    for _ in range(5):
+        busy.end("e2")
+        busy.claim()
+    wide = farm.submit(array(1, cpu=8), owner="bob", lane="bulk", priority=100)
+    assert busy.ends_until(wide, ("e1", "e2", "e2"), most=200) <= 30
+
+
+def test_endless_wide_work_of_one_lane_takes_no_more_than_its_share(farm: QueueFarm) -> None:
+    wide = farm.submit(array(500, cpu=2, predicted_s=10), owner="bob", lane="default", priority=100)
+    narrow = farm.submit(array(500, predicted_s=10), owner="eve", lane="bulk")
+    busy, given_s = Busy(farm, e1=2), Counter[int]()
+    given_s += busy.claim()
+    for _ in range(120):
+        busy.end("e1")
+        given_s += busy.claim()
+    assert 0.25 <= given_s[narrow] / (given_s[narrow] + 2 * given_s[wide]) <= 0.45  # weights 1 and 2
