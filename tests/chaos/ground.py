@@ -112,9 +112,13 @@ class Ground:
         try:
             self.kill_all()
         finally:
-            for folder in self.cgroups():
-                Cage(tree=folder).remove()
+            self.drop_cgroups()
             shutil.rmtree(self.home.run, ignore_errors=True)
+
+    def drop_cgroups(self) -> None:
+        """As a restart of the machine does."""
+        for folder in self.cgroups():
+            Cage(tree=folder).remove()
 
     def _remember(self) -> None:
         """The groups of all executors that the farm or its pools know of, or knew."""

@@ -139,6 +139,7 @@ class LoopDisk(Terrain):
             ground.shell("submit", "--", "true", status=3)  # told in a sentence, as everything
             assert "Traceback" not in ground.shell.err, ground.shell.err
             ground.kill_all()
+            ground.drop_cgroups()  # the disk may have taken along what names them: only a restart ends those
             _unmount(place)
             disk = place.parent / "disk.ext4"
             again = disk.with_suffix(".again")  # others' namespaces may still hold the dead one
