@@ -10,9 +10,17 @@ from farm.wording import nearest
 
 def _written(given: object) -> object:
     """A bare number would be taken for seconds since 1970."""
-    if isinstance(given, str) and given.replace(".", "").lstrip("+-").isdecimal():
+    if isinstance(given, str) and _number(given):
         raise ValueError(f"{given[:40]!r} is no time; write it like 2026-01-31T12:00:00Z, a day like 2026-01-31")
     return given
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 Written = BeforeValidator(_written)

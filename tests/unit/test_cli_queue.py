@@ -126,3 +126,10 @@ def test_the_advice_for_a_job_that_has_ended_can_be_followed(typed: Typed, home:
         books.execute("UPDATE job SET total = 2")
     books.close()
     assert "`farm cancel 1` unless it has ended, and submit it again" in typed("database", "check", status=3)
+
+
+@pytest.mark.parametrize("since", ["1000000000", "1e9", "1.79e-263", "-1.5E+3"])
+def test_a_bare_number_is_no_time(typed: Typed, since: str) -> None:
+    typed("submit", "true")
+    typed("report", "cost", "--since", since, status=2)
+    assert "is no time" in typed.err
