@@ -22,6 +22,11 @@ _RUNNING = (
 )
 _ONE_RUNNING = _RUNNING.where(t.Task.number == bindparam("n"))
 _TASK = select(t.Task).where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"))
+_ENDED_STEP = (
+    select(t.Step.ordinal)
+    .where(t.Step.job == bindparam("j"), t.Step.state == "ended")
+    .where(t.Step.first_number <= bindparam("n"), bindparam("n") < t.Step.first_number + t.Step.total)
+)
 _END_TASK = (
     update(t.Task)
     .where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"), t.Task.state == bindparam("was"))
@@ -84,6 +89,8 @@ def _no_row(tx: Connection, ref: Reference) -> Refusal:
     """A task of an array gets its row when it is handed out."""
     if (ref.number or 0) > tx.execute(_JOB, {"j": ref.job}).one().total:
         return NotFound(f"job {ref.job} has no task {ref.number}", remedy=f"see `farm show {ref.job}`")
+    if tx.execute(_ENDED_STEP, {"j": ref.job, "n": ref.number}).one_or_none() is not None:
+        return Conflict(f"task {ref} was skipped already, for something before it did not succeed")
     remedy = f"wait until it has, or cancel the whole job: `farm cancel {ref.job}`"
     what = f"task {ref} has not been handed out yet, and a task of an array can't be cancelled by itself before"
     return Conflict(what, remedy=remedy)

@@ -589,6 +589,8 @@ def test_a_skipped_step_is_not_counted_as_blocked_too(farm: QueueFarm) -> None:
     farm.finish(farm.claim(), exit=1)
     assert farm.counts(job) == {"failed": 1, "skipped": 2, "ready": 1}
     assert _listed(farm, job, "skipped") == [f"{job}.2", f"{job}.3"]
+    with farm.db.write() as tx, pytest.raises(Conflict, match="was skipped already"):
+        cancel(tx, parse_reference(f"{job}.3"), farm.clock.now())
 
 
 def _listed(farm: QueueFarm, job: int, state: str, limit: int = 100, offset: int = 0) -> list[str]:
