@@ -13,6 +13,7 @@ from executors.contract import Cursor, Event, Ready, Running, Work
 from executors.errors import Lost
 from executors.packed import Events, Works
 from executors.site.feed import Feed
+from executors.site.ray_calls import Calls
 from executors.site.ray_head import HeadInfo, ensure_head
 from executors.site.ray_private import Node, drain_node, gcs_client, nodes
 from executors.site.raylet import node_folder
@@ -29,7 +30,7 @@ LEAST_S = 0.5  # to fetch an answer that is there
 GRACE_S = 5.0  # between TERM and KILL of a cancelled attempt
 CREATE_S = 30.0
 SOON_S = 30.0  # after which an expected executor is looked for less often
-CLOSE_S, NUDGE_S = 3.0, 0.1
+CLOSE_S = 5.0
 ADOPT_S = 10.0
 
 
@@ -64,6 +65,8 @@ class RaySite:
         self._lock = threading.Lock()
         self._members: dict[str, _Member] = {}
         self._lost: list[str] = []
+        self._calls = Calls()
+        self._followers: list[threading.Thread] = []
         self._look, self._closing = threading.Event(), threading.Event()
         self._adopt()
         self._watcher = threading.Thread(target=self._watch, name="nodes", daemon=True)
@@ -120,6 +123,7 @@ class RaySite:
             self._members[member.id] = member
             member.node, member.agent = node.id, agent
         member.thread = threading.Thread(target=self._follow, args=(member,), name=member.id, daemon=True)
+        self._followers = [*(t for t in self._followers if t.is_alive()), member.thread]
         member.thread.start()
 
     def _gone(self, member: _Member) -> None:
@@ -138,7 +142,7 @@ class RaySite:
     def _follow(self, member: _Member) -> None:
         try:
             member.agent = member.agent or _create(member)
-            member.pid = _answer(member.agent.hello.remote(), CREATE_S)
+            member.pid = self._calls.answer(member.agent.hello.remote(), CREATE_S)
             member.settled.set()
             self._feed.nudge()
             while not (self._closing.is_set() or member.gone.is_set()):
@@ -151,7 +155,7 @@ class RaySite:
         lease, member.renew_s = member.renew_s, 0.0
         known = self._feed.acknowledged(member.id)
         ref = member.agent.poll.remote(max(member.last, known), known, lease, POLL_S, member.gather_s)
-        events: Events = _answer(ref, POLL_S + ANSWER_S)
+        events: Events = self._calls.answer(ref, POLL_S + ANSWER_S)
         if events:
             self._feed.put(member.id, events)
             member.last = events.last
@@ -180,7 +184,7 @@ class RaySite:
         member = self._member(on)
         if member is None:
             raise Lost(f"executor {on} is not here")
-        _called(member, member.agent.submit.remote(Works.of(works)), ANSWER_S)
+        self._called(member, member.agent.submit.remote(Works.of(works)), ANSWER_S)
 
     def _member(self, executor: str) -> _Member | None:
         with self._lock:
@@ -203,7 +207,7 @@ class RaySite:
         answers = []
         for member, ref in asked:
             try:
-                answers.append(_called(member, ref, max(LEAST_S, deadline - time.monotonic())))
+                answers.append(self._called(member, ref, max(LEAST_S, deadline - time.monotonic())))
             except (Lost, RayError) as error:
                 log.warning("executor %s: %s", member.id, error)
                 mute(member)
@@ -231,9 +235,9 @@ class RaySite:
     def _empty(self, member: _Member, grace_s: float) -> None:
         """End what runs there and fetch the last events."""
         if member.pid:
-            _answer(member.agent.stop.remote(grace_s), grace_s + ANSWER_S)
+            self._calls.answer(member.agent.stop.remote(grace_s), grace_s + ANSWER_S)
             last = known = self._feed.acknowledged(member.id)
-            while events := _answer(member.agent.poll.remote(last, known, 0.0, 0.0), ANSWER_S):
+            while events := self._calls.answer(member.agent.poll.remote(last, known, 0.0, 0.0), ANSWER_S):
                 self._feed.put(member.id, events)
                 last = events.last
 
@@ -274,7 +278,7 @@ class RaySite:
         return lost
 
     def close(self) -> None:
-        """Polls are ended first, where their agents still answer."""
+        """Who waits for an answer is let go first, see `Calls`; agents that answer end their polls."""
         import ray
 
         if self._closing.is_set():
@@ -282,19 +286,20 @@ class RaySite:
         self._closing.set()
         self._feed.wake()
         self._look.set()
+        for member in self._joined():
+            member.agent.nudge.remote()
+        self._calls.close()
         deadline = time.monotonic() + CLOSE_S
-        while self._watched_by() and time.monotonic() < deadline:
-            for member in self._joined():  # again and again: a poll on its way may miss one
-                member.agent.nudge.remote()
-            for thread in self._watched_by():
-                thread.join(NUDGE_S)
+        for thread in (self._watcher, *self._followers):
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._members.clear()  # their handles go before Ray does
         ray.shutdown()
 
-    def _watched_by(self) -> list[threading.Thread]:
-        """Threads of this site that have not ended."""
-        with self._lock:
-            threads = [self._watcher, *(m.thread for m in self._members.values() if m.thread)]
-        return [thread for thread in threads if thread.is_alive()]
+    def _called(self, member: _Member, ref: Any, timeout_s: float) -> Any:
+        try:
+            return self._calls.answer(ref, timeout_s)
+        except Lost as error:
+            raise Lost(f"executor {member.id} does not answer") from error
 
 
 def _connect(head: HeadInfo) -> None:
@@ -323,23 +328,3 @@ def _create(member: _Member) -> Any:
         )
         .remote(member.id, member.slots)
     )
-
-
-def _answer(ref: Any, timeout_s: float) -> Any:
-    """Raises Lost when there is none in time or the actor has died.
-
-    A future, not `ray.get`: a thread that waits inside Ray when Ray is shut down brings the process down (SIGABRT).
-    """
-    from ray.exceptions import RayActorError
-
-    try:
-        return ref.future().result(timeout_s)
-    except (RayActorError, TimeoutError) as error:
-        raise Lost(str(error)) from error
-
-
-def _called(member: _Member, ref: Any, timeout_s: float) -> Any:
-    try:
-        return _answer(ref, timeout_s)
-    except Lost as error:
-        raise Lost(f"executor {member.id} does not answer") from error

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from executors.errors import Lost
-from executors.site import ray_site
 from executors.site.head import stop_head
 from executors.site.process import Process
 from executors.site.ray_site import RaySite
@@ -89,9 +88,8 @@ class HardOfHearing:
         return getattr(self._agent, name)
 
 
-def test_a_gateway_can_be_restarted_while_a_poll_waits(yard: Yard, monkeypatch: pytest.MonkeyPatch):
+def test_a_gateway_can_be_restarted_while_a_poll_waits(yard: Yard):
     """A thread that waits inside Ray while Ray is shut down and begun anew aborts the whole process."""
-    monkeypatch.setattr(ray_site, "CLOSE_S", 0.2)
     on = yard.executor(1)
     for tried in range(8):
         (member,) = yard.site._members.values()
