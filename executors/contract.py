@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from executors.errors import ProviderError
+from executors.invitation import Invite
 
 # ── Providers: a source of executors ─────────────────────────────────────────────────────────────
 
@@ -114,6 +115,9 @@ class Surroundings:
     store: str  # folder of the content-addressed store
     engine: str  # "ray" or "plain": what runs the work on the executors of this site
     lease: timedelta  # an executor cut off for longer ends itself
+    invite: Invite | None = None  # for machines that join from elsewhere; None where the farm has no address for them
+    image: str = ""  # what its machines are made from; each provider says what that is
+    setup: str = ""  # a script run once on each of its executors, before its first work
 
 
 # ── Sites: work on the executors of one network ──────────────────────────────────────────────────
