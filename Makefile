@@ -25,7 +25,7 @@ check: env  ## style, types and the borders between the packages
 	$(PYTHON_HERE) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
 test: ready check  ## check, then every test
-	$(PYTHON_HERE) -m pytest
+	$(PYTHON_HERE) -m pytest -n 2 --dist loadfile
 
 SEEDS ?= 10
 faults: ready  ## SEEDS=n runs of 200 tasks under kills, freezes, full and dying disks, clock jumps; see docs/faults.md

@@ -1,0 +1,20 @@
+"""What holds for every test."""
+
+import os
+import random
+import signal
+
+COUNT = 5  # runs of the campaign in tests/chaos
+
+# A child of a shell's background job ignores Ctrl-C for ever, and so do its children; ours must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure() -> None:
+    """Fresh seeds, before the processes that share the work inherit them. Even ones run without Ray."""
+    fresh = [2 * random.randrange(10**8) + number % 2 for number in range(COUNT)]
+    os.environ.setdefault("FARM_SEEDS", ",".join(map(str, fresh)))
+
+
+def pytest_report_header() -> str:
+    return f"to have the same runs of the campaign again: FARM_SEEDS={os.environ['FARM_SEEDS']}"
