@@ -118,6 +118,7 @@ class Surroundings:
     invite: Invite | None = None  # for machines that join from elsewhere; None where the farm has no address for them
     image: str = ""  # what its machines are made from; each provider says what that is
     setup: str = ""  # a script run once on each of its executors, before its first work
+    network: str = "local"  # "outbound": its executors are elsewhere, and each speaks with the farm by itself
 
 
 # ── Sites: work on the executors of one network ──────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 """Providers by name: entry points of the group `farm.providers`, imported when they are used."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
 
@@ -15,6 +16,11 @@ def provider(name: str, options: Mapping[str, Any], around: Surroundings) -> Pro
     """The provider of one pool. Raises Refused for a name or an option that nobody knows."""
     make = _found(name).load()
     return cast(Provider, make(options, around))
+
+
+def network(name: str) -> str:
+    """How its executors are reached when the pool does not say: "local", or "outbound". Raises Refused."""
+    return str(getattr(import_module(_found(name).module), "NETWORK", "local"))
 
 
 def known() -> list[str]:

@@ -87,6 +87,9 @@ class PoolConfig(_Part):
     boot: timedelta = timedelta(seconds=2)
     min_bill: timedelta = timedelta()
     memory: Annotated[int, Field(ge=1)] | None = None  # bytes of its largest executor; without it those of this machine
+    network: Literal["local", "outbound"] | None = None  # how its executors are reached; without it as its provider says
+    image: str = ""  # what its machines are made from, in the words of its provider
+    setup: str = ""  # run once on each executor before its first work: a script, or the path of one
     options: Mapping[str, Any] = {}
 
     _parse = field_validator("idle", "boot", "min_bill", mode="before")(_duration)
@@ -150,9 +153,19 @@ class WindowConfig(_Part):
 
 class SiteConfig(_Part):
     engine: Literal["ray", "plain"] = "ray"
-    lease: timedelta = timedelta(seconds=60)
+    lease: Annotated[timedelta, Field(gt=timedelta())] = timedelta(seconds=60)
+    outbound_lease: Annotated[timedelta, Field(gt=timedelta())] = timedelta(minutes=10)
 
-    _parse = field_validator("lease", mode="before")(_duration)
+    _parse = field_validator("lease", "outbound_lease", mode="before")(_duration)
+
+
+class ListenConfig(_Part):
+    """Where others reach this farm. Off loopback it speaks TLS only."""
+
+    address: str | None = None  # HOST:PORT to listen at
+    url: str | None = None  # how others reach it, where that is not https://HOST:PORT
+    certificate: str | None = None
+    key: str | None = None
 
 
 class ApiConfig(_Part):
@@ -166,6 +179,7 @@ class FarmConfig(_Part):
 
     currency: str = "EUR"
     site: SiteConfig = SiteConfig()
+    listen: ListenConfig = ListenConfig()
     api: ApiConfig = ApiConfig()
     pools: Mapping[str, PoolConfig] = {"local": PoolConfig()}
     lanes: Mapping[str, LaneConfig] = {}
