@@ -39,8 +39,10 @@ class RunningService:
         with farm.db.write() as tx:
             term = new_term(tx)
         dispatcher = self._dispatcher = Dispatcher(farm.config.all_lanes(), term, most_memory=farm.config.most_memory)
-        lease = farm.config.site.lease.total_seconds()
-        farm.sites = Sites(farm.db, farm.clock, dispatcher, farm.home.logs, farm.feed, self._wake, lease)
+        site = farm.config.site
+        leases = site.lease.total_seconds(), site.outbound_lease.total_seconds()
+        farm.sites = Sites(farm.db, farm.clock, dispatcher, farm.home.logs, farm.feed, self._wake, *leases)
+        farm.sites.recall()
         farm.wheel = Fleet(farm.db, farm.clock, farm.config, providers(farm), default, farm.sites, farm.feed)
         farm.wheel.began = farm.clock.now()
         farm.wake, farm.stop = self._wake, self.stop_soon

@@ -2,8 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,24 @@ from executors.packed import Works
 from executors.site.protocol import Answer, Message, Report
 from farm import secret
 from farm import tables as t
-from farm.clock import EPOCH, Clock
+from farm.clock import Clock
 from farm.db import Database, after_commit
 from farm.dispatch import Dispatcher, rest
 from farm.feed import Feed
 from farm.fleet import lost as lose_executor
 from farm.fleet import ready as executor_ready
+from farm.home import SITE
 from farm.model import AttemptState, ExecutorState
 from farm.queue import quarantine, settle
 from farm.queue.progress import Changed
 from farm.reference import Reference, parse_reference
+from farm.refusal import Conflict, NotFound
+from farm.site_desk import Desk, Outbox
 
-BATCH = 200  # messages in one answer
 NEWS_AGAIN = timedelta(seconds=1)
 CATCH_UP = timedelta(seconds=1)
+IDLE_S = 60.0  # a site of no living executor that is silent for longer is forgotten
+GIVEN_UP_S = 2.0  # between TERM and KILL of what still runs on an executor that was given up
 SHIPPED = 10_000  # attempts whose logs are followed, before it is asked which of them still run
 
 _SEEN = (
@@ -36,34 +39,20 @@ _SEEN = (
     .where(t.Executor.id == bindparam("e"), t.Executor.seen < bindparam("s"))
     .values(seen=bindparam("s"))
 )
+_LIVING = t.Executor.state.in_([ExecutorState.BOOTING, ExecutorState.READY, ExecutorState.DRAINING])
 _KNOWN = select(t.Executor.id, t.Executor.seen, t.Executor.slots, t.Executor.state).where(
-    t.Executor.state.in_([ExecutorState.BOOTING, ExecutorState.READY, ExecutorState.DRAINING])
+    _LIVING, t.Executor.site == bindparam("site")
 )
+_ELSEWHERE = select(t.Executor.site).where(_LIVING, t.Executor.site != SITE).distinct()
+_SITE = select(t.Executor.id).where(t.Executor.site == bindparam("site")).limit(1)
 _ACTIVE = select(
     t.Attempt.job, t.Attempt.number, t.Attempt.ordinal, t.Attempt.executor, t.Attempt.token, t.Attempt.state
 ).where(t.Attempt.finished.is_(None), t.Attempt.state.in_([AttemptState.CLAIMED, AttemptState.STARTED]))
-
-
-@dataclass(slots=True)
-class Outbox:
-    """Numbered messages to one session of a gateway, kept until it says that it has them."""
-
-    session: str = ""
-    settled: bool = False
-    last: int = 0
-    offered: int = 0  # up to here an answer is on its way already
-    waiting: list[Message] = field(default_factory=list)
-
-    def add(self, message: Message) -> None:
-        self.last += 1
-        self.waiting.append(replace(message, n=self.last))
-
-    def forget(self, received: int) -> None:
-        self.waiting = [m for m in self.waiting if m.n > received]
+_ACTIVE_AT = _ACTIVE.join(t.Executor, t.Executor.id == t.Attempt.executor).where(t.Executor.site == bindparam("site"))
 
 
 class Sites:
-    """One gateway now; the place where several will be told apart."""
+    """The gateways: the one beside the farm, and one of each executor elsewhere, whose site has its name."""
 
     def __init__(
         self,
@@ -74,33 +63,82 @@ class Sites:
         feed: Feed,
         wake: Callable[[], None],
         lease_s: float,
+        outbound_lease_s: float = 600,
     ) -> None:
         self._db, self._clock, self._dispatcher = db, clock, dispatcher
-        self._logs, self._feed, self._wake, self._lease_s = logs, feed, wake, lease_s
-        self._outbox = Outbox()
-        self._changed = threading.Condition()
-        self._silent: set[str] = set()  # living executors that the last snapshot did not tell of
-        self._ups = 0  # calls that bring events and take messages back with them
+        self._logs, self._feed, self._wake, self._outbound_lease_s = logs, feed, wake, outbound_lease_s
+        self._local = Desk(SITE, lease_s)
+        self._elsewhere: dict[str, Desk] = {}
+        self._making = threading.Lock()
         self._closed = False
         self._most = SHIPPED
         self.shipped: dict[str, int] = {}  # running attempt → end of what it has written, as far as it is here
-        self.processes: Sequence[Mapping[str, Any]] = ()
-        self.heard: datetime | None = None
-        self._settled: datetime | None = None
-        self._named: tuple[Sequence[Ready], datetime] = (
-            (),
-            EPOCH,
-        )  # who was ready last, and when
+
+    # ── which sites there are ──
+
+    def recall(self) -> None:
+        """After a start: those that live in the database. Each has a whole lease to come back in."""
+        with self._db.read() as tx:
+            found = tx.execute(_ELSEWHERE).scalars().all()
+        self.expect(found)
+
+    def expect(self, sites: Iterable[str]) -> None:
+        """From now on messages for these executors are theirs; said before anything is written that could make one."""
+        with self._making:
+            for name in sites:
+                if name != SITE and name not in self._elsewhere:
+                    self._elsewhere[name] = Desk(name, self._outbound_lease_s)
+
+    def forget(self, living: Collection[str]) -> None:
+        """Let go of the desks of executors that are gone and have not been heard of for a while."""
+        for name, desk in list(self._elsewhere.items()):
+            if name not in living and desk.silence_s > IDLE_S:
+                with self._making:
+                    self._elsewhere.pop(name, None)
+                desk.close()
+
+    def _desk(self, site: str) -> Desk:
+        """Raises NotFound for a site of no executor."""
+        if site == SITE:
+            return self._local
+        if site not in self._elsewhere:
+            with self._db.read() as tx:
+                known = tx.execute(_SITE, {"site": site}).first()
+            if known is None:
+                raise NotFound(f"there is no site {site!r}")
+            self.expect([site])
+        return self._elsewhere[site]
+
+    def cut_off(self) -> Mapping[str, float]:
+        """Sites elsewhere that have not been heard of for longer than their lease, and for how many seconds."""
+        desks = list(self._elsewhere.values())
+        return {desk.name: desk.silence_s for desk in desks if desk.silence_s > desk.lease_s}
+
+    @property
+    def processes(self) -> Sequence[Mapping[str, Any]]:
+        """What the gateways say of processes; those elsewhere are told with the machine that they are on."""
+        far = [{**process, "site": d.name} for d in list(self._elsewhere.values()) for process in d.processes]
+        return (*self._local.processes, *far)
 
     # ── what the farm wants ──
 
     def tell(self, *messages: Message) -> None:
-        """Queue messages for the gateway; they are dropped when none is settled: settling makes them anew."""
-        with self._changed:
-            if self._outbox.settled:
-                for message in messages:
-                    self._outbox.add(message)
-            self._changed.notify_all()
+        """Queue messages for the gateways of their executors; one that names none goes to all."""
+        if not self._elsewhere:
+            return self._local.tell(messages)
+        by_desk: dict[str, list[Message]] = {}
+        for message in messages:
+            for desk in self._addressed(message):
+                by_desk.setdefault(desk.name, []).append(message)
+        for name, found in by_desk.items():
+            desk = self._elsewhere.get(name, self._local)
+            desk.tell(found)
+        return None
+
+    def _addressed(self, message: Message) -> list[Desk]:
+        if message.executor:
+            return [self._elsewhere.get(message.executor, self._local)]
+        return [self._local, *list(self._elsewhere.values())]
 
     def dispatch(self, tx: Connection, now: datetime) -> bool:
         """Assign work, and hand it out as soon as that is written."""
@@ -115,91 +153,67 @@ class Sites:
 
     def close(self) -> None:
         """Wake whoever waits for messages."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
+        self._closed = True
+        for desk in (self._local, *list(self._elsewhere.values())):
+            desk.close()
 
     # ── what a gateway reports ──
 
-    def sync(self, report: Report) -> Answer:
-        """One call of a gateway."""
-        term = self._dispatcher.term
-        self.heard = self._clock.now()
-        if report.processes:
-            self.processes = report.processes
-        if not self._current(report):
-            if report.snapshot is None:
-                return Answer(term, settle=True, lease_s=self._lease_s)
-            return self._settle(report)
-        with self._changed:
-            self._outbox.forget(report.received)
-            if not report.wait_s:
-                self._outbox.offered = report.received  # what an earlier answer offered and did not bring
-        acknowledged = self._take_up(report) if not report.wait_s else {}
-        return Answer(term, acknowledged=acknowledged, messages=self._messages(report.wait_s), lease_s=self._lease_s)
-
-    def _take_up(self, report: Report) -> dict[str, int]:
-        """The answer to this call brings the messages it gives rise to: nobody else need wake for them."""
-        with self._changed:
-            self._ups += 1
+    def sync(self, report: Report, site: str = SITE) -> Answer:
+        """One call of a gateway. Raises NotFound, Conflict."""
+        desk = self._desk(site)
+        if desk is not self._local:
+            _its_own(report, site)
+        desk.hear()
         try:
-            return self._take_in(report)
+            return self._answer(desk, report)
         finally:
-            with self._changed:
-                self._ups -= 1
-                self._offer()
-                self._changed.notify_all()
+            desk.hear()  # its lease begins when it hears us, which after a long poll is later
 
-    def _current(self, report: Report) -> bool:
-        settled = self._outbox.settled and report.term == self._dispatcher.term
-        return settled and report.session == self._outbox.session
+    def _answer(self, desk: Desk, report: Report) -> Answer:
+        term = self._dispatcher.term
+        if report.processes:
+            desk.processes = report.processes
+        if not desk.current(report, term):
+            if report.snapshot is None:
+                return Answer(term, settle=True, lease_s=desk.lease_s)
+            return self._settle(desk, report)
+        desk.take_receipt(report)
+        acknowledged = self._take_up(desk, report) if not report.wait_s else {}
+        return Answer(term, acknowledged=acknowledged, messages=desk.messages(report.wait_s), lease_s=desk.lease_s)
 
-    def _messages(self, wait_s: float) -> tuple[Message, ...]:
-        with self._changed:
-            self._changed.wait_for(self._has_news, wait_s)
-            return self._offer()
+    def _take_up(self, desk: Desk, report: Report) -> dict[str, int]:
+        desk.going_up()
+        try:
+            return self._take_in(desk, report)
+        finally:
+            desk.gone_up()
 
-    def _offer(self) -> tuple[Message, ...]:
-        """What the next answer brings; no other call wakes for it."""
-        found = tuple(self._outbox.waiting[:BATCH])
-        if found:
-            self._outbox.offered = max(self._outbox.offered, found[-1].n)
-        return found
-
-    def _has_news(self) -> bool:
-        """Something that no other call is about to bring."""
-        return self._closed or (self._outbox.last > self._outbox.offered and not self._ups)
-
-    def _settle(self, report: Report) -> Answer:
+    def _settle(self, desk: Desk, report: Report) -> Answer:
         """A new gateway, or we are new: adopt what runs, end what we do not want, hand out again what never arrived."""
         now = self._clock.now()
-        last = self._outbox.last if report.session == self._outbox.session else 0
+        last = desk.outbox.last if report.session == desk.outbox.session else 0
         fresh = Outbox(report.session, settled=True, last=last, offered=last)
         with self._db.write() as tx:
-            known = {r.id: r for r in tx.execute(_KNOWN)}
-            changed = self._adopt(tx, report, fresh, now)
+            known = {r.id: r for r in tx.execute(_KNOWN, {"site": desk.name})}
+            changed = self._adopt(tx, desk, report, fresh, now)
             for row in known.values():
                 fresh.add(Message(0, "attach", row.id, slots=row.slots))
+            if desk is not self._local and not known:  # we gave it up while it was away
+                fresh.add(Message(0, "stop", desk.name, grace_s=GIVEN_UP_S))
             silent = {r.id for r in known.values() if r.state != ExecutorState.BOOTING}
-            after_commit(tx, lambda: self._install(fresh, silent - {r.executor for r in report.ready}))
+            after_commit(tx, lambda: desk.install(fresh, silent - {r.executor for r in report.ready}, now))
         self._feed.publish(changed)
-        self._arrived(report.ready)
+        self._arrived(desk, report.ready)
         self.kick()
         seen = {name: row.seen for name, row in known.items()}
-        return Answer(self._dispatcher.term, acknowledged=seen, messages=self._messages(0), lease_s=self._lease_s)
+        return Answer(self._dispatcher.term, acknowledged=seen, messages=desk.messages(0), lease_s=desk.lease_s)
 
-    def _install(self, fresh: Outbox, silent: set[str]) -> None:
-        """From now on these messages count. Executors that were `silent` are settled again when they answer."""
-        with self._changed:
-            self._outbox, self._silent, self._settled = fresh, silent, self._clock.now()
-            self._named = ((), EPOCH)
-            self._changed.notify_all()
-
-    def _adopt(self, tx: Connection, report: Report, fresh: Outbox, now: datetime) -> Changed:
+    def _adopt(self, tx: Connection, desk: Desk, report: Report, fresh: Outbox, now: datetime) -> Changed:
         here = {(r.attempt, r.executor, r.token) for r in report.snapshot or ()}
         joined = {r.executor for r in report.ready}
         missing, wanted = [], set()
-        for row in tx.execute(_ACTIVE):
+        for row in tx.execute(_ACTIVE_AT, {"site": desk.name}):
             name = f"{row.job}.{row.number}.{row.ordinal}"
             if (name, row.executor, row.token) in here:
                 wanted.add(name)
@@ -213,32 +227,31 @@ class Sites:
         if strangers:
             fresh.add(Message(0, "cancel", attempts=strangers))
 
-    def _take_in(self, report: Report) -> dict[str, int]:
+    def _take_in(self, desk: Desk, report: Report) -> dict[str, int]:
         """Executors that joined, events, and then executors that went: their last events still count. Answers the
         numbers up to which events are on our disk."""
-        self._arrived(report.ready)
+        self._arrived(desk, report.ready)
         upto: dict[str, int] = {}
         if report.events:
             for executor, events in report.events.items():
                 self._write_logs(executor, events)
             upto = self._take_events(report.events)
         if report.lost:
-            self._left(report.lost)
+            self._left([e for e in report.lost if desk is not self._local or e not in self._elsewhere])
         return upto
 
-    def _arrived(self, ready: Sequence[Ready]) -> None:
+    def _arrived(self, desk: Desk, ready: Sequence[Ready]) -> None:
         """Every report names them all: those that it named a moment ago are no news."""
         now = self._clock.now()
-        if not ready or (ready == self._named[0] and abs(now - self._named[1]) < NEWS_AGAIN):
+        if not ready or (ready == desk.named[0] and abs(now - desk.named[1]) < NEWS_AGAIN):
             return
-        if self._silent & {r.executor for r in ready}:
-            with self._changed:
-                self._outbox.settled = False  # one of them is back: ask for a snapshot that tells of it
+        if desk.silent & {r.executor for r in ready}:
+            desk.unsettle()  # one of them is back: ask for a snapshot that tells of it
         with self._db.write() as tx:
             moved = executor_ready(tx, [r.executor for r in ready], now)
             if moved:
                 self.dispatch(tx, now)
-        self._named = (ready, now)
+        desk.named = (ready, now)
         if moved:
             self._wake()
 
@@ -255,9 +268,10 @@ class Sites:
             self._feed.publish(changed)
             self._wake()
 
-    def caught_up(self) -> bool:
-        """Whether a gateway has settled with us, and had time to bring what happened while we were away."""
-        return self._settled is not None and abs(self._clock.now() - self._settled) >= CATCH_UP
+    def caught_up(self, site: str = SITE) -> bool:
+        """Whether its gateway has settled with us, and had time to bring what happened while we were away."""
+        desk = self._elsewhere.get(site, self._local)
+        return desk.settled is not None and abs(self._clock.now() - desk.settled) >= CATCH_UP
 
     def _take_events(self, events: Mapping[str, Sequence[Event]]) -> dict[str, int]:
         now = self._clock.now()
@@ -317,6 +331,13 @@ class Sites:
             active = {f"{r.job}.{r.number}.{r.ordinal}" for r in tx.execute(_ACTIVE)}
         self.shipped = {attempt: end for attempt, end in self.shipped.items() if attempt in active}
         self._most = max(SHIPPED, 2 * len(self.shipped))
+
+
+def _its_own(report: Report, site: str) -> None:
+    """An executor elsewhere speaks for itself alone. Raises Conflict."""
+    named = {r.executor for r in report.ready} | {r.executor for r in report.snapshot or ()}
+    if others := (named | set(report.lost) | set(report.events)) - {site}:
+        raise Conflict(f"the site {site} speaks of {min(others)!r}", "sync", "each executor speaks for itself alone")
 
 
 def spool_path(logs: Path, executor: str, spool: str) -> Path:
