@@ -184,7 +184,7 @@ class Event:
     started: int = 0
     exit: int = 0
     cause: str = ""  # "" (its own exit), cancelled, a limit (timeout, silence, output, memory, processes), no-program,
-    #                  cwd, inputs, outputs, lost, stale-term
+    #                  cwd, disk, inputs, outputs, lost, stale-term
     message: str = ""
     cpu_ms: int = 0
     rss_kib: int = 0

@@ -178,7 +178,7 @@ class Keeper:
         if not self.cause and code in (-signal.SIGKILL, 128 + signal.SIGKILL):
             self.message = "it was killed, and not by the farm: maybe out of memory"
         elif code and not self.cause and full(self.scratch):
-            self.message = "the executor's disk was full when it ended"
+            self.cause, self.message = "disk", "the executor's disk was full when it ended"
         if cut:
             self.bulky = True
             why = self.message or (f"exit {code}" if code > 0 else f"signal {-code}" if code else "")

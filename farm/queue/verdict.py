@@ -16,6 +16,7 @@ REQUEUED = ("cancelled", "stale-term")  # ends that were neither the task's nor 
 NO_RETRY = ("no-program", "cwd")
 PAUSE = timedelta(seconds=10)  # before a licence is asked for again; doubles
 PAUSE_MAX = timedelta(minutes=5)
+DISK_PAUSE = timedelta(seconds=2)  # before a task that met a full disk is tried again; doubles
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ def verdict(row: AnyRow, event: Event, now: datetime, most_memory: int) -> Verdi
         return _lost(row, event, 1)
     if event.cause in REQUEUED:
         return _lost(row, event, 0)
+    if event.cause == "disk" and row.losses < LOSSES:
+        return _no_room(row, event, now)
     if event.cause == "" and event.exit == row.licence_exit:
         return _no_licence(row, event, now)
     if event.cause == "memory" and not row.grown and (more := _more(row, most_memory)):
@@ -68,6 +71,22 @@ def _lost(row: AnyRow, event: Event, charged: int) -> Verdict:
         event.cause,
         text,
         lost=charged,
+        memory=row.task_memory,
+        failed_on=row.failed_on,
+    )
+
+
+def _no_room(row: AnyRow, event: Event, now: datetime) -> Verdict:
+    """Its executor's disk was full, by whomever: infrastructure, which needs a moment to get well."""
+    pause = DISK_PAUSE * 2**row.losses
+    text = f"{event.message} (exit {event.exit}); tried again after {format_duration(pause.total_seconds())}"
+    return Verdict(
+        AttemptState.FAILED,
+        True,
+        event.cause,
+        text,
+        lost=1,
+        not_before=now + pause,
         memory=row.task_memory,
         failed_on=row.failed_on,
     )

@@ -23,6 +23,7 @@ class Cause(StrEnum):
     PROCESSES = "processes"
     NO_PROGRAM = "no-program"
     CWD = "cwd"
+    DISK = "disk"  # its executor's disk was full
     INPUTS = "inputs"
     OUTPUTS = "outputs"
     NO_LICENCE = "no-licence"  # for as long as it may wait for one
@@ -39,6 +40,7 @@ class Cause(StrEnum):
     DOWN = "down"
     CLOSING = "closing"
     LICENCE = "licence"
+    PAUSED = "paused"  # until the executor's disk may have room again
     NO_POOL = "no-pool"
     TOO_LARGE = "too-large"
     CEILING = "ceiling"
@@ -71,6 +73,7 @@ REPORTED = {
     "processes": Cause.PROCESSES,
     "no-program": Cause.NO_PROGRAM,
     "cwd": Cause.CWD,
+    "disk": Cause.DISK,
     "inputs": Cause.INPUTS,
     "outputs": Cause.OUTPUTS,
     "licence": Cause.NO_LICENCE,

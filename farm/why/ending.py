@@ -48,6 +48,7 @@ def _words(cause: Cause, row: AnyRow, step: AnyRow) -> str:
     words = {
         Cause.NO_PROGRAM: "there is no such program",
         Cause.CWD: "its working folder is not there",
+        Cause.DISK: "its executor's disk was full",
         Cause.INPUTS: "an input could not be fetched",
         Cause.OUTPUTS: "its outputs could not be kept",
         Cause.LOST: "its executor was lost",

@@ -42,7 +42,9 @@ def waiting(look: Look, about: str, state: str, step: AnyRow, number: int | None
         sentence = f"{subject} waits because the farm goes down: nothing new starts."
         return Why(about, state, Cause.CLOSING, "a farm that drains hands nothing out", sentence, "farm up")
     pause = _pause(look, step, number)
-    return _licence(look, about, state, subject, pause) if pause else _slot(look, about, state, subject, step)
+    if pause is None:
+        return _slot(look, about, state, subject, step)
+    return (_licence if pause.since else _no_room)(about, state, subject, pause)
 
 
 def _pause(look: Look, step: AnyRow, number: int | None) -> AnyRow | None:
@@ -54,12 +56,20 @@ def _pause(look: Look, step: AnyRow, number: int | None) -> AnyRow | None:
     return row if row.tasks else None
 
 
-def _licence(look: Look, about: str, state: str, subject: str, pause: AnyRow) -> Why:
+def _licence(about: str, state: str, subject: str, pause: AnyRow) -> Why:
     until: datetime = pause.until
     sentence = f"{subject} waits for a licence: there was none, {many(pause.times, 'time')}."
     rule = "the exit that --licence-exit names is no failure; it is tried again after a pause"
     numbers = {"tasks": pause.tasks, "times": pause.times, "since": read.when(pause.since), "until": read.when(until)}
     return Why(about, state, Cause.LICENCE, rule, sentence, f"it is tried again at {at(until)}", numbers)
+
+
+def _no_room(about: str, state: str, subject: str, pause: AnyRow) -> Why:
+    until: datetime = pause.until
+    sentence = f"{subject} pauses: its executor's disk was full."
+    rule = "a full disk is no failure of the task; it is tried again after a pause, free 5 times"
+    numbers = {"tasks": pause.tasks, "until": read.when(until)}
+    return Why(about, state, Cause.PAUSED, rule, sentence, f"it is tried again at {at(until)}", numbers)
 
 
 def _slot(look: Look, about: str, state: str, subject: str, step: AnyRow) -> Why:

@@ -17,7 +17,7 @@ from farm.model import ExecutorState, Item, Range, StepSpec
 from farm.observe import observe
 from farm.queue import quarantine, settle
 from farm.queue.cancel import cancel
-from farm.queue.verdict import HOSTS, LOSSES, PAUSE, PAUSE_MAX
+from farm.queue.verdict import DISK_PAUSE, HOSTS, LOSSES, PAUSE, PAUSE_MAX
 from farm.reference import parse_reference
 from tests.contract.queue_farm import MOST_MEMORY, QueueFarm, of
 
@@ -95,6 +95,19 @@ def test_the_same_exit_without_the_option_is_a_failure(farm: QueueFarm) -> None:
     job = farm.submit(step())
     farm.finish(farm.claim(), exit=77)
     assert farm.state(job) == "failed"
+
+
+def test_a_full_disk_is_no_failure_of_the_task_and_is_given_time(farm: QueueFarm) -> None:
+    job = farm.submit(step())
+    for lost in range(LOSSES):
+        farm.finish(farm.claim(), exit=7, cause="disk")
+        found = task(farm, job)
+        assert (found.state, found.failures, found.losses, found.failed_on) == ("ready", 0, lost + 1, None)
+        assert found.not_before == farm.clock.now() + DISK_PAUSE * 2**lost
+        assert farm.claim() == []
+        farm.clock.turn((DISK_PAUSE * 2**lost).total_seconds())
+    farm.finish(farm.claim(), exit=7, cause="disk")
+    assert (farm.state(job), task(farm, job).cause) == ("failed", "disk")
 
 
 def test_what_waits_for_a_licence_orders_no_executor(farm: QueueFarm) -> None:

@@ -261,6 +261,21 @@ def task_no_folder(farm: QueueFarm) -> Why:
     return ask(farm, end(farm, exit=1, cause="cwd"))
 
 
+@shows(Cause.DISK)
+def attempt_on_a_full_disk(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=1, cause="disk") + ".1")
+
+
+@shows(Cause.PAUSED)
+def job_after_a_full_disk(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=1, cause="disk").split(".")[0])
+
+
+@shows(Cause.PAUSED)
+def task_after_a_full_disk(farm: QueueFarm) -> Why:
+    return ask(farm, end(farm, exit=1, cause="disk"))
+
+
 @shows(Cause.INPUTS)
 def attempt_no_inputs(farm: QueueFarm) -> Why:
     return ask(farm, end(farm, exit=1, cause="inputs") + ".1")

@@ -66,7 +66,7 @@ if MOUNTS:
             [desk.work("1.1.1", "sh", "-c", "head -c 9000000 /dev/zero > big"), desk.work("1.2.1", "true")]
         )
         bad, good = desk.until("1.1.1", "1.2.1")
-        assert bad.exit != 0
+        assert (bad.exit != 0, bad.cause) == (True, "disk")
         assert "disk was full" in bad.message
         assert (good.exit, good.message) == (0, "")
         assert not full(str(desk.folder))
