@@ -9,6 +9,7 @@ from enum import StrEnum
 from farm.model import AttemptState, ExecutorState, JobState, OrderState, TaskState
 
 JOB_AGAIN = "keep a copy of the database, `farm cancel {job}` unless it has ended, and submit it again"
+HOLD_AGAIN = "`farm hold {job}` and `farm release {job}` mark it anew"
 WHEEL = "`farm down` and `farm up` settle executors anew; if it stays, keep a copy of the database and report it"
 BOOKS = "keep a copy of the database and report it; the rows themselves are still the bill"
 RESTORE = "restore a backup, or keep a copy of the database and report it"
@@ -69,6 +70,19 @@ FROM job j LEFT JOIN (
            SUM(CASE WHEN next < total THEN untouched ELSE 0 END) AS skipped
     FROM ({_STEPS}) steps GROUP BY job
 ) s ON s.job = j.id"""
+
+# Marks and lanes of what has not ended.
+_OPEN_STEPS = "FROM step s JOIN job j ON j.id = s.job WHERE s.state <> 'ended'"
+_OPEN_TASKS = f"FROM task t JOIN job j ON j.id = t.job WHERE t.state NOT IN ({_ENDED})"
+_MARK = "CASE WHEN {0}.held = 0 THEN 'not held' ELSE 'held' END AS mark"
+_MARKS = (
+    f"SELECT 'step' AS what, s.job || ', step ' || s.ordinal AS ref, s.job, j.state, {_MARK.format('s')} {_OPEN_STEPS} "
+    f"UNION ALL SELECT 'task', t.job || '.' || t.number, t.job, j.state, {_MARK.format('t')} {_OPEN_TASKS}"
+)
+_TURNS = (
+    f"SELECT 'step' AS what, s.job || ', step ' || s.ordinal AS ref, s.job, s.lane, j.lane AS should {_OPEN_STEPS} "
+    f"UNION ALL SELECT 'task', t.job || '.' || t.number, t.job, t.lane, j.lane {_OPEN_TASKS}"
+)
 
 _FINAL = "CASE WHEN failed > 0 THEN 'failed' WHEN cancelled > 0 THEN 'cancelled' ELSE 'done' END"
 
@@ -203,7 +217,33 @@ MOVES = (
         "states",
         "job {job} is {state} and has {running} tasks running",
         JOB_AGAIN,
-        "SELECT id AS job, state, running FROM job WHERE state IN ('held', 'queued') AND running <> 0",
+        "SELECT id AS job, state, running FROM job WHERE state = 'queued' AND running <> 0",
+    ),
+    Rule(
+        "holds",
+        "{what} {ref} is marked {mark} while its job is {state}",
+        HOLD_AGAIN,
+        f"SELECT * FROM ({_MARKS}) x WHERE mark <> CASE WHEN state = 'held' THEN 'held' ELSE 'not held' END",
+    ),
+    Rule(
+        "holds",
+        "{kind} {name} is held by act {act}, which is not there or is about something else",
+        RESTORE,
+        "SELECT h.kind, h.name, h.act FROM hold h LEFT JOIN act a ON a.id = h.act AND a.kind = h.kind "
+        "AND a.name = h.name WHERE a.id IS NULL OR h.kind NOT IN ('lane', 'pool', 'spending')",
+    ),
+    Rule(
+        "holds",
+        "job {job} is held, and nobody held it",
+        HOLD_AGAIN,
+        "SELECT id AS job FROM job WHERE state = 'held' AND NOT EXISTS (SELECT 1 FROM act "
+        "WHERE act.kind = 'job' AND act.name = CAST(job.id AS VARCHAR) AND act.verb = 'hold')",
+    ),
+    Rule(
+        "turns",
+        "{what} {ref} waits in lane {lane}, its job is in lane {should}",
+        JOB_AGAIN,
+        f"SELECT * FROM ({_TURNS}) x WHERE lane <> should",
     ),
     Rule(
         "states",

@@ -53,9 +53,9 @@ class ExecutorState(StrEnum):
 
 
 JOB_MOVES: Mapping[JobState, frozenset[JobState]] = {
-    JobState.HELD: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+    JobState.HELD: frozenset(set(JobState) - {JobState.HELD}),
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.HELD, JobState.DONE, JobState.FAILED, JobState.CANCELLED}),
-    JobState.RUNNING: frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED}),
+    JobState.RUNNING: frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED, JobState.QUEUED, JobState.HELD}),
     JobState.DONE: frozenset(),
     JobState.FAILED: frozenset({JobState.QUEUED}),
     JobState.CANCELLED: frozenset({JobState.QUEUED}),

@@ -22,9 +22,9 @@ _ROWS = 500  # groups of like work that a snapshot carries: the earliest due one
 
 _ARRAYS = (
     select(t.Step.job, t.Step.due, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
-    .add_columns((t.Step.total - t.Step.next).label("waiting"))
+    .add_columns((t.Step.total - t.Step.next - t.Step.early).label("waiting"))
     .join(t.Job, t.Job.id == t.Step.job)
-    .where(sql(f"step.{t.STEP_WAITS}"), t.Step.next < t.Step.total, t.Job.state.in_(_OPEN_JOBS))
+    .where(sql(t.STEP_WAITS), t.Step.next + t.Step.early < t.Step.total, t.Job.state.in_(_OPEN_JOBS))
     .order_by(t.Step.due)
     .limit(_ROWS)
 )
@@ -33,7 +33,7 @@ _TASKS = (
     .add_columns(func.min(t.Task.due).label("due"), func.count().label("waiting"))
     .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Task.job)
-    .where(sql(f"task.{t.TASK_WAITS}"), t.Job.state.in_(_OPEN_JOBS))
+    .where(sql(t.TASK_WAITS), t.Job.state.in_(_OPEN_JOBS))
     .where(t.Task.not_before.is_(None) | (t.Task.not_before <= bindparam("now", type_=t.Utc())))
     .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
     .order_by(func.min(t.Task.due))

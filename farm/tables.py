@@ -16,12 +16,14 @@ AnyRow = Row[*tuple[Any, ...]]
 ROWID = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
 
 
-STEP_WAITS = "state = 'ready'"
-TASK_WAITS = "state = 'ready'"
+STEP_WAITS = "step.state = 'ready' AND step.held = 0"
+TASK_WAITS = "task.state = 'ready' AND task.held = 0"
 """Where the partial indexes of what waits hold; a query must say the same, literally, to be answered from them."""
+_WAITS = "state = 'ready' AND held = 0"
 
 
 _TURN = ("lane", "owner", "due")
+_SIZE = ("job", "ordinal", "slots", "next", "total")
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -80,6 +82,7 @@ class Job(Base):
     project: Mapped[str]
     lane: Mapped[str]
     priority: Mapped[int]
+    deadline: Mapped[datetime | None]  # when all of it should be done
     state: Mapped[str] = mapped_column(index=True)
     why: Mapped[str] = mapped_column(default="")
     extra: Mapped[Mapping[str, Any]]
@@ -106,13 +109,14 @@ class JobEdge(Base):
 class Step(Base):
     """Tasks `first_number` … `first_number + total - 1` of a job share this template.
 
-    Those of an array have no rows before they run: `next` counts the positions handed out so far.
+    Those of an array have no rows before they run: `next` counts the positions handed out so far, `early` those beyond
+    it that have a row all the same, since they were cancelled before their turn.
     """
 
     __tablename__ = "step"
     __table_args__ = (
-        Index("step_due", "due", **_where(STEP_WAITS)),
-        Index("step_waiting", *_TURN, "job", "ordinal", "slots", "next", "total", "state", **_where(STEP_WAITS)),
+        Index("step_due", "due", **_where(_WAITS)),
+        Index("step_waiting", *_TURN, *_SIZE, "early", "state", "held", **_where(_WAITS)),
     )
     job: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
     ordinal: Mapped[int] = mapped_column(primary_key=True)
@@ -120,12 +124,14 @@ class Step(Base):
     owner: Mapped[str] = mapped_column(default="")
     name: Mapped[str]
     state: Mapped[str]  # blocked, ready, ended
+    held: Mapped[int] = mapped_column(default=0)  # 1 while its job is held
     waits: Mapped[int]  # steps and jobs it still waits for
     left: Mapped[int]  # tasks that have not ended
     bad: Mapped[int] = mapped_column(default=0)  # tasks that ended otherwise than done
     first_number: Mapped[int]
     total: Mapped[int]
     next: Mapped[int]
+    early: Mapped[int] = mapped_column(default=0)
     array: Mapped[Mapping[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     chunk: Mapped[int]
     order: Mapped[str]
@@ -143,7 +149,7 @@ class Step(Base):
 class Task(Base):
     __tablename__ = "task"
     __table_args__ = (
-        Index("task_waiting", *_TURN, "job", "number", "slots", "not_before", "state", **_where(TASK_WAITS)),
+        Index("task_waiting", *_TURN, "job", "number", "slots", "not_before", "state", "held", **_where(_WAITS)),
         Index("task_changed", "job", "changed"),
         ForeignKeyConstraint(["job", "step"], ["step.job", "step.ordinal"]),
     )
@@ -156,6 +162,7 @@ class Task(Base):
     slots: Mapped[int] = mapped_column(default=1)  # its step's
     name: Mapped[str]
     state: Mapped[str]
+    held: Mapped[int] = mapped_column(default=0)  # its step's
     waits: Mapped[int] = mapped_column(default=0)
     due: Mapped[datetime]
     params: Mapped[Mapping[str, Any] | None] = mapped_column(JSON(none_as_null=True))
@@ -189,6 +196,30 @@ class TaskEdge(Base):
     job: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     before: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Act(Base):
+    """Append-only: what a person held, released, set, drained or stopped, and why."""
+
+    __tablename__ = "act"
+    __table_args__ = (Index("act_about", "kind", "name"),)
+    id: Mapped[int] = mapped_column(ROWID, primary_key=True)
+    at: Mapped[datetime]
+    who: Mapped[str]
+    verb: Mapped[str]  # hold, release, set, drain, stop-spending, resume-spending
+    kind: Mapped[str]  # job, lane, pool, executor, spending
+    name: Mapped[str]
+    why: Mapped[str]
+    details: Mapped[Mapping[str, Any]]  # of set: name → [before, after]
+
+
+class Hold(Base):
+    """What is held now, by which act. A held job is in this state itself, and not here."""
+
+    __tablename__ = "hold"
+    kind: Mapped[str] = mapped_column(primary_key=True)  # lane, pool, spending
+    name: Mapped[str] = mapped_column(primary_key=True)
+    act: Mapped[int] = mapped_column(ForeignKey("act.id"))
 
 
 class Attempt(Base):
@@ -375,3 +406,49 @@ class Pushed(Base):
     event: Mapped[str] = mapped_column(index=True)
     at: Mapped[datetime]
     answer: Mapped[Mapping[str, Any]]
+
+
+class Token(Base):
+    """What a person or a machine shows instead of a password; of its secret only a hash."""
+
+    __tablename__ = "token"
+    __table_args__ = (Index("token_executor", "executor"),)
+    id: Mapped[str] = mapped_column(primary_key=True)
+    hash: Mapped[str]  # sha256 in hex
+    kind: Mapped[str]  # person, machine, join, standby
+    owner: Mapped[str] = mapped_column(default="")
+    name: Mapped[str] = mapped_column(default="")
+    scopes: Mapped[list[Any]]
+    pool: Mapped[str] = mapped_column(default="")
+    executor: Mapped[str] = mapped_column(default="")
+    created: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(default="")
+    expires: Mapped[datetime | None]
+    used: Mapped[datetime | None]  # to the minute
+    revoked: Mapped[datetime | None]
+
+
+class Joined(Base):
+    """An executor from elsewhere whose secret was exchanged: once, by whoever sent this nonce."""
+
+    __tablename__ = "joined"
+    executor: Mapped[str] = mapped_column(primary_key=True)
+    pool: Mapped[str]
+    at: Mapped[datetime]
+    nonce: Mapped[str]  # sha256 in hex: who lost the answer may ask again, and nobody else
+    host: Mapped[str]
+    python: Mapped[str]
+    ray: Mapped[str]
+
+
+class JoinFailure(Base):
+    """A machine that could not join, as it says itself or as it was told."""
+
+    __tablename__ = "join_failure"
+    __table_args__ = (Index("join_failure_pool", "pool", "id"),)
+    id: Mapped[int] = mapped_column(ROWID, primary_key=True)
+    at: Mapped[datetime]
+    pool: Mapped[str]
+    executor: Mapped[str]
+    host: Mapped[str]
+    what: Mapped[str]

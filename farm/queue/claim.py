@@ -16,7 +16,7 @@ from executors.contract import Work
 from farm import bulk
 from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
-from farm.queue import template
+from farm.queue import holds, template
 from farm.queue.room import Room, Rooms
 from farm.queue.shares import Fact, Shares
 from farm.queue.waiting import Candidate, Queue, Waiting
@@ -85,6 +85,7 @@ class Claim:
         self._jobs: dict[int, int] = {}
         self._templates: dict[tuple[int, int], template.Template] = {}
         self._rooms = Rooms([])
+        self._held: Collection[str] = ()  # lanes
         self._deep: set[tuple[str, str]] | None = None  # lanes and owners with short work, when that has been asked
         self._crowded = False  # somebody whose turn it was found every slot full: nothing more queues behind slots
 
@@ -94,7 +95,8 @@ class Claim:
         free, largest = self._rooms.free, max((r.slots for r in rooms), default=0)
         if free <= 0 and not depth:
             return {}
-        waiting = Waiting(self._tx, self._now, max(1, free), largest=largest)
+        self._held = holds.lanes(self._tx)
+        waiting = Waiting(self._tx, self._now, max(1, free), largest=largest, held=self._held)
         table = self._table(waiting, sum(r.slots for r in rooms) + _LOOK)
         self._look_overdue(table, depth)
         while (turn := table.next()) and self._may(turn, depth):
@@ -141,7 +143,7 @@ class Claim:
             return True
         if self._deep is None:
             jobs = {job for job, _ in depth}
-            self._deep = Waiting(self._tx, self._now, 1, jobs).pairs() if jobs else set()
+            self._deep = Waiting(self._tx, self._now, 1, jobs, held=self._held).pairs() if jobs else set()
         return not self._crowded and turn[:2] in self._deep
 
     def _weight(self, lane: str) -> float:
@@ -274,7 +276,7 @@ class Claim:
 
     def _spend(self, table: "Table", largest: int) -> None:
         """Remember virtual times, and who still waits for an executor as large as the `largest` here."""
-        left = Waiting(self._tx, self._now, largest).pairs()
+        left = Waiting(self._tx, self._now, largest, held=self._held).pairs()
         self._tx.execute(_NOBODY_WAITS)
         self._tx.execute(_NO_OWNER_WAITS, {"lanes": list(table.owners)})
         facts = table.lanes.facts(lane for lane, _ in left)

@@ -26,12 +26,13 @@ _RESET = (
     .where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"), t.Task.state == bindparam("was"))
     .values(state=bindparam("to"), waits=bindparam("w"), cause="", message="", exit=None, finished=None)
     .values(failures=0, losses=0, licences=0, licence_since=None, not_before=None, grown=0, failed_on=None)
-    .values(started=None, outputs=None)
+    .values(started=None, outputs=None, held=bindparam("h"), lane=bindparam("lane"), due=bindparam("due"))
 )
 _STEP = (
     update(t.Step)
     .where(t.Step.job == bindparam("j"), t.Step.ordinal == bindparam("o"))
     .values(state=bindparam("to"), waits=bindparam("w"), left=bindparam("l"), bad=bindparam("b"), next=bindparam("k"))
+    .values(held=bindparam("h"))
 )
 _REOPEN = (
     update(t.Job)
@@ -69,11 +70,11 @@ def retry(tx: Connection, ref: Reference) -> tuple[int, Changed]:
     plan = _plan(tx, ref)
     if not plan.again and not any(plan.rest.values()):
         raise _nothing(ref, job, plan)
-    jobs_before = _jobs_before(tx, ref.job)
+    jobs_before, held = _jobs_before(tx, ref.job), int(job.state == JobState.HELD)
     plan.check(ref)
     plan.revive()
-    blocked = _reset_steps(tx, plan, jobs_before)
-    _reset_tasks(tx, plan, blocked)
+    blocked = _reset_steps(tx, plan, jobs_before, held)
+    _reset_tasks(tx, plan, blocked, held)
     _reopen(tx, ref.job, plan)
     return len(plan.again) + sum(plan.rest.values()), Changed(jobs={ref.job})
 
@@ -186,15 +187,17 @@ def _jobs_before(tx: Connection, job: int) -> int:
     return len(rows)
 
 
-def _reset_tasks(tx: Connection, plan: _Plan, blocked: set[int]) -> None:
+def _reset_tasks(tx: Connection, plan: _Plan, blocked: set[int], held: int) -> None:
+    steps = {step.ordinal: step for step in plan.steps}
     for number in sorted(plan.again):
         row = plan.tasks[number]
         waits = sum(not plan.good(b) for b in plan.before.get(number, ()))
         to = TaskState.BLOCKED if waits or row.step in blocked else TaskState.READY
-        tx.execute(_RESET, {"j": row.job, "n": number, "was": row.state, "to": to, "w": waits})
+        turn = {"h": held, "lane": steps[row.step].lane, "due": steps[row.step].due}  # may have been set since it ended
+        tx.execute(_RESET, {"j": row.job, "n": number, "was": row.state, "to": to, "w": waits, **turn})
 
 
-def _reset_steps(tx: Connection, plan: _Plan, jobs_before: int) -> set[int]:
+def _reset_steps(tx: Connection, plan: _Plan, jobs_before: int, held: int) -> set[int]:
     """Open again what has tasks left; the ordinals of the steps that wait for others."""
     again = Counter(plan.tasks[n].step for n in plan.again)
     open_steps: set[str] = set()
@@ -210,7 +213,7 @@ def _reset_steps(tx: Connection, plan: _Plan, jobs_before: int) -> set[int]:
             blocked.add(step.ordinal)
         row = {"j": step.job, "o": step.ordinal, "to": state, "w": waits if left else 0, "l": left}
         handed_out = step.total - rest if rest else step.next
-        tx.execute(_STEP, row | {"b": plan.bad_in(step.ordinal), "k": handed_out})
+        tx.execute(_STEP, row | {"b": plan.bad_in(step.ordinal), "k": handed_out, "h": held})
     return blocked
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, insert, select
 
 from farm import tables as t
+from farm.acts import By, record
 from farm.model import Item, JobSpec, JobState, StepSpec, TaskState
 from farm.queue import predict
 from farm.queue.progress import skip_unchanged
@@ -42,6 +43,8 @@ def submit(tx: Connection, spec: JobSpec, lanes: Mapping[str, Lane], now: dateti
     _check_names(spec)
     open_jobs = _open_jobs(tx, spec.after)
     job = _insert_job(tx, spec, now)
+    if spec.held:
+        record(tx, By(spec.owner, "submitted so", now), "hold", "job", str(job))
     if spec.after:
         tx.execute(_INSERT_JOB_EDGE, [{"job": job, "before": b} for b in dict.fromkeys(spec.after)])
     number = 1
@@ -178,6 +181,7 @@ def _insert_step(
         "owner": spec.owner,
         "name": step.name,
         "state": "blocked" if waits else "ready",
+        "held": int(spec.held),
         "waits": waits,
         "left": count(step),
         "first_number": place.first_number,
@@ -198,7 +202,7 @@ def _insert_step(
     }
     tx.execute(_INSERT_STEP, row)
     if step.items:
-        own = {key: row[key] for key in ("lane", "owner", "slots", "due")}
+        own = {key: row[key] for key in ("lane", "owner", "slots", "due", "held")}
         _insert_items(tx, place, step, blocked=waits > 0, own=own)
 
 

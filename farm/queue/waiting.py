@@ -13,14 +13,9 @@ from farm.model import JobState
 from farm.tables import AnyRow
 
 _OPEN = (JobState.QUEUED, JobState.RUNNING)
-_STEP_WAITS = text(f"step.{t.STEP_WAITS} AND step.next < step.total")
-_TASK_WAITS = text(f"task.{t.TASK_WAITS}")
+_STEP_WAITS = text(f"{t.STEP_WAITS} AND step.next + step.early < step.total")
+_TASK_WAITS = text(t.TASK_WAITS)
 _NOT_PAUSED = or_(t.Task.not_before.is_(None), t.Task.not_before <= bindparam("now", type_=t.Utc()))
-_ANY_HELD = select(t.Job.id).where(t.Job.state == JobState.HELD).limit(1)
-
-
-def _of_open_jobs(query: Any, job: Any) -> Any:
-    return query.where(job.in_(select(t.Job.id).where(t.Job.state.in_(_OPEN))))
 
 
 def _of_jobs(query: Any, job: Any) -> Any:
@@ -61,8 +56,7 @@ _TASKS: Any = (
     .limit(bindparam("limit"))
 )
 _PAIRS = (_STEP_PAIRS, _TASK_PAIRS)
-_PAIRS_BESIDE_HELD = (_of_open_jobs(_STEP_PAIRS, t.Step.job), _of_open_jobs(_TASK_PAIRS, t.Task.job))
-_PAIRS_OF = (_of_jobs(_PAIRS_BESIDE_HELD[0], t.Step.job), _of_jobs(_PAIRS_BESIDE_HELD[1], t.Task.job))
+_PAIRS_OF = (_of_jobs(_STEP_PAIRS, t.Step.job), _of_jobs(_TASK_PAIRS, t.Task.job))
 _STEPS_OF, _TASKS_OF = _of_jobs(_STEPS, t.Step.job), _of_jobs(_TASKS, t.Task.job)
 
 
@@ -90,6 +84,7 @@ class Waiting:
     slots: int
     jobs: Collection[int] | None = None
     largest: int = 0
+    held: Collection[str] = ()  # lanes of which nothing is handed out
 
     def pairs(self) -> set[tuple[str, str]]:
         """Lanes and owners that have something."""
@@ -97,9 +92,9 @@ class Waiting:
         if self.jobs is not None:
             queries, about = _PAIRS_OF, about | {"jobs": sorted(self.jobs)}
         else:
-            queries = _PAIRS_BESIDE_HELD if self.tx.execute(_ANY_HELD).first() else _PAIRS
+            queries = _PAIRS
         steps, tasks = (self.tx.execute(query, about | {"now": self.now}) for query in queries)
-        return {(row.lane, row.owner) for row in (*steps, *tasks)}
+        return {(row.lane, row.owner) for row in (*steps, *tasks) if row.lane not in self.held}
 
     def queue(self, lane: str, owner: str, limit: int) -> "Queue":
         """Earliest due first."""
@@ -125,7 +120,7 @@ class Queue:
     def __init__(self, tasks: CursorResult[Any], steps: CursorResult[Any], wide: Candidate | None = None) -> None:
         self._results = tasks, steps
         single = (Candidate(row, 1, row.number) for row in tasks)
-        arrays = (Candidate(row, row.total - row.next) for row in steps)
+        arrays = (Candidate(row, row.total - row.next - row.early) for row in steps)
         self._more = merge(single, arrays, key=lambda c: c.row.task_due if c.number else c.row.due)
         self._here: list[Candidate] = [wide] if wide else []
 

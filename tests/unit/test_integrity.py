@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from executors.simulated import SimulatedOptions
+from farm.acts import By, record
 from farm.config import FarmConfig, PoolConfig
 from farm.db import BadDatabase, Database, migrate
 from farm.integrity import MOST, examine
 from farm.integrity_rules import RULES
+from farm.queue import holds
 from tests.properties.simulated_farm import SimulatedFarm
 
 POOLS = {"cloud": PoolConfig(provider="simulated", slots=2, ceiling=4, price_per_hour=7)}
@@ -37,6 +39,9 @@ def worked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     while not farm.gateway.running:
         farm.turn()
     farm.book()
+    with farm.db.write() as tx:
+        by = By("ada", "stock-taking", farm.clock.now())
+        holds.add(tx, "lane", "bulk", record(tx, by, "hold", "lane", "bulk"))
     farm.db.close()
     return path
 
@@ -89,6 +94,12 @@ DAMAGE = {
     "UPDATE step SET state = 'ready' WHERE job = 1": "is ready with 0 tasks left",
     "UPDATE step SET state = 'blocked', waits = 1 WHERE job = 3": "task 3.1 is running though its step is blocked",
     "UPDATE task SET waits = 0 WHERE job = 3 AND number = 2": "task 3.2 is blocked though it waits for nothing",
+    "UPDATE task SET held = 1 WHERE job = 3 AND number = 2": "task 3.2 is marked held while its job is running",
+    "UPDATE step SET held = 1 WHERE job = 4": "step 4, step 0 is marked held while its job is queued",
+    "UPDATE job SET state = 'held' WHERE id = 4": "job 4 is held, and nobody held it",
+    "UPDATE hold SET act = 99": "lane bulk is held by act 99, which is not there",
+    "UPDATE hold SET kind = 'job'": "job bulk is held by act 1, which is not there or is about something else",
+    "UPDATE task SET lane = 'odd' WHERE job = 3 AND number = 2": "task 3.2 waits in lane odd, its job is in lane default",
     "UPDATE job SET finished = NULL WHERE id = 1": "job 1 is done, its end is None",
     "UPDATE attempt SET finished = NULL WHERE job = 1 AND number = 1": "attempt 1.1.1 is succeeded, its end is None",
     "UPDATE executor SET ended = NULL": "its end is None",
