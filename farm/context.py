@@ -17,6 +17,7 @@ from farm.home import Home
 from farm.reconcile import Fleet
 from farm.sites import Sites
 from farm.store import Store, open_store
+from farm.tokens import Tokens
 
 _META = select(t.Meta.value).where(t.Meta.key == bindparam("k"))
 _ADD_META = insert(t.Meta)
@@ -34,6 +35,7 @@ class Farm:
     id: str
     feed: Feed
     store: Store
+    tokens: Tokens
     sites: Sites | None = None
     wheel: Fleet | None = None
     wake: Any = lambda: None
@@ -53,7 +55,8 @@ def open_farm(home: Home, clock: Clock | None = None) -> Farm:
     migrate(db, str(home.database))
     store = open_store(home.store)
     store.sweep()
-    return Farm(home, config, clock or SystemClock(), db, home.identity(), Feed(), store)
+    clock = clock or SystemClock()
+    return Farm(home, config, clock, db, home.identity(), Feed(), store, Tokens(db, clock))
 
 
 def _meta(tx: Connection, key: str, default: str) -> str:

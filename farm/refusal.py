@@ -19,6 +19,12 @@ class NotFound(Refusal):
     status = 404
 
 
+class Forbidden(Refusal):
+    """Who asks is known, and may not."""
+
+    status = 403
+
+
 class Conflict(Refusal):
     status = 409
 

@@ -1,14 +1,13 @@
 """The HTTP API. docs/api.md is the table of it; /openapi.json the document."""
 
-import hmac
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI
 
 from farm import __version__
-from farm.api import document, errors, files, fleet, jobs, logs, prune, queries, rebuilds, reports, sync
+from farm.api import access, document, errors, files, fleet, jobs, logs, prune, queries, rebuilds, reports, sync
 from farm.api import why as reasons
 from farm.api.bodies import Bounded
 
@@ -20,12 +19,12 @@ THREADS = 256  # long polls sit on threads
 
 def app(farm: "Farm") -> FastAPI:
     """The API of one farm, as an ASGI application."""
-    check = _authorised(farm.home.token())
+    check = access.identified(farm)
     made = FastAPI(
         title="Farm",
         version=__version__,
         lifespan=_roomy,
-        dependencies=[Depends(check), Depends(queries.check)],
+        dependencies=[Depends(access.guarded(check)), Depends(queries.check)],
         docs_url=None,
         redoc_url=None,
     )
@@ -45,14 +44,3 @@ async def _roomy(_app: FastAPI) -> AsyncIterator[None]:
 
     to_thread.current_default_thread_limiter().total_tokens = THREADS
     yield
-
-
-def _authorised(token: str) -> Callable[[Request], Any]:
-    expected = f"Bearer {token}".encode()
-
-    async def check(request: Request) -> None:
-        given = request.headers.get("authorization", "").encode()
-        if not hmac.compare_digest(given, expected):
-            raise errors.Unauthorized
-
-    return check

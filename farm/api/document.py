@@ -13,6 +13,7 @@ JSON, BYTES = "application/json", "application/octet-stream"
 REFUSALS = {
     400: "The request is wrong.",
     401: "No token, or a wrong one.",
+    403: "This token may not.",
     404: "There is no such thing.",
     408: "The body did not come in time.",
     409: "Not in this state.",
@@ -21,7 +22,7 @@ REFUSALS = {
     507: "The farm's disk is full; nothing was kept.",
 }
 _HOLE = re.compile(r"\{[a-z]+\}")
-_ALWAYS, _BODY = (401, 503, 507), (400, 408, 413)
+_ALWAYS, _BODY = (401, 403, 503, 507), (400, 408, 413)
 
 
 class Told(NamedTuple):

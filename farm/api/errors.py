@@ -25,7 +25,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Unauthorized(Exception):
-    """No token, or a wrong one."""
+    """No token, or one that is not good; `token` is its id where it is known."""
+
+    def __init__(self, what: str, token: str = "") -> None:
+        super().__init__(what)
+        self.what, self.token = what, token
 
 
 class Unfit(HTTPException):
@@ -57,9 +61,9 @@ def _refused(_request: Request, error: Any) -> JSONResponse:
     return _answer(error.status, error.what, error.where, error.remedy)
 
 
-def _unauthorized(_request: Request, _error: Any) -> JSONResponse:
-    remedy = "send the token of the home's file `token`"
-    made = _answer(401, "no token, or a wrong one", "Authorization", remedy)
+def _unauthorized(_request: Request, error: Any) -> JSONResponse:
+    remedy = "send the token of the home's file `token`, or one made by `farm token create`"
+    made = _answer(401, error.what, "Authorization", remedy)
     made.headers["WWW-Authenticate"] = "Bearer"
     return made
 

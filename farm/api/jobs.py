@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request
 
 from executors.site.protocol import Message
 from farm import read
+from farm.api.access import Asking, check_own, owner
 from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
 from farm.api.polls import Left, poll
@@ -24,8 +25,8 @@ ENDED = ("done", "failed", "cancelled")
 
 
 @router.post("/jobs", status_code=201)
-def submit(farm: Farmed, spec: JobSpec) -> dict[str, int]:
-    return {"id": submit_to(farm, spec)}
+def submit(farm: Farmed, who: Asking, spec: JobSpec) -> dict[str, int]:
+    return {"id": submit_to(farm, spec.model_copy(update={"owner": owner(who, spec.owner)}))}
 
 
 @router.get("/jobs")
@@ -100,11 +101,12 @@ def _look(farm: Farmed, job: Number, seen: int, tasks: bool) -> dict[str, Any]:
 
 
 @router.post("/jobs/{ref}/cancel")
-def cancel(farm: Farmed, ref: str) -> dict[str, int]:
+def cancel(farm: Farmed, who: Asking, ref: str) -> dict[str, int]:
     about = parse_reference(ref)
     if about.ordinal is not None:
         raise Refusal(f"{ref} is an attempt", remedy=f"cancel its task: `farm cancel {about.job}.{about.number}`")
     with farm.db.write() as tx:
+        check_own(tx, who, about.job)
         cancelled = cancel_in(tx, about, farm.clock.now())
     if farm.sites is not None and cancelled.attempts:
         attempts = tuple(attempt for _, attempt in cancelled.attempts)
@@ -115,11 +117,12 @@ def cancel(farm: Farmed, ref: str) -> dict[str, int]:
 
 
 @router.post("/jobs/{ref}/retry")
-def retry(farm: Farmed, ref: str) -> dict[str, int]:
+def retry(farm: Farmed, who: Asking, ref: str) -> dict[str, int]:
     about = parse_reference(ref)
     if about.ordinal is not None:
         raise Refusal(f"{ref} is an attempt", remedy=f"retry its task: `farm retry {about.job}.{about.number}`")
     with farm.db.write() as tx:
+        check_own(tx, who, about.job)
         again, changed = retry_in(tx, about)
         if farm.sites is not None:
             farm.sites.dispatch(tx, farm.clock.now())

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from farm.api.jobs import cancel
+from farm.auth import home_principal
 from farm.context import Farm, new_term, open_farm
 from farm.dispatch import Dispatcher
 from farm.home import Home
@@ -43,7 +44,7 @@ class ServedFarm(AbstractContextManager):
         self.submit(steps=[{"argv": ["echo", "{index}"], "array": {"first": 1, "last": 1000}, "chunk": 10}])
         items = [{"name": "a", "argv": ["true"]}, {"name": "b", "argv": ["true"], "after": ["a"]}]
         self.submit(steps=[{"items": items}], after=[1], lane="bulk", project="film")
-        cancel(self.farm, str(self.submit(steps=steps)))
+        cancel(self.farm, home_principal("ada"), str(self.submit(steps=steps)))
 
     def submit(self, **spec) -> int:
         return submit(self.farm, JobSpec.model_validate({"name": "job", "owner": "ada", **spec}))
