@@ -452,3 +452,14 @@ class JoinFailure(Base):
     executor: Mapped[str]
     host: Mapped[str]
     what: Mapped[str]
+
+
+class Asked(Base):
+    """A request that came under a key of its own, and its answer: repeated after a cut it is not carried out twice."""
+
+    __tablename__ = "asked"
+    __table_args__ = (Index("asked_at", "at"),)
+    key: Mapped[str] = mapped_column(primary_key=True)  # sha256 in hex of who asked and his key
+    request: Mapped[str]  # sha256 in hex of what was asked
+    answer: Mapped[Mapping[str, Any]]
+    at: Mapped[datetime]

@@ -13,6 +13,7 @@ def upgrade() -> None:
     _access()
     _joining()
     _acts()
+    _asking()
 
 
 def _access() -> None:
@@ -86,3 +87,15 @@ def _acts() -> None:
         ("step_due", "step", ["due"]),
     ):
         op.create_index(name, table, columns, sqlite_where=waits, postgresql_where=waits)
+
+
+def _asking() -> None:
+    """What was asked under a key of its own, and answered: asked again it gets the same answer."""
+    op.create_table(
+        "asked",
+        sa.Column("key", sa.String(), primary_key=True),
+        sa.Column("request", sa.String(), nullable=False),
+        sa.Column("answer", sa.JSON(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+    )
+    op.create_index("asked_at", "asked", ["at"])
