@@ -87,7 +87,9 @@ class PoolConfig(_Part):
     boot: timedelta = timedelta(seconds=2)
     min_bill: timedelta = timedelta()
     memory: Annotated[int, Field(ge=1)] | None = None  # bytes of its largest executor; without it those of this machine
-    network: Literal["local", "outbound"] | None = None  # how its executors are reached; without it as its provider says
+    network: Literal["local", "outbound"] | None = (
+        None  # how its executors are reached; without it as its provider says
+    )
     image: str = ""  # what its machines are made from, in the words of its provider
     setup: str = ""  # run once on each executor before its first work: a script, or the path of one
     options: Mapping[str, Any] = {}
@@ -282,6 +284,25 @@ def refused_pool(path: Path, name: str, refused: Exception) -> BadConfig:
             what = f"{place[-1]}: {said}"
     line = line_of(path.read_text() if path.exists() else "", place)
     return BadConfig(f"pool {name!r}: {what}", f"{path} line {line}" if line else str(path), remedy)
+
+
+def no_address(path: Path, pool: str) -> BadConfig:
+    """An executor elsewhere must be told where its farm is."""
+    what = f"the executors of pool {pool!r} are elsewhere, and this farm has no address for them"
+    return _at_pool(
+        path, pool, "network", what, "start it with `farm up --listen HOST:PORT`, or say url below [listen]"
+    )
+
+
+def no_setup(path: Path, pool: str, said: str, error: Exception) -> BadConfig:
+    what = f"pool {pool!r}: the setup script {said[:200]!r} can't be read: {error}"
+    return _at_pool(path, pool, "setup", what, "name a file below the home, or write the script itself from #! on")
+
+
+def _at_pool(path: Path, pool: str, key: str, what: str, remedy: str) -> BadConfig:
+    text = path.read_text() if path.exists() else ""
+    line = line_of(text, ("pools", pool, key)) or line_of(text, ("pools", pool))
+    return BadConfig(what, f"{path} line {line}" if line else str(path), remedy)
 
 
 def _known(model: Any, path: tuple[Any, ...]) -> list[str]:

@@ -8,12 +8,14 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from executors.contract import Provider, Surroundings
 from executors.errors import Refused
+from executors.invitation import Invite
 from farm import tables as t
 from farm.clock import Clock, SystemClock
-from farm.config import FarmConfig, load, refused_pool
+from farm.config import FarmConfig, PoolConfig, load, no_address, no_setup, refused_pool
 from farm.db import Database, migrate
 from farm.feed import Feed
 from farm.home import Home
+from farm.joining import inviter
 from farm.reconcile import Fleet
 from farm.sites import Sites
 from farm.store import Store, open_store
@@ -80,9 +82,11 @@ def providers(farm: Farm) -> dict[str, Provider]:
     from executors.registry import provider
 
     made: dict[str, Provider] = {}
+    outbound = outbound_pools(farm.config)
     for name, pool in farm.config.pools.items():
         folder = farm.home.pools / name
         folder.mkdir(exist_ok=True, mode=0o700)
+        setup = _setup(farm, name)
         around = Surroundings(
             farm=farm.id,
             pool=name,
@@ -90,7 +94,11 @@ def providers(farm: Farm) -> dict[str, Provider]:
             run=str(farm.home.run),
             store=str(farm.home.store),
             engine=farm.config.site.engine,
-            lease=farm.config.site.lease,
+            lease=farm.config.site.outbound_lease if name in outbound else farm.config.site.lease,
+            invite=_invite(farm, name, setup, needed=name in outbound),
+            image=pool.image,
+            setup=setup,
+            network="outbound" if name in outbound else "local",
         )
         options = {"ceiling": pool.ceiling_slots, "slots": pool.slots, **pool.options}
         try:
@@ -98,3 +106,39 @@ def providers(farm: Farm) -> dict[str, Provider]:
         except Refused as error:
             raise refused_pool(farm.home.config_file, name, error) from error
     return made
+
+
+def outbound_pools(config: FarmConfig) -> frozenset[str]:
+    """Pools whose executors are elsewhere, as they or their providers say."""
+    from executors.registry import known, network
+
+    names = known()
+
+    def kind(pool: PoolConfig) -> str:
+        return pool.network or (network(pool.provider) if pool.provider in names else "local")
+
+    return frozenset(name for name, pool in config.pools.items() if kind(pool) == "outbound")
+
+
+def _invite(farm: Farm, pool: str, setup: str, needed: bool) -> Invite | None:
+    """None where the farm has no address for others. Raises BadConfig where that is needed."""
+    listen = farm.config.listen
+    url = listen.url or (f"https://{listen.address}" if listen.address else "")
+    if not url:
+        if needed:
+            raise no_address(farm.home.config_file, pool)
+        return None
+    ca = farm.home.path / "tls" / "ca.pem"
+    pinned = ca.read_text() if url.startswith("https:") and ca.exists() else ""
+    return inviter(farm, pool, url.rstrip("/"), pinned, farm.config.site.outbound_lease, setup)
+
+
+def _setup(farm: Farm, pool: str) -> str:
+    """The script of a pool, or that of the file it names. Raises BadConfig."""
+    said = farm.config.pools[pool].setup
+    if not said or "\n" in said or said.startswith("#!"):
+        return said
+    try:
+        return (farm.home.path / said).expanduser().read_text()
+    except (OSError, ValueError) as error:
+        raise no_setup(farm.home.config_file, pool, said, error) from error

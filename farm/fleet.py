@@ -1,6 +1,6 @@
 """Executors in the database: placed, ready, draining, gone, lost. Every move is conditional on where it starts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, case, insert, select, update
@@ -66,12 +66,17 @@ def alive(tx: Connection) -> Sequence[AnyRow]:
 
 
 def place(
-    tx: Connection, machines: Sequence[Machine], order: AnyRow, site: str, price_nano: int, now: datetime
+    tx: Connection,
+    machines: Sequence[Machine],
+    order: AnyRow,
+    site: Callable[[Machine], str],
+    price_nano: int,
+    now: datetime,
 ) -> list[str]:
     """Rows for machines that an order bought; the new ones' ids."""
     fresh = [m for m in machines if tx.execute(_EXISTS, {"e": m.id}).first() is None]
     if fresh:
-        tx.execute(_INSERT, [_placed_row(m, order, site, price_nano, now) for m in fresh])
+        tx.execute(_INSERT, [_placed_row(m, order, site(m), price_nano, now) for m in fresh])
     return [m.id for m in fresh]
 
 

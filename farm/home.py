@@ -52,6 +52,7 @@ class Home:
                 folder.mkdir(exist_ok=True, mode=0o700)
             _write_private(self.token_file, secrets.token_urlsafe(32))
             _write_private(self._identity, secrets.token_hex(4))
+            _write_private(self._join_key, secrets.token_hex(32))
         return self
 
     def make_run(self) -> None:
@@ -106,6 +107,14 @@ class Home:
     def identity(self) -> str:
         """The name under which this farm tags what it starts."""
         return self._identity.read_text().strip()
+
+    @property
+    def _join_key(self) -> Path:
+        return self.path / "join-key"
+
+    def join_key(self) -> bytes:
+        """What the secrets of invitations are made with."""
+        return self._join_key.read_bytes().strip()
 
     @property
     def gateway_log(self) -> Path:

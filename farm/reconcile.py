@@ -4,7 +4,7 @@ import json
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,10 +16,12 @@ from executors.errors import Lost, ProviderError, SoldOut, Throttled
 from executors.site.protocol import Message
 from farm import fleet, ledger
 from farm import tables as t
+from farm.breaker import BREAKER_MAX, open_breaker
 from farm.clock import EPOCH, Clock
 from farm.config import FarmConfig
 from farm.db import Database, after_commit
 from farm.dispatch import rest
+from farm.durations import format_duration
 from farm.feed import Feed
 from farm.home import SITE
 from farm.model import ExecutorState, OrderState
@@ -32,11 +34,10 @@ from schedules.windows import hours
 
 log = logging.getLogger(__name__)
 
-BREAKER = timedelta(seconds=60)  # after the first failure; doubles
-BREAKER_MAX = timedelta(minutes=15)
 RETRY = timedelta(seconds=5)
 HEAR_OUT = timedelta(seconds=15)  # after a start, while no gateway has settled
 BOOT_LIMIT = timedelta(seconds=120)  # a machine that has not joined by then, and by ten times its p95, is replaced
+BOOTS = 5  # … and by so many times what its pool says
 UNLISTED_LIMIT = timedelta(seconds=15)  # three listings
 STOP_LIMIT = timedelta(seconds=4)  # an executor told to go that has not gone by then is ended by its provider
 BOOK_EVERY = timedelta(seconds=15)
@@ -59,11 +60,6 @@ _NOT_LATER = (
     .values(not_before=bindparam("at"))
 )
 _NOT_BROKEN = update(t.PoolFact).where(t.PoolFact.breaker_until > bindparam("limit")).values(breaker_until=None)
-_BREAK = (
-    update(t.PoolFact)
-    .where(t.PoolFact.name == bindparam("p"))
-    .values(failures=bindparam("n"), breaker_until=bindparam("u"), error=bindparam("e"))
-)
 _SHRINK = (
     update(t.Order)
     .where(t.Order.token == bindparam("k"), t.Order.state == OrderState.OPEN)
@@ -86,6 +82,7 @@ class Fleet:
     policy: ScalingPolicy
     sites: Sites
     feed: Feed
+    outbound: Collection[str] = ()  # pools whose executors are elsewhere
     last: Decision | None = None
     closing: bool = False  # the farm drains: nothing more is ordered
     turned: datetime | None = None  # when the wheel turned last
@@ -104,6 +101,13 @@ class Fleet:
                 continue
             with self._listed:
                 self._listings[name] = machines
+
+    def site(self, machine: Machine) -> str:
+        """Where its work reaches it: an executor elsewhere is a site of its own."""
+        if machine.pool not in self.outbound:
+            return SITE
+        self.sites.expect([machine.id])
+        return machine.id
 
     def last_listing(self) -> Mapping[str, Sequence[Machine]]:
         with self._listed:
@@ -160,20 +164,25 @@ def _believe(
 ) -> None:
     machines = {m.id: m for listed in listing.values() for m in listed}
     _adopt(tx, wheel, machines.values())
-    for row in fleet.alive(tx):
+    cut_off = wheel.sites.cut_off()
+    living = fleet.alive(tx)
+    wheel.sites.forget({row.id for row in living})
+    for row in living:
         machine = machines.get(row.id)
         if machine is not None and machine.state == MachineState.ENDED:
-            if row.state == ExecutorState.BOOTING or _heard_out(wheel, now):
+            if row.state == ExecutorState.BOOTING or _heard_out(wheel, row.site, now):
                 _ended(tx, row, machine, changed, now)
-        elif row.state == ExecutorState.BOOTING and _overdue(tx, row, now):
+        elif row.state == ExecutorState.BOOTING and _overdue(tx, wheel, row, now):
             _give_up(tx, row, changed, now)
+        elif row.state != ExecutorState.BOOTING and row.site in cut_off:
+            _cut_off(tx, row, cut_off[row.site], changed, now)
         elif _unlisted(wheel, row, machine is None and row.pool in listing, now):
             _forgotten(tx, wheel, row, changed, now)
 
 
-def _heard_out(wheel: Fleet, now: datetime) -> bool:
+def _heard_out(wheel: Fleet, site: str, now: datetime) -> bool:
     """Whether the last results of an executor that ended while we were away had their chance to reach us."""
-    return wheel.sites.caught_up() or abs(now - wheel.began) >= HEAR_OUT
+    return wheel.sites.caught_up(site) or abs(now - wheel.began) >= HEAR_OUT
 
 
 def _unlisted(wheel: Fleet, row: AnyRow, now_missing: bool, now: datetime) -> bool:
@@ -200,7 +209,7 @@ def _adopt(tx: Connection, wheel: Fleet, machines: Iterable[Machine]) -> None:
         if machine.state != MachineState.ENDED and machine.id not in known and machine.pool in wheel.config.pools:
             order = tx.execute(_ORDER, {"k": machine.order}).one_or_none()
             if order is not None and order.state != OrderState.OPEN:
-                fleet.place(tx, [machine], order, SITE, _price(wheel, machine.pool), wheel.clock.now())
+                fleet.place(tx, [machine], order, wheel.site, _price(wheel, machine.pool), wheel.clock.now())
                 after_commit(tx, _attach(wheel, machine))
 
 
@@ -222,19 +231,28 @@ def _ended(tx: Connection, row: AnyRow, machine: Machine, changed: Changed, now:
     if settled:
         changed.join(settled.changed)
         if row.state == ExecutorState.BOOTING:
-            _open_breaker(tx, row.pool, f"executor {row.id} ended before it joined: {why}", now)
+            open_breaker(tx, row.pool, f"executor {row.id} ended before it joined: {why}", now)
 
 
-def _overdue(tx: Connection, row: AnyRow, now: datetime) -> bool:
-    fact = fleet.pool_fact(tx, row.pool)
-    return bool(now - row.launched > max(BOOT_LIMIT, timedelta(seconds=10 * fact.boot_p95_s)))
+def _cut_off(tx: Connection, row: AnyRow, seconds: float, changed: Changed, now: datetime) -> None:
+    """By now it has ended itself: its lease was carried by what it has not heard."""
+    silence = format_duration(round(seconds))
+    settled = fleet.lost(tx, row.id, f"not heard of for {silence}, which is longer than its lease", now)
+    if settled:
+        changed.join(settled.changed)
+
+
+def _overdue(tx: Connection, wheel: Fleet, row: AnyRow, now: datetime) -> bool:
+    fact, pool = fleet.pool_fact(tx, row.pool), wheel.config.pools.get(row.pool)
+    said = BOOTS * pool.boot if pool else timedelta()
+    return bool(now - row.launched > max(BOOT_LIMIT, said, timedelta(seconds=10 * fact.boot_p95_s)))
 
 
 def _give_up(tx: Connection, row: AnyRow, changed: Changed, now: datetime) -> None:
     settled = fleet.lost(tx, row.id, "it never joined", now)
     if settled:
         changed.join(settled.changed)
-        _open_breaker(tx, row.pool, f"executor {row.id} never joined", now)
+        open_breaker(tx, row.pool, f"executor {row.id} never joined", now)
 
 
 # ── intent before effect ──
@@ -332,11 +350,11 @@ def _placed(wheel: Fleet, row: AnyRow, placed: Placed) -> None:
     price = _price(wheel, row.pool)
     now = wheel.clock.now()
     with wheel.db.write() as tx:
-        fresh = fleet.place(tx, placed.machines, row, SITE, price, now)
+        fresh = fleet.place(tx, placed.machines, row, wheel.site, price, now)
         error = "; ".join(str(r.error) for r in placed.refused)
         tx.execute(_MOVE_ORDER, {"k": row.token, "to": OrderState.PLACED, "e": error})
         if any(isinstance(r.error, SoldOut) for r in placed.refused):
-            _open_breaker(tx, row.pool, error, now)
+            open_breaker(tx, row.pool, error, now)
         messages = [Message(0, "attach", name, slots=row.slots) for name in fresh]
         after_commit(tx, lambda: wheel.sites.tell(*messages))
 
@@ -351,16 +369,7 @@ def _refused(wheel: Fleet, row: AnyRow, error: str, breaks: bool = True) -> None
     with wheel.db.write() as tx:
         tx.execute(_MOVE_ORDER, {"k": row.token, "to": OrderState.REFUSED, "e": error})
         if breaks:
-            _open_breaker(tx, row.pool, error, wheel.clock.now())
-
-
-def _open_breaker(tx: Connection, pool: str, error: str, now: datetime) -> None:
-    """Executors of one order that fail together are one failure: an open breaker stays as it is."""
-    fact = fleet.pool_fact(tx, pool)
-    if fact.breaker_until is not None and fact.breaker_until > now:
-        return
-    wait = min(BREAKER * 2**fact.failures, BREAKER_MAX)
-    tx.execute(_BREAK, {"p": pool, "n": fact.failures + 1, "u": now + wait, "e": error})
+            open_breaker(tx, row.pool, error, wheel.clock.now())
 
 
 def retire(wheel: Fleet) -> None:

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 from executors.contract import MachineState, Provider
 from executors.errors import ProviderError
 from farm import fleet, ledger
-from farm.context import Farm, new_term, providers
+from farm.context import Farm, new_term, outbound_pools, providers
 from farm.dispatch import Dispatcher
 from farm.prune import Housekeeper
 from farm.publisher import Publisher
@@ -44,6 +44,7 @@ class RunningService:
         farm.sites = Sites(farm.db, farm.clock, dispatcher, farm.home.logs, farm.feed, self._wake, *leases)
         farm.sites.recall()
         farm.wheel = Fleet(farm.db, farm.clock, farm.config, providers(farm), default, farm.sites, farm.feed)
+        farm.wheel.outbound = outbound_pools(farm.config)
         farm.wheel.began = farm.clock.now()
         farm.wake, farm.stop = self._wake, self.stop_soon
         self._wheel = Wheel(farm.wheel)

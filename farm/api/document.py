@@ -50,11 +50,16 @@ ANSWERS = {
     "get /v1/why/{ref}": Told(shapes.Reason, (400, 404)),
     "get /v1/why/executor/{name}": Told(shapes.Reason, (404,)),
     "get /v1/why/pool/{name}": Told(shapes.Reason, (404,)),
+    "post /v1/store/missing": Told(shapes.Missing, _BODY),
+    "post /v1/store/pack": Told(shapes.Unpacked, _BODY),
     "put /v1/store/{digest}": Told(shapes.Stored, (*_BODY, 404)),
     "head /v1/store/{digest}": Told(None, (400, 404)),
     "get /v1/store/{digest}": Told(BYTES, (400, 404)),
     "get /v1/reports/cost": Told(shapes.Bill, (400,)),
     "get /v1/reports/usage": Told(shapes.Bill, (400,)),
+    "post /v1/join": Told(shapes.Admitted, (*_BODY, 403, 409)),
+    "post /v1/join/failed": Told(shapes.Noted, (*_BODY, 403)),
+    "get /v1/executor.pyz": Told("application/zip"),
     "post /v1/prune": Told(shapes.Pruned, _BODY),
     "post /v1/rebuilds": Told(shapes.Planned, _BODY),
     "post /v1/events/git": Told(shapes.Planned, _BODY),
@@ -98,7 +103,7 @@ def _operation(method: str, operation: dict[str, Any], told: Told | None) -> Non
     answers.pop("422", None)  # the framework's own; ours are 400
     if told is None:
         return
-    if method == "put":
+    if method == "put" or told.shape is shapes.Unpacked:
         operation["requestBody"] = {"required": True, "content": _content(BYTES)}
     fine = next(answer for status, answer in answers.items() if status.startswith("2"))
     fine.pop("content", None)

@@ -40,6 +40,14 @@ class Stored(Shape):
     digest: str
 
 
+class Missing(Shape):
+    missing: list[str]
+
+
+class Unpacked(Shape):
+    files: int
+
+
 class Stopping(Shape):
     stopping: bool
     kept: str
@@ -266,6 +274,19 @@ class Bill(Shape):
     always_on: str
     since: str | None
     until: str | None
+
+
+class Admitted(Shape):
+    """A machine's own token; `now` is in microseconds since the epoch."""
+
+    token: str
+    site: str
+    lease_s: float
+    now: int
+
+
+class Noted(Shape):
+    kept: bool
 
 
 class Planned(Shape):

@@ -1,0 +1,26 @@
+"""A pool that failed is left alone for a while, each time for longer."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, bindparam, update
+
+from farm import fleet
+from farm import tables as t
+
+BREAKER = timedelta(seconds=60)  # after the first failure; doubles
+BREAKER_MAX = timedelta(minutes=15)
+
+_BREAK = (
+    update(t.PoolFact)
+    .where(t.PoolFact.name == bindparam("p"))
+    .values(failures=bindparam("n"), breaker_until=bindparam("u"), error=bindparam("e"))
+)
+
+
+def open_breaker(tx: Connection, pool: str, error: str, now: datetime) -> None:
+    """Executors of one order that fail together are one failure: an open breaker stays as it is."""
+    fact = fleet.pool_fact(tx, pool)
+    if fact.breaker_until is not None and fact.breaker_until > now:
+        return
+    wait = min(BREAKER * 2**fact.failures, BREAKER_MAX)
+    tx.execute(_BREAK, {"p": pool, "n": fact.failures + 1, "u": now + wait, "e": error})
