@@ -131,7 +131,7 @@ def test_nonsense_is_refused_in_one_sentence(served, body):
 
 
 def test_a_site_that_does_not_exist_is_not_found(served):
-    assert served.call("POST", "/v1/sites/moon/sync", b"{}")[0] == 404
+    assert served.call("POST", "/v1/sites/moon/sync", encode_report(Report("s1", 1)))[0] == 404
 
 
 def test_what_a_log_says_of_its_place_can_not_leave_the_folder(served):

@@ -72,9 +72,8 @@ def test_every_call_has_its_scope(served):
 @pytest.mark.parametrize("holder", list(MAY), ids=str)
 def test_each_token_gets_its_own_calls_and_no_other(served, holder):
     _, secret = token(served, holder, owner="ada", executor="e-1", pool="local")
-    for operation, needed in NEEDS.items():
-        if operation == "post /v1/down":
-            continue  # below: it would end the farm
+    for operation in set(routes(served)) - {"post /v1/down"}:  # below: it would end the farm
+        needed = NEEDS[operation]
         status, said = ask(served, operation, secret, b"{}")
         refused = status == 403 and "has not the scope" in said.get("what", "has not the scope")
         assert refused == (needed not in MAY[holder] and operation not in PUBLIC), (operation, status, said)
