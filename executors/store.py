@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
@@ -12,6 +12,7 @@ from executors.contract import FileRef
 from executors.incoming import Incoming, sweep
 
 CHUNK = 1 << 20
+SYNCS = 16  # at once, when many files come together
 NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -86,6 +87,15 @@ class FolderStore:
         self._name(coming.path, coming.digest)
         return coming.digest
 
+    def take_all(self, coming: Sequence[Incoming]) -> None:
+        """As `take` of each, and many times quicker: the disk is waited for once, not once per file."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(SYNCS) as pool:
+            list(pool.map(Incoming.finish, coming))
+            folders = {self._rename(one.path, one.digest) for one in coming}
+            list(pool.map(_sync_folder, folders))
+
     def sweep(self) -> int:
         """Remove what writers that were killed left behind; how many files."""
         return sweep(self._fresh)
@@ -100,12 +110,16 @@ class FolderStore:
             coming.drop()
 
     def _name(self, temporary: Path, digest: str) -> None:
+        _sync_folder(self._rename(temporary, digest))
+
+    def _rename(self, temporary: Path, digest: str) -> Path:
+        """The folder that is to be synced then."""
         final = self.path(digest)
         if not final.parent.is_dir():
             final.parent.mkdir(exist_ok=True, mode=0o700)
             _sync_folder(self.root)
         os.replace(temporary, final)  # an equal or a damaged file there is replaced by one just written
-        _sync_folder(final.parent)
+        return final.parent
 
     def has(self, digest: str, /) -> bool:
         return self.path(digest).is_file()

@@ -1,15 +1,19 @@
-"""HTTP/1.1 over a Unix socket, as much of it as the farm's own API speaks.
+"""HTTP/1.1 over any socket, as much of it as the farm's own API speaks.
 
 `http.client` imports `email` and `ssl`: a fifth of the time of every command.
 """
 
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Protocol
 
 CHUNK = 1 << 20
 LONGEST_LINE = 64 << 10
+CONNECT_S = 15.0
+Dial = Callable[[float], socket.socket]
+"""Makes a connection whose every read and write ends after so many seconds. Raises OSError."""
+_CUT = ("SSLEOFError", "SSLZeroReturnError")  # by name, because ssl is imported only by who uses it
 
 
 class Gone(ConnectionError):
@@ -18,6 +22,39 @@ class Gone(ConnectionError):
 
 class Garbled(ConnectionError):
     """What came is no HTTP."""
+
+
+def was_cut(error: OSError) -> bool:
+    """Whether the other side hung up, as the network or TLS tells it."""
+    return isinstance(error, Gone | ConnectionResetError | BrokenPipeError) or type(error).__name__ in _CUT
+
+
+def unix(path: Path) -> Dial:
+    """To the socket at this path."""
+
+    def dial(timeout: float) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX)
+        try:
+            made.settimeout(timeout)
+            made.connect(str(path))
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    return dial
+
+
+def tcp(host: str, port: int) -> Dial:
+    """To a port, unencrypted."""
+
+    def dial(timeout: float) -> socket.socket:
+        made = socket.create_connection((host, port), min(timeout, CONNECT_S))
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # head and file are sent apart
+        made.settimeout(timeout)
+        return made
+
+    return dial
 
 
 class Reads(Protocol):
@@ -50,8 +87,8 @@ class Body:
 class Connection:
     """One connection, kept open between requests. Every method raises OSError."""
 
-    def __init__(self, path: Path, timeout: float) -> None:
-        self._path, self._timeout = path, timeout
+    def __init__(self, dial: Dial, timeout: float, host: str = "farm") -> None:
+        self._dial, self._timeout, self._host = dial, timeout, host
         self._socket: socket.socket | None = None
         self._file: IO[bytes] | None = None
         self._body: Body | None = None
@@ -59,9 +96,7 @@ class Connection:
 
     def open(self) -> None:
         self.close()
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(self._timeout)
-        self._socket.connect(str(self._path))
+        self._socket = self._dial(self._timeout)
         self._file = self._socket.makefile("rb")
 
     def close(self) -> None:
@@ -79,13 +114,14 @@ class Connection:
             self.open()
         try:
             self._send(method, target, headers, body)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it may have answered before it hung up: that its disk is full, for example
+        except OSError as error:
+            if not was_cut(error):  # it may have answered before it hung up: that its disk is full, for example
+                raise
         return self._answer(method)
 
     def _send(self, method: str, target: str, headers: Mapping[str, str], body: bytes | IO[bytes] | None) -> None:
         assert self._socket is not None
-        told = {"Host": "farm", **headers}
+        told = {"Host": self._host, **headers}
         if isinstance(body, bytes):
             told["Content-Length"] = str(len(body))
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in told.items()), "", ""]

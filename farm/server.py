@@ -4,6 +4,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from farm import API, __version__
+
 if TYPE_CHECKING:
     from farm.context import Farm
 
@@ -23,6 +25,8 @@ class Server:
             lifespan="on",
             timeout_graceful_shutdown=2,
             http="httptools",
+            server_header=False,
+            headers=[("Farm-Api", API), ("Farm-Version", __version__)],
         )
         self._farm, self._socket = farm, listening
         self._server = uvicorn.Server(config)

@@ -29,7 +29,7 @@ class Bounded:
 
     def _most(self, path: str) -> tuple[int, str]:
         """Bytes, and what to do about more."""
-        if path.startswith("/v1/store/"):
+        if path.startswith("/v1/store/") and path not in ("/v1/store/missing", "/v1/store/pack"):
             return self._upload, "raise largest_upload below [api] in farm.toml, or split the file"
         return SYNC_LIMIT if path.startswith("/v1/sites/") else LIMIT, "send less, or split it"
 

@@ -1,16 +1,49 @@
 """The content store over HTTP."""
 
 from collections.abc import AsyncIterator
+from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
+from farm.packs import SMALL, Unpacking
 from farm.refusal import NotFound, Refusal
 
-router = APIRouter()
+router = APIRouter(route_class=Checked)
 PIECE = 1 << 20  # bytes that are written at once
+MOST_ASKED = 100_000
+
+
+class Wanted(BaseModel):
+    """Files that somebody could bring."""
+
+    model_config = ConfigDict(extra="forbid")
+    digests: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")], ...], Field(max_length=MOST_ASKED)
+    ]
+
+
+@router.post("/store/missing")
+def missing(farm: Farmed, wanted: Wanted) -> dict[str, list[str]]:
+    """Those of the digests that the store does not hold."""
+    return {"missing": [digest for digest in dict.fromkeys(wanted.digests) if not farm.store.has(digest)]}
+
+
+@router.post("/store/pack", status_code=201)
+async def pack(farm: Farmed, request: Request) -> dict[str, int]:
+    """Many small files, each `DIGEST SIZE LF CONTENTS`. Those before a damaged one may have been kept."""
+    taking = Unpacking(farm.store, SMALL)
+    try:
+        async for piece in _pieces(request):
+            await run_in_threadpool(taking.feed, piece)
+        await run_in_threadpool(taking.end)
+    finally:
+        await run_in_threadpool(taking.drop)
+    return {"files": taking.files}
 
 
 @router.put("/store/{digest}", status_code=201)

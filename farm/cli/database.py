@@ -8,6 +8,7 @@ import typer
 
 from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import clean, emit
+from farm.cli.reach import home_of
 from farm.home import Home
 from farm.refusal import Unavailable
 
@@ -24,7 +25,7 @@ def check(
     run beside the service. Exit 0 when all is well, 3 with findings."""
     from farm.integrity import examine
 
-    place = Home.find(home)
+    place = home_of(home, "database check")
     if not place.database.exists():
         raise Unavailable("there is no database yet", str(place.path), "`farm up` or a first `farm submit` makes it")
     findings = list(examine(place.database, _store(place) if files else None))

@@ -13,6 +13,7 @@ from pathlib import Path
 from farm import names
 from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import clean, emit
+from farm.cli.reach import home_of
 from farm.client import Unreachable, connect
 from farm.home import BadHome, Home
 from farm.refusal import Refusal
@@ -33,7 +34,7 @@ class Finding:
 
 def doctor(home: HomeOption = None, json: JsonOption = False) -> int:
     """Changes nothing but what `farm up` would make in the home. Exit 3 when something is an error."""
-    findings = list(examine(Home.find(home)))
+    findings = list(examine(home_of(home, "doctor")))
     if json:
         emit({"ok": not _errors(findings), "findings": [asdict(finding) for finding in findings]})
     else:

@@ -8,7 +8,6 @@ from farm.cli.moments import moment
 from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import emit, say, table
 from farm.cli.reach import reader
-from farm.home import Home
 
 
 def executors(
@@ -33,7 +32,7 @@ def executors(
 
 
 def _get(home: str | None, path: str, **query: object) -> Any:
-    with reader(Home.find(home)) as client:
+    with reader(home) as client:
         return client.get(path, **query)
 
 
@@ -57,4 +56,6 @@ def pools(home: HomeOption = None, json: JsonOption = False) -> int:
 
 def _pause(pool: dict[str, Any]) -> str:
     until = pool["breaker_open_until"]
+    if pool["closed"]:
+        return str(pool["closed"])
     return f"sold out, asked again {moment(until)}" if until else ""

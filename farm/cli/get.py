@@ -3,7 +3,7 @@
 import errno
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -13,36 +13,58 @@ from farm.cli.options import HomeOption, JsonOption, RefArgument
 from farm.cli.output import emit, one_line, say
 from farm.cli.reach import reader
 from farm.client import Client
-from farm.home import Home
 from farm.reference import Reference, parse_reference
 from farm.refusal import Refusal
+
+OVER = ("done", "failed", "cancelled", "skipped")
 
 
 def get(
     ref: RefArgument,
     dest: Annotated[str | None, typer.Argument(metavar="[DEST]", help="Folder; else job-17.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that differ.")] = False,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Stay until the job ends, and fetch what comes as it comes.")
+    ] = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
-    """When several tasks produced a file of the same name, each is put into a folder named by its task's number."""
+    """When several tasks produced a file of the same name, each is put into a folder named by its task's number; with
+    --follow each but the first that comes."""
     about = parse_reference(ref)
     if about.ordinal is not None:
         task = f"{about.job}.{about.number}"
         raise Refusal(f"{about} is an attempt, and only tasks have outputs", "JOB", f"type `farm get {task}`")
     folder = Path(dest or f"job-{about.job}")
-    with reader(Home.find(home)) as client:
-        files = _placed(list(_outputs(client, about)))
-        if not files:
-            say(f"{about} has no outputs so far; they are named at submit with --output")
-        for name, file in files.items():
-            _fetch(client, file, folder, name, overwrite)
+    with reader(home) as client:
+        fetching = Fetching(folder, overwrite)
+        if follow and client.running:
+            _follow(client, about, fetching)
+        else:
+            fetching.all(client, _placed(list(_outputs(client, about))))
+    files = fetching.fetched
+    if not files:
+        say(f"{about} has no outputs{'' if follow else ' so far'}; they are named at submit with --output")
     if json:
         emit({"folder": str(folder), "files": [{**file, "path": name} for name, file in files.items()]})
     else:
         for name in files:
             print(one_line(str(folder / name)))
     return 0
+
+
+def _follow(client: Client, about: Reference, fetching: "Fetching") -> None:
+    """Up to the end of the job, or of the one task."""
+    from farm.cli.wait import changes, patience
+
+    client.bear(patience())
+    for state in changes(client, about.job):
+        for task in state["finished_tasks"]:
+            if about.number is None or task["ref"] == str(about):
+                fetching(client, task)
+        if about.number is not None and client.get(f"/v1/tasks/{about}")["state"] in OVER:
+            fetching(client, client.get(f"/v1/tasks/{about}"))
+            return
 
 
 def _outputs(client: Client, about: Reference) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -79,14 +101,28 @@ def safe(name: str) -> str:
     return str(path)
 
 
-def fetcher(folder: Path) -> Callable[[Client, Any], None]:
-    """Fetches the outputs of each task it is given into `folder`."""
+class Fetching:
+    """Fetches outputs into a folder; a name that another task took already gets its task's number in front."""
 
-    def fetch(client: Client, task: Any) -> None:
+    def __init__(self, folder: Path, overwrite: bool) -> None:
+        self._folder, self._overwrite = folder, overwrite
+        self.fetched: dict[str, dict[str, Any]] = {}  # by the name it has in the folder
+
+    def __call__(self, client: Client, task: Any) -> None:
+        """The outputs of a task that ended."""
         for file in task["outputs"]:
-            _fetch(client, file, folder, safe(file["path"]), overwrite=True)
+            name = safe(file["path"])
+            if self.fetched.get(name, file)["digest"] != file["digest"]:
+                name = safe(f"{task['ref'].split('.')[1]}/{file['path']}")
+            self._one(client, name, file)
 
-    return fetch
+    def all(self, client: Client, files: dict[str, dict[str, Any]]) -> None:
+        for name, file in files.items():
+            self._one(client, name, file)
+
+    def _one(self, client: Client, name: str, file: dict[str, Any]) -> None:
+        _fetch(client, file, self._folder, name, self._overwrite)
+        self.fetched[name] = file
 
 
 def _fetch(client: Client, file: dict[str, Any], folder: Path, name: str, overwrite: bool) -> None:
@@ -121,9 +157,13 @@ def _replace(client: Client, file: dict[str, Any], target: Path) -> None:
 
 def _folder_for(target: Path, folder: Path) -> None:
     """Make the folders above `target`; none of them may be a link that leads elsewhere."""
-    make_folder(target.parent)
-    if not target.parent.resolve().is_relative_to(folder.resolve()):
-        raise Refusal("a link leads out of the folder", str(target.parent), "choose another folder")
+    make_folder(folder)
+    root = folder.resolve()
+    for above in reversed(target.relative_to(folder).parents):
+        step = folder / above
+        if not step.resolve().is_relative_to(root):  # looked at before anything is made behind it
+            raise Refusal("a link leads out of the folder", str(step), "choose another folder")
+        make_folder(step)
 
 
 def make_folder(path: Path) -> None:

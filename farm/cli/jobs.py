@@ -10,7 +10,6 @@ from farm.cli.options import HomeOption, JsonOption, RefArgument
 from farm.cli.output import emit, facts, say, table
 from farm.cli.reach import reader
 from farm.client import Client
-from farm.home import Home
 from farm.reference import parse_reference
 
 
@@ -24,7 +23,7 @@ def jobs(
     """States: held, queued, running, done, failed, cancelled. Works without a running farm too."""
     wanted = values.choice(state, values.JOB_STATES, "--state")
     owner = values.name(owner, "--owner")
-    with reader(Home.find(home)) as client:
+    with reader(home) as client:
         found = client.get("/v1/jobs", state=wanted, owner=owner, limit=limit)
     if json:
         emit(found)
@@ -67,7 +66,7 @@ def show(
     begun are listed after the others."""
     about = parse_reference(ref)
     state = values.choice(state, values.TASK_STATES, "--state")
-    with reader(Home.find(home)) as client:
+    with reader(home) as client:
         if about.number is None:
             found = _job(client, about.job, state, limit, offset)
         else:
@@ -165,7 +164,7 @@ def retry(ref: RefArgument, home: HomeOption = None, json: JsonOption = False) -
 
 def _change(ref: str, verb: str, outcome: str, home: str | None, json: bool) -> int:
     about = parse_reference(ref)
-    with reader(Home.find(home)) as client:
+    with reader(home) as client:
         changed = client.post(f"/v1/jobs/{about}/{verb}")
     if json:
         emit(changed)

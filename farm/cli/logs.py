@@ -12,7 +12,6 @@ from farm.cli.options import HomeOption, JsonOption, RefArgument
 from farm.cli.output import emit_line, raw
 from farm.cli.reach import reader
 from farm.client import Client, LogPart
-from farm.home import Home
 from farm.reference import parse_reference
 
 POLL_S = 20.0
@@ -34,7 +33,11 @@ def logs(
     they were written."""
     about = parse_reference(ref)
     show = _Show(writer(raw), json, follow)
-    with reader(Home.find(home)) as client:
+    with reader(home) as client:
+        if follow and client.running:
+            from farm.cli.wait import patience
+
+            client.bear(patience())
         if about.number is not None or client.get(f"/v1/jobs/{about.job}")["tasks"]["total"] == 1:
             show.log(client, str(about) if about.number else f"{about.job}.1")
         else:

@@ -13,6 +13,10 @@ RefArgument = Annotated[str, typer.Argument(metavar="JOB|TASK", help="A job (17)
 WaitOption = Annotated[
     bool, typer.Option("--wait", help="Stay until the job ends; without a running farm, start one for as long.")
 ]
+FetchOption = Annotated[
+    str | None,
+    typer.Option("--fetch", metavar="FOLDER", help="Stay, and fetch what the tasks keep into this folder as they end."),
+]
 LaneOption = Annotated[str, typer.Option(help="Class of jobs with a waiting time to aim for, as in farm.toml.")]
 PriorityOption = Annotated[int, typer.Option(min=-100, max=100, help="Higher is earlier, within the lane.")]
 OwnerOption = Annotated[str | None, typer.Option(help="Who pays; else the name of this user.")]

@@ -7,7 +7,6 @@ import typer
 from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import emit
 from farm.cli.reach import reader
-from farm.home import Home
 from farm.sizes import format_size
 
 WORDS = {
@@ -26,7 +25,7 @@ def prune(
 ) -> int:
     """What is older than [keep] of farm.toml says. A running farm does it once a day by itself. Jobs, their tasks and
     the bill stay."""
-    with reader(Home.find(home)) as client:
+    with reader(home) as client:
         found = client.post("/v1/prune", {"dry_run": dry_run})
     if json:
         emit(found)

@@ -1,25 +1,54 @@
-"""How a command reaches its farm: the running service, or the database itself when there is none."""
+"""How a command reaches its farm: a service here or elsewhere, or the database itself when there is none."""
+
+import os
 
 from farm.client import Client, Unreachable, connect
 from farm.home import Home
-from farm.refusal import Unavailable
+from farm.login import Login, find_login
+from farm.refusal import Refusal, Unavailable
+
+Place = Home | Login
 
 
-def reader(home: Home) -> Client:
+def place_of(given: str | None) -> Place:
+    """Which farm is meant: that of --home or FARM_HOME, else of FARM_URL, else of the login file, else of this user."""
+    if given is None and not os.environ.get("FARM_HOME"):
+        login = find_login()
+        if login is not None:
+            return login
+    return Home.find(given)
+
+
+def home_of(given: str | None, command: str) -> Home:
+    """For what can only be done on the farm's own machine. Raises Refusal where another farm is meant."""
+    place = place_of(given)
+    if isinstance(place, Home):
+        return place
+    remedy = "type it there, or name a home of this machine with --home"
+    what = f"`farm {command}` works on the farm's own machine only, and this farm is elsewhere"
+    raise Refusal(what, str(place), remedy)
+
+
+def reader(place: Place | str | None) -> Client:
     """A client for questions: works without a running service too. Raises Unavailable where there never was a farm."""
+    place = place if isinstance(place, Home | Login) else place_of(place)
     try:
-        return connect(home)
+        return connect(place)
     except Unreachable:
-        _check_there(home)
-        return _offline(home)
+        if isinstance(place, Login):
+            raise
+        _check_there(place)
+        return _offline(place)
 
 
-def submitter(home: Home) -> Client:
+def submitter(place: Place) -> Client:
     """A client for submitting: makes the home where there is none."""
     try:
-        return connect(home)
+        return connect(place)
     except Unreachable:
-        return _offline(home)
+        if isinstance(place, Login):
+            raise
+        return _offline(place)
 
 
 def _check_there(home: Home) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from farm.cli import values
 from farm.cli.options import (
+    FetchOption,
     HomeOption,
     JsonOption,
     LaneOption,
@@ -21,9 +22,9 @@ from farm.cli.options import (
     WaitOption,
 )
 from farm.cli.output import emit, say
-from farm.cli.submit import Placing, me
+from farm.cli.reach import place_of
+from farm.cli.submit import Placing, fetching, me
 from farm.client import Client
-from farm.home import Home
 from farm.refusal import Refusal
 from farm.workloads.command import sayable
 
@@ -43,6 +44,7 @@ def rebuild(
     max_output: MaxOutputOption = None,
     processes: ProcessesOption = None,
     wait: WaitOption = False,
+    fetch: FetchOption = None,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -61,7 +63,7 @@ def rebuild(
     }
 
     def send(client: Client) -> int | None:
-        answer = client.post("/v1/rebuilds", body)
+        answer = client.submit("/v1/rebuilds", body)
         if not json:
             for text in (*answer.get("notes", ()), answer["why"]):
                 say(text)
@@ -69,7 +71,8 @@ def rebuild(
             emit(answer)
         return answer["id"] if answer["id"] is None else int(answer["id"])
 
-    return Placing(Home.find(home), wait=wait, json=json).place(send)
+    placing = Placing(place_of(home), wait=wait or fetch is not None, json=json, finished=fetching(fetch))
+    return placing.place(send)
 
 
 def _folder(tree: str) -> str:

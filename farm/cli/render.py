@@ -21,9 +21,9 @@ from farm.cli.options import (
     TimeoutOption,
     WaitOption,
 )
+from farm.cli.reach import place_of
 from farm.cli.submit import Placing, me
 from farm.client import Client
-from farm.home import Home
 from farm.workloads.command import sayable
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def render(
         list[str] | None, typer.Option("--input", metavar="FILE", help="A file beyond those that the scene names.")
     ] = None,
     out: Annotated[
-        str | None, typer.Option(metavar="FOLDER", help="Fetch frames and film into this folder as they finish.")
+        str | None,
+        typer.Option(
+            "--out", "--fetch", metavar="FOLDER", help="Fetch frames and film into this folder as they finish."
+        ),
     ] = None,
     name: NameOption = None,
     lane: LaneOption = "default",
@@ -79,14 +82,16 @@ def render(
     }
 
     def send(client: Client) -> int:
-        from farm.cli.uploads import putter
+        from farm.cli.uploads import Sending
 
-        steps = _steps(putter(client), Path(scene), frames, wish, limits)
-        return int(client.post("/v1/jobs", {**job, "steps": steps})["id"])
+        sending = Sending(client)
+        steps = _steps(sending, Path(scene), frames, wish, limits)
+        sending.send()
+        return int(client.submit("/v1/jobs", {**job, "steps": steps})["id"])
 
     _steps(_nowhere, Path(scene), frames, wish, limits)  # what is wrong is said before a farm is started for it
     watching = _Watching(out, not json)
-    status = Placing(Home.find(home), wait=wait or out is not None, json=json, finished=watching).place(send)
+    status = Placing(place_of(home), wait=wait or out is not None, json=json, finished=watching).place(send)
     watching.end()
     return status
 
@@ -104,12 +109,12 @@ class _Watching:
 
     def __init__(self, out: str | None, shown: bool) -> None:
         """Raises Refusal when there can't be a folder `out`."""
-        from farm.cli.get import fetcher, make_folder
+        from farm.cli.get import Fetching, make_folder
         from farm.cli.thumbnails import Thumbnails
 
         if out:
             make_folder(Path(sayable(out, "--out")))
-        self._fetch = fetcher(Path(out)) if out else None
+        self._fetch = Fetching(Path(out), overwrite=True) if out else None
         self._thumbnails = Thumbnails() if shown else None
 
     def __call__(self, client: Client, task: Any) -> None:

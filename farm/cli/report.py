@@ -10,7 +10,6 @@ import typer
 from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import emit, table
 from farm.cli.reach import reader
-from farm.home import Home
 from farm.refusal import Refusal
 
 PHASES = ("boot_s", "busy_s", "idle_s", "drain_s")
@@ -72,7 +71,7 @@ def _one_form(as_csv: bool, json: bool) -> None:
 
 
 def _get(report: str, by: By, since: str | None, until: str | None, home: str | None) -> Any:
-    with reader(Home.find(home)) as client:
+    with reader(home) as client:
         return client.get(f"/v1/reports/{report}", by=by.value, since=since, until=until)
 
 

@@ -12,7 +12,6 @@ from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import emit, say, table
 from farm.cli.reach import reader
 from farm.durations import format_duration
-from farm.home import Home
 from farm.refusal import Refusal
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -32,7 +31,7 @@ def show(
     executors) and ceiling (in slots). A cell is what holds when its half hour begins. A window's edge drains; it never
     ends a running task."""
     day = _day(week)
-    with reader(Home.find(home)) as client:
+    with reader(home) as client:
         found = client.get("/v1/schedule", week=day)
     if json:
         emit(found)

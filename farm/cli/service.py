@@ -12,7 +12,7 @@ import typer
 
 from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import emit, facts, say, table
-from farm.cli.reach import reader
+from farm.cli.reach import home_of, reader
 from farm.client import Client, Unreachable, connect
 from farm.home import Home
 from farm.refusal import Refusal, Unavailable
@@ -29,7 +29,7 @@ def up(
     json: JsonOption = False,
 ) -> int:
     """A farm that is up already is fine. Settings are read from farm.toml in the home; none are needed."""
-    place = Home.find(home).make()
+    place = home_of(home, "up").make()
     if foreground:
         return _foreground(place, json)
     already = _status(place)
@@ -133,7 +133,7 @@ def down(
     """Tasks that are running go back into the queue and count as never tried; nothing is lost. While executors with a
     price are alive it does nothing, unless told what becomes of them. Kept ones go on with their tasks, and end by
     themselves when no farm takes them back within their lease."""
-    place = Home.find(home)
+    place = home_of(home, "down")
     answer = stop(place, drain, terminate=terminate, keep=keep)
     kept = answer["kept"] if answer else ""
     if json:
@@ -183,8 +183,7 @@ def _ended(watched: list[int], patience_s: float | None) -> None:
 
 def status(home: HomeOption = None, json: JsonOption = False) -> int:
     """Also works while the farm is down: then it shows the queue that waits for `farm up`."""
-    place = Home.find(home)
-    with reader(place) as client:
+    with reader(home) as client:
         found = client.get("/v1/status")
     if json:
         emit(found)
@@ -198,6 +197,7 @@ def _show(found: Any, client: Client) -> None:
     facts(
         [
             ("farm", "up" if client.running else "down; start it with `farm up`"),
+            ("at", client.at),
             ("home", found["home"]),
             ("version", found.get("version")),
             ("runs on", found["engine"]),

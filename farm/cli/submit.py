@@ -11,6 +11,7 @@ import typer
 
 from farm.cli import values
 from farm.cli.options import (
+    FetchOption,
     HomeOption,
     JsonOption,
     LaneOption,
@@ -26,9 +27,8 @@ from farm.cli.options import (
     WaitOption,
 )
 from farm.cli.output import emit, say
-from farm.cli.reach import submitter
+from farm.cli.reach import Place, place_of, submitter
 from farm.client import Client
-from farm.home import Home
 from farm.refusal import Refusal
 from farm.workloads.command import check_command, files_of, sayable
 
@@ -84,6 +84,7 @@ def submit(
         typer.Option("--output", metavar="GLOB", help="Files to keep, for `farm get`; may be repeated."),
     ] = None,
     wait: WaitOption = False,
+    fetch: FetchOption = None,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -115,7 +116,18 @@ def submit(
         "steps": [step],
     }
     files = files_of([Path(path) for path in inputs or []])
-    return Placing(Home.find(home), wait=wait, json=json).place(lambda client: _send(client, job, files))
+    placing = Placing(place_of(home), wait=wait or fetch is not None, json=json, finished=fetching(fetch))
+    return placing.place(lambda client: _send(client, job, files))
+
+
+def fetching(folder: str | None) -> "Callable[[Client, Any], None] | None":
+    """What --fetch does with each task that ended. Raises Refusal when there can't be such a folder."""
+    if folder is None:
+        return None
+    from farm.cli.get import Fetching, make_folder
+
+    make_folder(Path(sayable(folder, "--fetch")))
+    return Fetching(Path(folder), overwrite=True)
 
 
 def _bounds(needs: str | None, limits: dict[str, Any]) -> dict[str, Any]:
@@ -152,15 +164,15 @@ def _send(client: Client, job: dict[str, Any], files: dict[str, Path]) -> int:
     if files:
         from farm.cli.uploads import upload
 
-        job["steps"][0]["inputs"] = [upload(client, path, name) for name, path in files.items()]
-    return int(client.post("/v1/jobs", job)["id"])
+        job["steps"][0]["inputs"] = upload(client, files)
+    return int(client.submit("/v1/jobs", job)["id"])
 
 
 @dataclass(frozen=True, slots=True)
 class Placing:
     """How a job is brought to a farm: and stayed with, when `wait`; `finished` is called with each task that ended."""
 
-    home: Home
+    at: Place
     wait: bool
     json: bool
     finished: Callable[[Client, Any], None] | None = None
@@ -170,8 +182,8 @@ class Placing:
         if self.wait:
             from farm.cli.wait import submit_and_wait
 
-            return submit_and_wait(self.home, send, json=self.json, finished=self.finished)
-        with submitter(self.home) as client:
+            return submit_and_wait(self.at, send, json=self.json, finished=self.finished)
+        with submitter(self.at) as client:
             job = send(client)
             if job is not None:
                 _placed(job, client.running, self.json)

@@ -12,10 +12,11 @@ from farm.cli.logs import POLL_S, stream, writer
 from farm.cli.moments import progress, span
 from farm.cli.options import HomeOption, JobArgument, JsonOption
 from farm.cli.output import NOTHING_QUEUED, TOLD, emit_line, say
-from farm.cli.reach import reader
+from farm.cli.reach import Place, reader
 from farm.cli.values import positive
 from farm.client import Client, Unreachable, connect
 from farm.home import Home
+from farm.patience import Patience, following_s
 from farm.refusal import Unavailable
 
 OnTask = Callable[[Client, Any], None]
@@ -25,9 +26,10 @@ ENDED = ("done", "failed", "cancelled")
 def wait(job: JobArgument, home: HomeOption = None, json: JsonOption = False) -> int:
     """Ctrl-C ends the waiting, not the job. With --json one line per change."""
     number = positive(job, "JOB")
-    with reader(Home.find(home)) as client:
+    with reader(home) as client:
         if not client.running:
             return _offline(client, number, json)
+        client.bear(patience())
         try:
             return follow(client, number, json=json, log=False)
         except KeyboardInterrupt:
@@ -42,13 +44,18 @@ def _offline(client: Client, number: int, json: bool) -> int:
     return _ended(job, json)
 
 
+def patience() -> Patience:
+    """Of one who follows: the service may start anew, the network may be cut."""
+    return Patience(following_s(), say)
+
+
 def submit_and_wait(
-    home: Home, send: Callable[[Client], int | None], *, json: bool, finished: OnTask | None = None
+    place: Place, send: Callable[[Client], int | None], *, json: bool, finished: OnTask | None = None
 ) -> int:
     """Submit and wait: with the running farm, else with one that lives as long as somebody waits."""
     job, left = None, _NOTHING
     try:
-        with _farm(home) as (client, embedded):
+        with _farm(place) as (client, embedded):
             left = _PERHAPS
             job = send(client)
             if job is None:
@@ -77,15 +84,20 @@ def _told(left: str) -> Iterator[None]:
 
 
 @contextmanager
-def _farm(home: Home) -> Iterator[tuple[Client, bool]]:
+def _farm(place: Place) -> Iterator[tuple[Client, bool]]:
+    """A client, and whether its farm lives in this process. A farm elsewhere is not started from here."""
+    borne = patience()
     try:
-        client = connect(home)
+        client = connect(place)
     except Unreachable:
+        if not isinstance(place, Home):
+            raise
         from farm.embedded import hosted
 
-        with hosted(home) as found:
+        with hosted(place) as found:
             yield found
     else:
+        client.bear(borne)
         with client:
             yield client, False
 

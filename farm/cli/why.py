@@ -9,7 +9,6 @@ from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import clean, emit, facts
 from farm.cli.reach import reader
 from farm.client import Client
-from farm.home import Home
 from farm.refusal import NotFound, Refusal
 
 KINDS = ("executor", "pool")
@@ -24,7 +23,7 @@ def why(
 ) -> int:
     """A number is a job or task. A name is looked for among the executors, then among the pools; `pool NAME` or
     `executor ID` says which."""
-    with reader(Home.find(home)) as client:
+    with reader(home) as client:
         found = _first(client, _paths(about))
     if json:
         emit(found)

@@ -14,10 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from executors.site.cage import Cage
 from executors.site.ground import of_executor
 from executors.site.process import Process
-from farm.client import Unavailable, connect
+from farm.client import connect
 from farm.db import Database
 from farm.home import Home
-from farm.refusal import Refusal
+from farm.refusal import Refusal, Unavailable
 from farm.store import open_store
 from tests.journeys.shell import Shell
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from farm.client import Client, UnixTransport, Unreachable
-from farm.connection import Connection, Garbled, Gone
+from farm.connection import Connection, Garbled, Gone, unix
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -55,7 +55,7 @@ def says() -> Iterator[Says]:
 
 @pytest.fixture
 def connection(says) -> Iterator[Connection]:
-    made = Connection(says.path, 20)
+    made = Connection(unix(says.path), 20)
     yield made
     made.close()
 
