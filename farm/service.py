@@ -50,10 +50,12 @@ def _start(home: Home, lock: IO[str]) -> "RunningService":
     try:
         from farm.context import open_farm
         from farm.db import check, explained
+        from farm.given import take_given
         from farm.running import RunningService
 
         farm = open_farm(home)
         check(farm.db, str(home.database))
+        take_given(farm.db, farm.clock)
         with explained(str(home.database)):
             service = RunningService(farm, lock, listening, supervisor)
         service.start()
