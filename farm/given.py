@@ -1,4 +1,4 @@
-"""The token that whoever installs a farm gives it, so that it can be reached before anybody has typed a command there."""
+"""The token that whoever installs a farm gives it, so that it is reached before anybody has typed a command there."""
 
 import os
 from pathlib import Path
