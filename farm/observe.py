@@ -1,6 +1,7 @@
 """The farm as the policy sees it: like work aggregated, executors with what they do, pools with what is known."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -11,20 +12,25 @@ from farm import tables as t
 from farm.config import FarmConfig, PoolConfig
 from farm.fleet import alive, pool_fact
 from farm.model import AttemptState, JobState, OrderState
+from farm.queue import holds
+from farm.queue.holds import Held
 from farm.queue.predict import sane
 from farm.tables import AnyRow
 from schedules.demand import expected_end
 from schedules.model import Busy, Demand, Executor, Pool, Snapshot, Waiting
+from schedules.windows import hours
 
 _OPEN_JOBS = (JobState.QUEUED, JobState.RUNNING)
 _ACTIVE = (AttemptState.CLAIMED, AttemptState.STARTED)
 _ROWS = 500  # groups of like work that a snapshot carries: the earliest due ones
 
+_NOT_HELD = t.Job.lane.not_in(select(t.Hold.name).where(t.Hold.kind == "lane"))
 _ARRAYS = (
     select(t.Step.job, t.Step.due, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
     .add_columns((t.Step.total - t.Step.next - t.Step.early).label("waiting"))
     .join(t.Job, t.Job.id == t.Step.job)
     .where(sql(t.STEP_WAITS), t.Step.next + t.Step.early < t.Step.total, t.Job.state.in_(_OPEN_JOBS))
+    .where(_NOT_HELD)
     .order_by(t.Step.due)
     .limit(_ROWS)
 )
@@ -34,7 +40,7 @@ _TASKS = (
     .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Task.job)
     .where(sql(t.TASK_WAITS), t.Job.state.in_(_OPEN_JOBS))
-    .where(t.Task.not_before.is_(None) | (t.Task.not_before <= bindparam("now", type_=t.Utc())))
+    .where(t.Task.not_before.is_(None) | (t.Task.not_before <= bindparam("now", type_=t.Utc())), _NOT_HELD)
     .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
     .order_by(func.min(t.Task.due))
     .limit(_ROWS)
@@ -58,12 +64,13 @@ def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
     for row in running:
         taken[row.executor] = taken.get(row.executor, 0) + row.slots * row.attempts
     executors = [_executor(row, taken.get(row.id, 0)) for row in alive(tx)]
+    held = holds.held(tx)
     for order in tx.execute(_ORDERS):
         executors += [_ordered(order, n) for n in range(1, order.machines + 1)]
     return Snapshot(
         now=now,
         lanes=tuple(config.all_lanes().values()),
-        pools=tuple(_pool(tx, name, pool) for name, pool in config.pools.items()),
+        pools=tuple(_closed(_pool(tx, name, pool), config, held, now) for name, pool in config.pools.items()),
         executors=tuple(executors),
         demand=_demand(tx, running, {e.id: e.slots for e in executors}, now),
         schedule=config.windows(),
@@ -95,6 +102,16 @@ def _pool(tx: Connection, name: str, pool: PoolConfig) -> Pool:
         min_bill=pool.min_bill,
         breaker_open_until=fact.breaker_until,
     )
+
+
+def _closed(pool: Pool, config: FarmConfig, held: Mapping[tuple[str, str], Held], now: datetime) -> Pool:
+    """Whether a person holds it, or stopped the spending while it costs something."""
+    if mine := held.get(("pool", pool.name)):
+        return replace(pool, closed="held", closed_why=f"pool {pool.name} is {mine.words}")
+    stop = held.get(("spending", ""))
+    if stop and hours(pool, config.windows(), now).price_per_hour > 0:
+        return replace(pool, closed="spending", closed_why=f"spending is {stop.words}; pool {pool.name} costs money")
+    return pool
 
 
 def _demand(tx: Connection, running: Sequence[AnyRow], slots: Mapping[str, int], now: datetime) -> tuple[Demand, ...]:

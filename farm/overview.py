@@ -119,6 +119,7 @@ def pools(tx: Connection, config: FarmConfig, now: datetime) -> list[dict[str, A
                 if fact.breaker_until and fact.breaker_until > now
                 else None,
                 "error": fact.error,
+                "closed": pool.closed_why,
                 "executors": sum(e.pool == pool.name for e in seen.executors),
                 **_open(found),
                 "idle_s": patience(pool, found).total_seconds(),

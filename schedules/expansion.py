@@ -25,12 +25,15 @@ class Source:
 
     def able(self, slots: int) -> bool:
         """Whether it could give an executor for a task of so many slots, were none of its executors there."""
-        return not self.shut and slots <= self.pool.max_slots and self.size(slots) <= self.hours.ceiling
+        fits = slots <= self.pool.max_slots and self.size(slots) <= self.hours.ceiling
+        return fits and not self.shut and not self.pool.closed
 
     def obstacle(self, slots: int) -> Obstacle | None:
         """What keeps it from giving an executor for a task of so many slots now."""
         if slots > self.pool.max_slots:
             return "size"
+        if self.pool.closed:
+            return self.pool.closed
         if self.shut:
             return "breaker"
         return "ceiling" if self.room < self.size(slots) else None
@@ -45,6 +48,8 @@ class Source:
             case "ceiling":
                 limited = f", window {self.hours.window}" if self.hours.window else ""
                 return f"pool {self.pool.name} is at its ceiling of {plural(self.hours.ceiling, 'slot')}{limited}"
+            case "held" | "spending":
+                return self.pool.closed_why
         return ""
 
 

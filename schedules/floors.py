@@ -32,7 +32,11 @@ def orders(
 
 def _missing(source: Source, there: int) -> int:
     """Executors to order for the floor, under ceiling and breaker."""
-    return 0 if source.shut else max(0, min(source.hours.floor - there, source.room // source.pool.slots))
+    return (
+        0
+        if source.shut or source.pool.closed
+        else max(0, min(source.hours.floor - there, source.room // source.pool.slots))
+    )
 
 
 def _surplus(source: Source, there: Mapping[str, int], wanted: Mapping[str, int], launches: Sequence[Launch]) -> int:

@@ -68,6 +68,12 @@ def retire(e: Executor, pool: Pool, hours: OpenHours, now: datetime) -> Retire:
     return Retire(e.id, f"idle for {idle}, {rule} keeps an idle executor {keep}; nothing waits for it")
 
 
+def leave(pool: Pool, executors: Iterable[Executor]) -> list[Retire | Drain]:
+    """All of a pool that a person closed: empty ones at once, the others when their work ends."""
+    mine = sorted((e for e in executors if e.pool == pool.name and e.state != "draining"), key=lambda e: e.id)
+    return [Drain(e.id, pool.closed_why) if e.busy_slots else Retire(e.id, pool.closed_why) for e in mine]
+
+
 def above_ceiling(pool: Pool, hours: OpenHours, executors: Iterable[Executor]) -> list[Retire | Drain]:
     """Booting and empty ones go, then those with least to do get no more work, until the rest fits the ceiling."""
     mine = [e for e in executors if e.pool == pool.name and e.state != "draining"]

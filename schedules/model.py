@@ -33,9 +33,15 @@ class Window:
     holidays: frozenset[str] = frozenset()  # ISO dates on which it does not open
 
 
+Closed = Literal["", "held", "spending"]
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A source of like executors. `ceiling` is in slots; `slots` is an executor's size when nothing asks for more."""
+    """A source of like executors. `ceiling` is in slots; `slots` is an executor's size when nothing asks for more.
+
+    One that a person `closed` orders nothing and keeps nobody, whatever its floor; `closed_why` says who and why.
+    """
 
     name: str
     price_per_hour: Decimal
@@ -48,6 +54,8 @@ class Pool:
     idle: timedelta | None = None  # None: derived from the boot time
     min_bill: timedelta = timedelta()
     breaker_open_until: datetime | None = None
+    closed: Closed = ""
+    closed_why: str = ""
 
 
 ExecutorState = Literal["ordered", "booting", "ready", "draining"]
@@ -143,7 +151,7 @@ class Retire:
 Action = Launch | Drain | Retire
 
 
-Obstacle = Literal["size", "breaker", "ceiling"]
+Obstacle = Literal["size", "breaker", "ceiling", "held", "spending"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from datetime import datetime
 from schedules.demand import rows
 from schedules.expansion import Expansion, Source, expand, ordered, sources
 from schedules.floors import orders
-from schedules.idle import above_ceiling, leaves_at, retire, spare, useful
-from schedules.model import Decision, Drain, Executor, Retire, Snapshot
+from schedules.idle import above_ceiling, leave, leaves_at, retire, spare, useful
+from schedules.model import Decision, Drain, Executor, Pool, Retire, Snapshot
 from schedules.placement import late, rooms
 from schedules.windows import OpenHours, hours
 
@@ -15,12 +15,16 @@ from schedules.windows import OpenHours, hours
 def default(seen: Snapshot) -> Decision:
     """What should change now. Pure: the same snapshot gives the same decision."""
     open_hours = {pool.name: hours(pool, seen.schedule, seen.now) for pool in seen.pools}
-    over = [act for pool in seen.pools for act in above_ceiling(pool, open_hours[pool.name], seen.executors)]
+    over = [act for pool in seen.pools for act in _over(pool, open_hours[pool.name], seen.executors)]
     kept = _without(seen.executors, over)
     pools = sources(seen.pools, open_hours, seen.executors, seen.now)
     plan = orders(rows(seen), rooms(seen, kept), pools, kept, seen.now)
     gone, leaving = _retirements(seen, open_hours, kept, plan, pools)
     return Decision((*plan.launches, *over, *gone), _look_again(seen, open_hours, leaving), plan.unmet)
+
+
+def _over(pool: Pool, found: OpenHours, executors: Sequence[Executor]) -> list[Retire | Drain]:
+    return leave(pool, executors) if pool.closed else above_ceiling(pool, found, executors)
 
 
 def _without(executors: Iterable[Executor], leaving: Iterable[Retire | Drain]) -> list[Executor]:

@@ -7,7 +7,22 @@ from typing import TYPE_CHECKING
 from fastapi import Depends, FastAPI
 
 from farm import __version__
-from farm.api import access, document, errors, files, fleet, jobs, join, logs, prune, queries, rebuilds, reports, sync
+from farm.api import (
+    access,
+    acts,
+    document,
+    errors,
+    files,
+    fleet,
+    jobs,
+    join,
+    logs,
+    prune,
+    queries,
+    rebuilds,
+    reports,
+    sync,
+)
 from farm.api import why as reasons
 from farm.api.bodies import Bounded
 
@@ -32,7 +47,7 @@ def app(farm: "Farm") -> FastAPI:
     errors.install(made)
     made.add_middleware(Bounded, largest_upload=farm.config.api.largest_upload)
     made.router.routes.insert(0, sync.route(farm, check))
-    for part in (jobs, logs, fleet, files, reports, rebuilds, reasons, prune, join):
+    for part in (jobs, logs, fleet, files, reports, rebuilds, reasons, prune, join, acts):
         made.include_router(part.router, prefix="/v1")
     document.install(made)
     return made

@@ -207,6 +207,7 @@ class Pool(Hours):
     slots: int
     boot_s: float
     breaker_open_until: str | None
+    closed: str
     executors: int
 
 
@@ -232,6 +233,55 @@ class Schedule(Shape):
     zone: str
     monday: str
     week: Mapping[str, list[Stretch]]
+
+
+class Holding(Shape):
+    """`running`: tasks that go on to their end."""
+
+    kind: Literal["job", "lane", "pool"]
+    name: str
+    held: bool
+    running: int
+
+
+class Otherwise(Shape):
+    """Name → before and after."""
+
+    job: int
+    changed: Mapping[str, tuple[int | str | None, int | str | None]]
+
+
+class Drained(Shape):
+    executor: str
+    state: Literal["draining"]
+
+
+class Spending(Shape):
+    """`pools`: those that order nothing while it is stopped."""
+
+    stopped: bool
+    pools: list[str]
+
+
+class Held(Shape):
+    """By whom, why, since when."""
+
+    kind: str
+    name: str
+    who: str
+    why: str
+    at: str
+
+
+class Act(Held):
+    id: int
+    verb: str
+    details: Mapping[str, tuple[int | str | None, int | str | None]]
+
+
+class Acts(Shape):
+    held: list[Held]
+    acts: list[Act]
 
 
 class Reason(Shape):

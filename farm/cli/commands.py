@@ -60,6 +60,31 @@ COMMANDS: Mapping[str, Entry] = {
     "retry": Entry(
         CHANGE, "jobs:retry", "Run the failed and cancelled tasks of a job again.", ("farm retry 17", "farm retry 17.3")
     ),
+    "hold": Entry(
+        CHANGE,
+        "acts:hold",
+        "Hand nothing more out of a job or lane; let a pool go.",
+        ("farm hold 17 --why 'wrong scene'", "farm hold lane:bulk", "farm hold pool:ec2"),
+    ),
+    "release": Entry(CHANGE, "acts:release", "Let it go on.", ("farm release 17", "farm release lane:bulk")),
+    "set": Entry(
+        CHANGE,
+        "acts:set_job",
+        "Give a job another priority, deadline or lane.",
+        ("farm set 17 --priority 50", "farm set 17 --deadline 18:00 --lane interactive"),
+    ),
+    "acts": Entry(
+        LOOK,
+        "acts:acts",
+        "List what is held now, and who held, set, drained or stopped what, and why.",
+        ("farm acts", "farm acts 17", "farm acts pool:ec2 --json"),
+    ),
+    "drain": Entry(
+        FLEET,
+        "acts:drain",
+        "Give an executor no more work; it goes when its tasks have ended.",
+        ("farm drain a1b2c3d4-1 --why 'its fan is loud'",),
+    ),
     "executors": Entry(
         FLEET, "fleet:executors", "List the machines that run tasks.", ("farm executors", "farm executors --all")
     ),
@@ -70,6 +95,13 @@ COMMANDS: Mapping[str, Entry] = {
         "Draw the week: which opening hours rule when, their floors and ceilings.",
         ("farm schedule show", "farm schedule show --week 2026-03-29"),
     ),
+    "stop-spending": Entry(
+        MONEY,
+        "acts:stop_spending",
+        "Order nothing more that costs money, and let go what is idle.",
+        ("farm stop-spending --why 'the budget of March is used up'",),
+    ),
+    "resume-spending": Entry(MONEY, "acts:resume_spending", "Order executors again.", ("farm resume-spending",)),
     "report cost": Entry(
         MONEY,
         "report:cost",
@@ -82,6 +114,13 @@ COMMANDS: Mapping[str, Entry] = {
         "Boot, busy, idle and drain seconds of the executors.",
         ("farm report usage --by project",),
     ),
+    "login": Entry(
+        FARM,
+        "login:login",
+        "Let every command speak to a farm on another machine.",
+        ("farm login https://farm.example.org:8443", "farm login https://10.0.0.7:8443 --fingerprint AB:12:… < token"),
+    ),
+    "logout": Entry(FARM, "login:logout", "Forget that farm and its token.", ("farm logout",)),
     "up": Entry(
         FARM, "service:up", "Start the farm and return when it answers.", ("farm up", "farm up --home /srv/farm")
     ),
@@ -143,6 +182,7 @@ def overview() -> str:
 
 _EPILOG = (
     "Every command takes --help (with examples), --json, and --home FOLDER (else FARM_HOME, else a folder by XDG).",
+    "A farm elsewhere: `farm login URL`, or FARM_URL, FARM_TOKEN and FARM_CA; --home and FARM_HOME go before them.",
     "",
     "To begin:",
     "  farm submit --wait -- echo hello     run one command; starts a farm for as long as it takes",

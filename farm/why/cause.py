@@ -35,6 +35,9 @@ class Cause(StrEnum):
     HANDED_OUT = "handed-out"  # its executor has it and has not begun
     # it waits
     HELD = "held"
+    LANE_HELD = "lane-held"
+    POOL_HELD = "pool-held"  # of a pool too
+    SPENDING = "spending-stopped"  # of a pool too
     AFTER = "after"  # for other jobs or steps
     NEEDS = "needs"  # for other tasks
     DOWN = "down"

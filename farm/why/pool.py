@@ -12,6 +12,7 @@ from farm.queue import quarantine
 from farm.refusal import NotFound
 from farm.why.answer import Why, at, many
 from farm.why.cause import Cause
+from farm.why.holding import closed_pool
 from farm.why.look import Look
 from schedules.model import Pool
 from schedules.windows import OpenHours, hours
@@ -31,6 +32,8 @@ def pool(look: Look, name: str) -> Why:
         raise NotFound(f"there is no pool {name!r}", remedy=f"there are {', '.join(look.config.pools)}")
     found = hours(seen, look.seen.schedule, look.now)
     numbers = _numbers(look, name, found)
+    if seen.closed:
+        return closed_pool(look, name, Cause.POOL_HELD if seen.closed == "held" else Cause.SPENDING, numbers)
     if seen.breaker_open_until and seen.breaker_open_until > look.now:
         return _shut(look, seen, numbers)
     if numbers["quarantined"] >= quarantine.MOST:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, bindparam, func, select
+from sqlalchemy import text as sql
 
 from farm import read
 from farm import tables as t
@@ -12,11 +13,12 @@ from farm.model import TaskState
 from farm.tables import AnyRow
 from farm.why.answer import Why, at, many
 from farm.why.cause import Cause
+from farm.why.holding import held_lane
 from farm.why.look import Look
 from schedules.model import Unmet
 
-_AHEAD = select(func.coalesce(func.sum(t.Step.total - t.Step.next), 0)).where(
-    t.Step.state == "ready", t.Step.due < bindparam("d")
+_AHEAD = select(func.coalesce(func.sum(t.Step.total - t.Step.next - t.Step.early), 0)).where(
+    sql(t.STEP_WAITS), t.Step.due < bindparam("d")
 )
 _PAUSED = (
     select(func.min(t.Task.not_before).label("until"), func.min(t.Task.licence_since).label("since"))
@@ -41,6 +43,8 @@ def waiting(look: Look, about: str, state: str, step: AnyRow, number: int | None
     if look.closing:
         sentence = f"{subject} waits because the farm goes down: nothing new starts."
         return Why(about, state, Cause.CLOSING, "a farm that drains hands nothing out", sentence, "farm up")
+    if held := held_lane(look, about, state, step.lane):
+        return held
     pause = _pause(look, step, number)
     if pause is None:
         return _slot(look, about, state, subject, step)
@@ -95,6 +99,8 @@ def _unmet(look: Look, about: str, state: str, subject: str, unmet: Unmet, numbe
         Cause.NO_POOL: "a pool in farm.toml",
         Cause.CEILING: "a slot becomes free, or a window opens",
         Cause.BREAKER: "a pool is asked again",
+        Cause.POOL_HELD: "its release, as `farm acts` lists it",
+        Cause.SPENDING: "farm resume-spending",
     }
     shut = [p.breaker_open_until for p in look.seen.pools if p.breaker_open_until]
     if cause == Cause.BREAKER and shut:
@@ -108,6 +114,10 @@ def _obstacle(found: Sequence[str]) -> Cause:
         return Cause.CEILING
     if "breaker" in found:
         return Cause.BREAKER
+    if "held" in found:
+        return Cause.POOL_HELD
+    if "spending" in found:
+        return Cause.SPENDING
     return Cause.TOO_LARGE if found else Cause.NO_POOL
 
 

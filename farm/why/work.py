@@ -13,6 +13,7 @@ from farm.tables import AnyRow
 from farm.why.answer import Why, at, many
 from farm.why.cause import Cause
 from farm.why.ending import ending, everywhere, limits
+from farm.why.holding import held_job
 from farm.why.look import Look
 from farm.why.waiting import waiting
 
@@ -52,8 +53,7 @@ def job(look: Look, number: int) -> Why:
     if row.state == JobState.CANCELLED:
         return _cancelled_job(row)
     if row.state == JobState.HELD:
-        sentence = f"Job {number} is held; nothing of it starts."
-        return Why(about, row.state, Cause.HELD, "held jobs wait for their release", sentence, "it is released")
+        return held_job(look, about, row.state, row)
     if row.running:
         sentence = f"Job {number} runs: {many(row.running, 'task')} now, {row.done} of {row.total} done."
         return Why(about, row.state, Cause.RUNNING, "some of its tasks run", sentence, "its tasks end", ends)
@@ -102,8 +102,7 @@ def task(look: Look, ref: Reference) -> Why:
         return _blocked(look, ref, found)
     job_row = read.job_row(look.tx, ref.job)
     if job_row.state == JobState.HELD:
-        sentence = f"Task {found['ref']} waits: its job is held."
-        return Why(about, state, Cause.HELD, "held jobs wait for their release", sentence, "it is released")
+        return held_job(look, about, state, job_row)
     step = next(s for s in look.tx.execute(_STEPS, {"j": ref.job}) if s.name == found["step"])
     return waiting(look, about, state, step, ref.number)
 

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 
 from executors.contract import Event, EventKind, FileRef, Work
 from farm import read
+from farm.acts import By
 from farm.clock import TurnedClock, micros
 from farm.config import FarmConfig
 from farm.db import Database
+from farm.feed import Feed
 from farm.model import JobSpec, StepSpec
 from farm.queue import settle
 from farm.queue.claim import Claim
@@ -16,9 +18,21 @@ from farm.queue.room import Room
 from farm.queue.settle import Settled
 from farm.queue.submit import submit
 from farm.reference import parse_reference
+from farm.steering import Steering
 
 LANES = FarmConfig().all_lanes()
 MOST_MEMORY = 8 << 30
+
+
+@dataclass
+class _Steered:
+    """As much of a farm as steering needs."""
+
+    db: Database
+    config: FarmConfig
+    sites: None = None
+    feed: Feed = field(default_factory=Feed)
+    wake: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -69,6 +83,10 @@ class QueueFarm:
         """How many tasks go again."""
         with self.db.write() as tx:
             return retry(tx, parse_reference(ref))[0]
+
+    def steering(self, config: FarmConfig, by: By) -> Steering:
+        """What a person may do to this queue."""
+        return Steering(_Steered(self.db, config), by)
 
     def counts(self, job: int) -> dict[str, int]:
         """State → number of its tasks, where there are any."""

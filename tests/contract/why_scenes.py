@@ -9,6 +9,7 @@ from sqlalchemy import insert
 from executors.contract import Event, EventKind, Work
 from farm import tables as t
 from farm import why
+from farm.acts import By
 from farm.clock import micros
 from farm.config import FarmConfig, PoolConfig
 from farm.fleet import drain, ended, learn_boot, lost, pool_fact
@@ -17,6 +18,7 @@ from farm.queue import quarantine, settle
 from farm.queue.cancel import cancel
 from farm.queue.verdict import HOSTS, LOSSES
 from farm.reference import parse_reference
+from farm.steering import Steering
 from farm.why import Cause, Why
 from tests.contract.queue_farm import QueueFarm, made
 
@@ -51,6 +53,10 @@ def ask(farm: QueueFarm, about: str, config: FarmConfig = LOCAL, *, running: boo
         if ref.number is None:
             return why.job(look, ref.job)
         return why.task(look, ref) if ref.ordinal is None else why.attempt(look, ref)
+
+
+def steer(farm: QueueFarm) -> Steering:
+    return farm.steering(LOCAL, By("eva", "too hot", farm.clock.now()))
 
 
 def there(farm: QueueFarm, name: str = "e1", **more: object) -> None:
@@ -383,6 +389,42 @@ def task_of_a_held_job(farm: QueueFarm) -> Why:
     return ask(farm, f"{farm.submit(step(), held=True)}.1")
 
 
+@shows(Cause.HELD)
+def job_held_while_it_runs(farm: QueueFarm) -> Why:
+    job = farm.submit(step(array=Range(first=1, last=3)))
+    farm.claim()
+    steer(farm).hold(str(job))
+    answer = ask(farm, str(job))
+    assert "is held by eva: too hot since 12:00:00 UTC on Jan 05" in answer.sentence
+    assert "1 task still runs, to the end" in answer.sentence
+    assert answer.next == f"farm release {job}"
+    return answer
+
+
+@shows(Cause.LANE_HELD)
+def job_in_a_held_lane(farm: QueueFarm) -> Why:
+    steer(farm).hold("lane:bulk")
+    return ask(farm, str(farm.submit(step(), lane="bulk")))
+
+
+@shows(Cause.LANE_HELD)
+def task_in_a_held_lane(farm: QueueFarm) -> Why:
+    steer(farm).hold("bulk")
+    return ask(farm, f"{farm.submit(step(), lane='bulk')}.1")
+
+
+@shows(Cause.POOL_HELD)
+def job_whose_pool_is_held(farm: QueueFarm) -> Why:
+    steer(farm).hold("local")
+    return ask(farm, str(farm.submit(step())))
+
+
+@shows(Cause.SPENDING)
+def job_while_spending_is_stopped(farm: QueueFarm) -> Why:
+    steer(farm).spending(True)
+    return ask(farm, str(farm.submit(step())))
+
+
 @shows(Cause.AFTER)
 def job_after_job(farm: QueueFarm) -> Why:
     return ask(farm, str(farm.submit(step(), after=(farm.submit(step()),))))
@@ -565,6 +607,23 @@ def executor_vanished(farm: QueueFarm) -> Why:
 
 @shows(Cause.OPEN)
 def pool_open(farm: QueueFarm) -> Why:
+    return ask(farm, "pool local")
+
+
+@shows(Cause.POOL_HELD)
+def pool_held(farm: QueueFarm) -> Why:
+    there(farm)
+    steer(farm).hold("pool:local")
+    answer = ask(farm, "pool local")
+    assert answer.state == "held"
+    assert "has 1 executor and orders none: it is held by eva: too hot" in answer.sentence
+    assert ask(farm, "executor e1").cause is Cause.DRAINING
+    return answer
+
+
+@shows(Cause.SPENDING)
+def pool_while_spending_is_stopped(farm: QueueFarm) -> Why:
+    assert steer(farm).spending(True) == {"stopped": True, "pools": ["local"]}
     return ask(farm, "pool local")
 
 
