@@ -23,7 +23,8 @@ from typing import Any, NoReturn
 
 LOOK = "import sys, importlib.util as u; s = u.find_spec('ray'); s and s.origin and print(sys.executable)"
 PYTHONS = ("python3", "python3.14", "python3.13", "python3.12", "python3.11")
-LINES = 20  # of what failed are told
+LINES = 20  # of what failed are told,
+MOST = 3000  # characters in all
 CLOCK = (9, 10)  # X509_V_ERR: not valid yet, expired; a machine that has just booted may have its clock wrong
 Ticket = dict[str, Any]
 
@@ -121,8 +122,9 @@ def reason(ticket: Ticket, error: Exception) -> str:
 
 def tell(ticket: Ticket, what: str) -> None:
     """Let the farm know, where it can be reached."""
-    body = {k: ticket[k] for k in ("secret", "pool", "executor", "protocol")}
-    about = {"what": what.replace(ticket["secret"], "…"), "host": socket.gethostname()}
+    body = {k: ticket[k] for k in ("secret", "farm", "pool", "executor", "protocol")}
+    what = what.replace(ticket["secret"], "…")
+    about = {"what": what if len(what) < MOST else f"{what[:200]} … {what[200 - MOST :]}", "host": socket.gethostname()}
     try:
         ask(ticket, "/v1/join/failed", body | about | {"python": platform.python_version()})
     except (OSError, http.client.HTTPException, Trouble) as error:

@@ -58,7 +58,7 @@ def _file(name: str, text: str) -> str:
 
 def _failed(invitation: Invitation) -> str:
     """What is told where there is no Python that could tell it."""
-    told = {name: getattr(invitation, name) for name in ("secret", "pool", "executor", "protocol")}
+    told = {name: getattr(invitation, name) for name in ("secret", "farm", "pool", "executor", "protocol")}
     return json.dumps(told | {"what": NO_PYTHON})
 
 

@@ -176,6 +176,13 @@ def test_a_failing_setup_script_is_told_with_its_last_lines(machine: Machine, fa
     assert SECRET not in told["what"]
 
 
+def test_of_very_long_lines_the_ends_are_told(machine: Machine, farm: FakeFarm, invitation: Invitation):
+    machine.boot(replace(invitation, setup="printf 'x%090000d\\nthe reason' 0; exit 1"))
+    assert len(farm.failed[0]["what"]) < 4000
+    assert farm.failed[0]["what"].startswith("the pool's setup script ended with status 1:\nx000")
+    assert farm.failed[0]["what"].endswith("000\nthe reason")
+
+
 def test_a_setup_script_for_a_missing_interpreter_is_told(machine: Machine, farm: FakeFarm, invitation: Invitation):
     status, _ = machine.boot(replace(invitation, setup="#!/nowhere/perl\n"))
     assert status == 3
@@ -241,7 +248,7 @@ def test_without_an_authority_the_well_known_ones_are_asked(machine: Machine, fa
 
 
 def test_a_clock_that_may_be_wrong_is_given_time(tmp_path: Path, machine: Machine, authority, invitation: Invitation):
-    later = FakeFarm(tmp_path, program(EXECUTOR), authority, late=10000)
+    later = FakeFarm(tmp_path, program(EXECUTOR), authority, late=300_000)
     try:
         status, console = machine.boot(replace(invitation, url=later.url, lease_s=1.0))
     finally:
