@@ -21,10 +21,12 @@ from executors.local_books import Books
 from executors.options import Options, checked
 from executors.site.proc import below, state
 from executors.site.process import Process
+from executors.site.raylet import write_private
 from executors.site.ticket import Ticket
 
 OFFER = "local"
 TERM_S = 5.0
+FAREWELL_S = 20.0  # for one that speaks with the farm by itself, and tells it how all of it ended
 ROOM_S = 1.0  # an executor that is on its way out makes room within this time
 PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
@@ -55,6 +57,7 @@ class LocalProvider:
         self._noticed = {m.id for m in self._books.machines(self._alive) if m.ended_at}
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._closed = False
+        self._patience_s = TERM_S if around.network == "local" else FAREWELL_S
 
     def offers(self) -> Sequence[Offer]:
         return [Offer(OFFER, self._options.slots, self._options.price_per_hour)]
@@ -97,16 +100,13 @@ class LocalProvider:
             return bool(_readable(ends, seconds))
 
     def _spawn(self, name: str, folder: Path, slots: int) -> None:
-        a = self._around
-        file = folder / "ticket.json"
-        ticket = Ticket(name, a.farm, a.run, str(folder), a.store, slots, a.engine, a.lease.total_seconds())
         env = {k: os.environ[k] for k in PASSED_ON if k in os.environ}
         env["PYTHONPATH"] = str(Path(executors.__file__).parents[1])
         try:
-            ticket.write(file)
+            words = self._words(name, folder, slots)
             with open(folder / "executor.log", "ab") as log:
                 self._children[name] = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "executors.site.executor", "--ticket", str(file)],
+                    [sys.executable, "-P", "-m", *words],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -117,6 +117,21 @@ class LocalProvider:
         except OSError as error:
             self._books.close(name, time.time_ns(), str(error))
             raise Refused(f"an executor can't be started: {error.strerror}; see `farm doctor`") from error
+
+    def _words(self, name: str, folder: Path, slots: int) -> list[str]:
+        """The program of an executor, and its ticket; as if it were elsewhere, where the pool says so."""
+        a = self._around
+        if a.network == "outbound":
+            return self._invited(name, folder, slots)
+        file = folder / "ticket.json"
+        Ticket(name, a.farm, a.run, str(folder), a.store, slots, a.engine, a.lease.total_seconds()).write(file)
+        return ["executors.site.executor", "--ticket", str(file)]
+
+    def _invited(self, name: str, folder: Path, slots: int) -> list[str]:
+        if self._around.invite is None:
+            raise Refused("this farm has no address for executors elsewhere")
+        write_private(folder / "invitation.json", self._around.invite(name, slots).text())
+        return ["executors.site.elsewhere", "--ticket", str(folder / "invitation.json"), "--folder", str(folder)]
 
     # ── looking ──────────────────────────────────────────────────────────────────────────────────
 
@@ -196,7 +211,7 @@ class LocalProvider:
             self._books.ask(name)
             process.signal(signal.SIGTERM)
         for name, process in living.items():
-            if state(process.pid) == "T" or not process.wait(TERM_S):  # a stopped one will not hear
+            if state(process.pid) == "T" or not process.wait(self._patience_s):  # a stopped one will not hear
                 process.signal(signal.SIGKILL)
                 process.wait(TERM_S)
             for left in trees[name]:

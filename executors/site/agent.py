@@ -29,7 +29,7 @@ class Agent:
     A second agent in the same folder, after the first has died, goes on with its events; what ran is reported lost.
     """
 
-    def __init__(self, executor: str, folder: str, slots: int, store: str) -> None:
+    def __init__(self, executor: str, folder: str, slots: int, store: str | FolderStore) -> None:
         self.executor, self.folder = executor, Path(folder)
         for name in ("scratch", "work"):
             (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -39,14 +39,13 @@ class Agent:
         self._journal = Journal(str(self.folder / "events"), self._spools)
         self._backlog = Backlog(slots, self._wake)
         self._terms = _Terms(self.folder / "term")
-        self._lease = _Lease(self.folder / "lease")
+        self._lease = Lease(self.folder / "lease")
         self._started = time.time_ns()
         self._mourn()
         self._cage = of_executor(base(), folder)
         record(self.folder, self._cage)
-        floor = Floor(
-            self.folder, self._backlog, self._journal, self._spools, FolderStore(store), _environment(), self._cage
-        )
+        held = store if isinstance(store, FolderStore) else opened(store)
+        floor = Floor(self.folder, self._backlog, self._journal, self._spools, held, _environment(), self._cage)
         self._slots = [Slot(n, floor) for n in range(slots)]
         for slot in self._slots:
             slot.start()
@@ -151,6 +150,15 @@ class Agent:
         return {"role": role, "pid": pid, "started": started, "executor": self.executor, "attempt": attempt}
 
 
+def opened(where: str) -> FolderStore:
+    """A folder, or the store elsewhere that a file describes."""
+    if not where.endswith(".json"):
+        return FolderStore(where)
+    from executors.remote_store import RemoteStore
+
+    return RemoteStore.described(where)
+
+
 class _Terms:
     """The highest term of a scheduler that was ever heard here."""
 
@@ -167,7 +175,7 @@ class _Terms:
             return term >= self._highest
 
 
-class _Lease:
+class Lease:
     """Until when the executor may live: seconds of CLOCK_MONOTONIC in a file, written at most once a second."""
 
     def __init__(self, file: Path) -> None:

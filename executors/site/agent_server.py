@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection, Listener
 from typing import Any
 
 from executors.contract import Ready
-from executors.site.agent import Agent
+from executors.site.guests import agent_of
 from executors.site.ticket import Ticket
 from executors.site.wire import address, key
 
@@ -27,7 +27,7 @@ class AgentServer:
 
     def __init__(self, ticket: Ticket) -> None:
         self._ticket = ticket
-        self._agent = Agent(ticket.executor, ticket.folder, ticket.slots, ticket.store)
+        self._agent = agent_of(ticket.executor, ticket.folder, ticket.slots, ticket.store)
         self._path = address(ticket.run, ticket.executor)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)

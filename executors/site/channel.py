@@ -1,11 +1,13 @@
-"""`sync` over a Unix socket: one call, one answer."""
+"""`sync` over a Unix socket, or over HTTPS: one call, one answer."""
 
 import http.client
 import socket
 from pathlib import Path
 
+from executors.reach import Reach
 from executors.site.protocol import CONTENT_TYPE, Answer, Report, decode_answer, encode_report
 
+FAR_PATIENCE_S = 15.0  # the same over a path that may die without a word
 PATIENCE_S = 30.0  # beyond the time the farm may take by agreement
 
 
@@ -29,7 +31,15 @@ class Channel:
 
     def __init__(self, path: str, token: Path, site: str, wait_s: float) -> None:
         self._token, self._target = token, f"/v1/sites/{site}/sync"
-        self._connection = _Connection(path, wait_s + PATIENCE_S)
+        self._connection: http.client.HTTPConnection = _Connection(path, wait_s + PATIENCE_S)
+
+    @classmethod
+    def far(cls, reach: Reach, site: str, wait_s: float) -> "Channel":
+        """To a farm elsewhere, over HTTPS. Raises BadAddress."""
+        made = cls("", Path(reach.token), site, wait_s)
+        made._target = reach.prefix + made._target
+        made._connection = reach.connection(wait_s + FAR_PATIENCE_S)
+        return made
 
     def call(self, report: Report) -> Answer:
         """Raises Away; the next call connects anew."""

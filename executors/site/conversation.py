@@ -55,6 +55,8 @@ class Conversation:
         self._renewed = 0.0
         self._handling = threading.RLock()  # a snapshot is never taken in the middle of a message
         self._closed = threading.Event()
+        self._finishing = False
+        self._told_all = threading.Event()
         self._threads = [
             threading.Thread(target=self._live, args=(way,), name=way.__name__, daemon=True)
             for way in (self._up, self._down)
@@ -76,6 +78,12 @@ class Conversation:
         """The threads end with the process: a call that waits in the farm is not waited for."""
         self._closed.set()
 
+    def finish(self, within_s: float) -> bool:
+        """Wait until the farm has been told all that there is; False when the time is up first."""
+        self._told_all.clear()
+        self._finishing = True
+        return self._told_all.wait(within_s)
+
     def tell_processes(self, processes: Sequence[Mapping[str, Any]]) -> None:
         """What goes with the next report."""
         self._processes = tuple(processes)
@@ -92,6 +100,8 @@ class Conversation:
             ready = tuple(self._site.ready())
             now = time.monotonic()
             if not (events or self._lost or ready != told or now >= due):
+                if self._finishing:
+                    self._told_all.set()
                 continue
             self._tell(channel, Report(self._session, ready=ready, events=_portion(events)))
             told, due = ready, now + HEARTBEAT_S

@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from typing import Any
 
 from executors.site.ground import forget
 from executors.site.guard import refused
+from executors.site.household import Household
 from executors.site.process import Process
 from executors.site.ticket import Ticket
 
@@ -54,17 +56,25 @@ def serve(ticket: Ticket, folder: Path) -> None:
         signal.signal(name, _ask)
     (folder / "lease").unlink(missing_ok=True)
     _sign(folder / "machine.json")
+    house = None
     child = None
+    until = time.monotonic() + ticket.lease_s
     try:
-        child = _start(ticket)
-        _watch(child, folder / "lease", time.monotonic() + ticket.lease_s)
+        if ticket.reach:
+            house = Household(ticket, _start, folder / "lease", until)
+            house.live()
+        else:
+            child = _start(ticket)
+            _watch(child, folder / "lease", until)
     except Asked:
         pass
     finally:
         _deafen()
-        _end(child)
+        _end(house.leave() if house else child)
         forget(folder)
         (folder / "ended").write_text(str(time.time_ns()))
+        for left in ticket.leave:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _ask(_number: int, _frame: Any) -> None:

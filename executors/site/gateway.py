@@ -1,4 +1,5 @@
-"""The process of a site: `python -m executors.site.gateway --run DIR --farm ID --site NAME --socket PATH --token FILE`.
+"""The process of a site: `python -m executors.site.gateway --run DIR --farm ID --site NAME --socket PATH --token FILE`,
+or with `--reach FILE` for a farm elsewhere: then it is the gateway of one executor, whose end is its own.
 
 It never touches the farm's database, and may be killed at any moment: executors and their work live on, and the next
 gateway finds them again. SIGTERM ends it alone; the message `halt` ends the head of the site too.
@@ -13,11 +14,13 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
 from executors.contract import Site
 from executors.errors import Lost
+from executors.reach import Reach
 from executors.site.channel import Channel
 from executors.site.conversation import Conversation, ListsProcesses
 from executors.site.head import head_processes, stop_head
@@ -26,6 +29,8 @@ from executors.site.process import sign, started_at
 log = logging.getLogger(__name__)
 
 PROCESSES_S = 2.0
+GRACE_S = 3.0  # between TERM and KILL of what runs on an executor that goes
+FINISH_S = 5.0  # for the farm to hear of it
 DIED = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -35,26 +40,28 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
         "run": "short private folder of this farm: sockets, the head",
         "farm": "id of the farm",
         "site": "name of the site",
-        "socket": "Unix socket of the farm's service",
-        "token": "file with the farm's token",
     }.items():
         parser.add_argument(f"--{name}", required=True, help=what)
+    parser.add_argument("--socket", default="", help="Unix socket of the farm's service")
+    parser.add_argument("--token", default="", help="file with the farm's token")
+    parser.add_argument("--reach", default="", help="file that says how a farm elsewhere is reached")
     parser.add_argument("--engine", choices=("ray", "plain"), default="ray", help="what runs the work")
     options = parser.parse_args(words)
-    for name in ("run", "socket", "token"):  # the working folder changes
-        setattr(options, name, os.path.abspath(getattr(options, name)))
+    for name in ("run", "socket", "token", "reach"):  # the working folder changes
+        if given := getattr(options, name):
+            setattr(options, name, os.path.abspath(given))
     return options
 
 
-def build(engine: str, run: str, farm: str) -> Site:
-    """The site itself. Raises Lost when its head does not come up."""
+def build(engine: str, run: str, farm: str, alone: bool = False) -> Site:
+    """The site itself; `alone` is that of one executor elsewhere. Raises Lost when its head does not come up."""
     if engine == "plain":
         from executors.site.plain_site import PlainSite
 
         return PlainSite(run)
     from executors.site.ray_site import RaySite
 
-    return RaySite(run, farm)
+    return RaySite(run, farm, alone)
 
 
 class Gateway:
@@ -75,7 +82,8 @@ class Gateway:
             print("another gateway serves this run folder", file=sys.stderr)  # noqa: T201
             return 4
         try:
-            site = build(self._options.engine, self._options.run, self._options.farm)
+            options = self._options
+            site = build(options.engine, options.run, options.farm, alone=bool(options.reach))
         except (Lost, ImportError) as error:
             print(f"the site does not come up: {error}", file=sys.stderr)  # noqa: T201
             return 3
@@ -101,12 +109,16 @@ class Gateway:
             threading.Thread(target=self._guard, name="head", daemon=True).start()
         conversation.start()
         self._ended.wait()
+        if self._options.reach:
+            _take_leave(site, conversation)
         conversation.close()
         site.close()
         if self._halted:
             stop_head(self._options.run)
 
     def _channel(self, wait_s: float) -> Channel:
+        if self._options.reach:
+            return Channel.far(Reach.read(self._options.reach), self._options.site, wait_s)
         return Channel(self._options.socket, Path(self._options.token), self._options.site, wait_s)
 
     def _halt(self) -> None:
@@ -137,6 +149,14 @@ class Gateway:
         if not self._ended.is_set():
             log.warning("a part of Ray's head has died; starting again")
             os.execv(sys.executable, [sys.executable, "-m", "executors.site.gateway", *sys.argv[1:]])
+
+
+def _take_leave(site: Site, conversation: Conversation) -> None:
+    """The executor goes: end what runs there, and tell the farm how all of it ended."""
+    for one in site.ready():
+        site.stop(one.executor, grace=timedelta(seconds=GRACE_S))
+    if not conversation.finish(FINISH_S):
+        log.warning("the farm was not told how the last attempts ended")
 
 
 def died() -> None:

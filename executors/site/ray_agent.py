@@ -8,7 +8,7 @@ from typing import Any
 
 from executors.contract import Running
 from executors.packed import Events, Works
-from executors.site.agent import Agent
+from executors.site.guests import agent_of
 from executors.site.proc import started_at
 from executors.site.raylet import FOLDER_VARIABLE, STORE_VARIABLE
 
@@ -21,7 +21,7 @@ class RayAgent:
     def __init__(self, executor: str, slots: int) -> None:
         self._raylet = int(os.environ[RAYLET_VARIABLE])
         threading.Thread(target=_end_with, args=(os.pidfd_open(self._raylet),), daemon=True).start()
-        self._agent = Agent(executor, os.environ[FOLDER_VARIABLE], slots, os.environ[STORE_VARIABLE])
+        self._agent = agent_of(executor, os.environ[FOLDER_VARIABLE], slots, os.environ[STORE_VARIABLE])
         self._executor = executor
 
     def hello(self) -> int:

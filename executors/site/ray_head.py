@@ -19,8 +19,17 @@ from typing import Any
 from executors.errors import Lost
 from executors.site import ray_private
 from executors.site.head import head_processes, stop_head
+from executors.site.nursery import has_parent, parent_spawns
 from executors.site.process import Process
-from executors.site.ray_private import HOST, SESSION, forget_token, gcs_client, introduce, nodes, ray_environment
+from executors.site.ray_private import (
+    HOST,
+    SESSION,
+    forget_token,
+    gcs_client,
+    introduce,
+    nodes,
+    ray_environment,
+)
 from executors.site.raylet import environment, fill, lay_out, ray_folder, read_json, spawn, write_private
 
 log = logging.getLogger(__name__)
@@ -54,8 +63,9 @@ def prepare(run: str) -> None:
         forget_token()
 
 
-def ensure_head(run: str, farm: str) -> HeadInfo:
-    """The living head of this run; what is dead of it is started again on the same database and port.
+def ensure_head(run: str, farm: str, alone: bool = False) -> HeadInfo:
+    """The living head of this run; what is dead of it is started again on the same database and port. That of one
+    executor `alone` has no node of its own: it waits for the executor's.
 
     Writes `<run>/ray/raylet.json`, the recipe by which executors join. Raises Lost when no head comes up.
     """
@@ -65,7 +75,7 @@ def ensure_head(run: str, farm: str) -> HeadInfo:
     if version("ray") == ray_private.PINNED:
         for tried in range(3):
             try:
-                return _fast_head(run, farm)
+                return _fast_head(run, farm, alone)
             except Exception as error:  # whatever a private interface may raise
                 log.warning("a head does not come up: %s; %s", error, "once more" if not tried else "anew, and empty")
             if tried:
@@ -96,7 +106,7 @@ def _save(run: str, saved: Mapping[str, Any]) -> None:
     write_private(ray_folder(run) / "head.json", json.dumps(saved))
 
 
-def _fast_head(run: str, farm: str) -> HeadInfo:
+def _fast_head(run: str, farm: str, alone: bool) -> HeadInfo:
     saved = _saved(run)
     processes = {role: p for role, p in head_processes(run).items() if p.alive()}
     if "gcs" not in processes:
@@ -105,6 +115,8 @@ def _fast_head(run: str, farm: str) -> HeadInfo:
     client = gcs_client(f"{HOST}:{saved['port']}")
     cluster = str(client.cluster_id.hex())
     recipe = ray_private.recipe(run, saved["port"], cluster)
+    if alone:
+        return _with_the_executors_node(run, farm, client, saved["port"], recipe, processes)
     write_private(ray_folder(run) / "raylet.json", json.dumps(recipe))
     if "head-raylet" not in processes:
         introduce(client, farm)
@@ -113,6 +125,16 @@ def _fast_head(run: str, farm: str) -> HeadInfo:
     head = HeadInfo(f"{HOST}:{saved['port']}", cluster, saved["node"], processes)
     _until(lambda: any(n.id == head.node for n in nodes(client)), "the head's node")
     return head
+
+
+def _with_the_executors_node(
+    run: str, farm: str, client: Any, port: int, recipe: Mapping[str, Any], processes: Mapping[str, Process]
+) -> HeadInfo:
+    """The executor starts its node as soon as there is a recipe."""
+    introduce(client, farm)
+    write_private(ray_folder(run) / "raylet.json", json.dumps(recipe))
+    _until(lambda: bool(nodes(client)), "the executor's node")
+    return HeadInfo(f"{HOST}:{port}", str(client.cluster_id.hex()), nodes(client)[0].id, processes)
 
 
 def _written(processes: Mapping[str, Process]) -> dict[str, list[int]]:
@@ -134,7 +156,8 @@ def _start_gcs(run: str, port: int) -> tuple[int, Process]:
     identity, session = secrets.token_hex(28), _session(run)
     (session / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
     argv = ray_private.gcs_argv(str(session), identity, port if port and _frees(port) else _fresh_port())
-    process = Process.of(spawn(argv, environment(ray_environment(run)), session / "gcs.log").pid)
+    start = parent_spawns if has_parent() else spawn
+    process = Process.of(start(argv, environment(ray_environment(run)), session / "gcs.log").pid)
     file = Path(ray_private.gcs_port_file(str(session), identity))
     _until(lambda: bool(_port_in(file)), "the GCS", process)
     return _port_in(file), process

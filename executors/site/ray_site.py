@@ -56,9 +56,10 @@ class _Member:
 class RaySite:
     """A Site (see executors.contract). Executors join by themselves; each gets one detached actor, made here."""
 
-    def __init__(self, run: str, farm: str) -> None:
+    def __init__(self, run: str, farm: str, alone: bool = False) -> None:
+        """`alone`: the only executor's node is the head's, too; who starts it is our parent."""
         self._run = run
-        self.head: HeadInfo = ensure_head(run, farm)
+        self.head: HeadInfo = ensure_head(run, farm, alone)
         _connect(self.head)
         self._client = gcs_client(self.head.address)
         self._feed = Feed()

@@ -74,7 +74,7 @@ def start_raylet(
     lay_out(recipe, values)
     surroundings = {FOLDER_VARIABLE: folder, STORE_VARIABLE: store or os.environ.get(STORE_VARIABLE, "")}
     return spawn(
-        [*_dying_with_parent(), *(fill(word, values) for word in recipe["argv"])],
+        [*dying_with_parent(), *(fill(word, values) for word in recipe["argv"])],
         environment(recipe["env"]) | surroundings,
         temporary / "raylet.log",
     )
@@ -120,6 +120,7 @@ def spawn(argv: list[str], env: Mapping[str, str], log: Path) -> "subprocess.Pop
         )
 
 
-def _dying_with_parent() -> list[str]:
+def dying_with_parent() -> list[str]:
+    """Words before a command line that end it with the thread that has started it."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "KILL"] if setpriv else [sys.executable, "-ISE", "-c", _DIE_WITH_PARENT]

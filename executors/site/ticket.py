@@ -8,7 +8,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """`engine` is "ray" or "plain"; `lease_s` holds from the start on, until the farm is heard of."""
+    """`engine` is "ray" or "plain"; `lease_s` holds from the start on, until the farm is heard of.
+
+    `reach` is a file that says how a farm elsewhere is reached (executors.reach): then the executor has its own gateway
+    beside it. `leave` are folders that are removed when it ends.
+    """
 
     executor: str
     farm: str
@@ -18,6 +22,8 @@ class Ticket:
     slots: int
     engine: str
     lease_s: float
+    reach: str = ""
+    leave: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, file: str | os.PathLike[str]) -> "Ticket":

@@ -1,0 +1,152 @@
+"""How a machine becomes an executor of a farm elsewhere.
+
+    python3 executor.pyz --ticket FILE        (- reads it from the standard input)
+
+It looks whether it can work at all, exchanges the invitation in FILE for a token of its own, and becomes the executor.
+What it keeps is in two private folders that go with it. Standard library only; nothing listens but on loopback.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from executors.invitation import Invitation, NoInvitation
+from executors.reach import BadAddress, Reach
+from executors.site.admission import NotAdmitted, admit, tell_failure
+from executors.site.fitness import Unfit, check, set_up
+from executors.site.ticket import Ticket
+
+BAD_REQUEST, BAD_PLACE = 2, 3
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Becomes the executor, or answers why not: 2 the ticket is wrong, 3 this machine or the farm says no."""
+    parser = argparse.ArgumentParser(prog="farm executor", description="Work for a farm elsewhere.")
+    parser.add_argument("--ticket", required=True, metavar="FILE", help="the invitation; - is the standard input")
+    parser.add_argument("--folder", metavar="DIR", help="where the work's files are kept (default: below /var/tmp)")
+    options = parser.parse_args(words)
+    try:
+        invitation = Invitation.read(_text(options.ticket))
+    except (OSError, NoInvitation) as error:
+        return _say(f"the ticket {options.ticket} can't be used: {error}", BAD_REQUEST)
+    try:
+        return _become(invitation, options.folder, options.ticket)
+    except (Unfit, NotAdmitted, BadAddress, OSError) as error:
+        with contextlib.suppress(BadAddress):
+            if not isinstance(error, NotAdmitted):
+                tell_failure(invitation, str(error))
+        return _say(f"this machine can't join the farm as {invitation.executor}: {error}", BAD_PLACE)
+
+
+def _text(file: str) -> str:
+    return sys.stdin.read() if file == "-" else Path(file).read_text()
+
+
+def _say(text: str, status: int) -> int:
+    sys.stderr.write(f"farm: {text}\n")
+    return status
+
+
+def _become(invitation: Invitation, folder: str | None, ticket: str) -> int:
+    place = _Place(invitation, folder)
+    try:
+        ray = check(invitation, place.folder)
+        set_up(invitation, place.folder)
+        admitted = admit(invitation, ray)
+    except BaseException:
+        place.remove()
+        raise
+    _forget_secret(ticket, invitation)
+    file = place.furnish(invitation, admitted.token, admitted.lease_s)
+    _say(f"{invitation.executor} has joined {invitation.url}", 0)
+    sys.stderr.flush()
+    root = place.program()
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "executors.site.executor", "--ticket", str(file)])
+
+
+def _forget_secret(file: str, invitation: Invitation) -> None:
+    """It has been exchanged; what is of no use to us is of none to a thief."""
+    if file != "-" and os.path.isfile(file):
+        with contextlib.suppress(OSError):
+            Path(file).write_text(replace(invitation, secret="").text())
+
+
+class _Place:
+    """A short folder for sockets and a roomy one for the work: both private, both gone when the executor is."""
+
+    def __init__(self, invitation: Invitation, folder: str | None) -> None:
+        name = hashlib.sha256(f"{invitation.farm}\0{invitation.executor}".encode()).hexdigest()[:8]
+        base = tempfile.gettempdir()
+        self.run = Path(base if len(base) < 40 else "/tmp") / f"fx-{os.getuid()}-{name}"
+        roomy = "/var/tmp" if os.access("/var/tmp", os.W_OK) else base
+        self.folder = Path(folder).absolute() if folder else Path(roomy) / f"farm-executor-{os.getuid()}-{name}"
+        self._own = [self.run] if folder else [self.run, self.folder]
+        for path in (self.run, self.folder):
+            _private(path)
+
+    def furnish(self, invitation: Invitation, token: str, lease_s: float) -> Path:
+        """Write what the executor and its gateway read; the ticket's file."""
+        reach = Reach(invitation.url, str(self.run / "ca.pem") if invitation.ca else "", str(self.run / "token"))
+        _write(self.run / "ca.pem", invitation.ca)
+        _write(self.run / "token", token)
+        reach.write(self.run / "reach.json")
+        store = {"cache": str(self.folder / "store"), "reach": str(self.run / "reach.json")}
+        (self.run / "store.json").write_text(json.dumps(store))
+        file = self.folder / "ticket.json"
+        Ticket(
+            invitation.executor,
+            invitation.farm,
+            str(self.run),
+            str(self.folder),
+            str(self.run / "store.json"),
+            invitation.slots,
+            invitation.engine,
+            lease_s,
+            str(self.run / "reach.json"),
+            tuple(map(str, self._own)),
+        ).write(file)
+        return file
+
+    def program(self) -> Path:
+        """Where Python finds this package: out of a zip it is unpacked, for keepers and Ray's workers are files."""
+        import executors
+
+        root = Path(executors.__file__).parents[1]
+        if root.is_dir():
+            return root
+        with zipfile.ZipFile(root) as archive:
+            archive.extractall(self.run / "lib")
+        return self.run / "lib"
+
+    def remove(self) -> None:
+        import shutil
+
+        for path in self._own:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _private(path: Path) -> None:
+    """Ours alone. Raises Unfit where somebody else was there first."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    told = path.lstat()
+    if path.is_symlink() or told.st_uid != os.getuid():
+        raise Unfit(f"{path} belongs to somebody else; name another folder with --folder, or another TMPDIR")
+    path.chmod(0o700)
+
+
+def _write(path: Path, text: str) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
