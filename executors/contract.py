@@ -1,6 +1,6 @@
 """The two seams of this package: where executors come from, and how work runs on them."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -101,6 +101,29 @@ class Watches(Protocol):
 
     def close(self) -> None:
         """Wake every waiter; used when the farm stops. Machines live on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Something that was made once and that machines are started from. `mib` is what it takes on the disk."""
+
+    name: str
+    what: str
+    mib: int
+    made_at: datetime
+
+
+@runtime_checkable
+class Prepares(Protocol):
+    """A provider whose machines start from something that takes a while to make, once."""
+
+    def prepare(self, tell: Callable[[str], None], /) -> Prepared:
+        """Make it now, unless it is there. Raises Refused."""
+        ...
+
+    def prepared(self) -> Sequence[Prepared]:
+        """All that is kept, whatever pool it is for."""
         ...
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -47,8 +47,16 @@ def provider(options: Mapping[str, Any], around: Surroundings) -> "LocalProvider
 class LocalProvider:
     """Each executor is a process in a session of its own: it survives this one, and is found again by its folder."""
 
-    def __init__(self, options: LocalOptions, around: Surroundings) -> None:
+    def __init__(
+        self,
+        options: LocalOptions,
+        around: Surroundings,
+        offer: str = OFFER,
+        furnish: Callable[[Ticket], None] = lambda _ticket: None,
+    ) -> None:
+        """`furnish` puts more into the folder of an executor before it starts; may raise OSError."""
         self._options, self._around = options, around
+        self._offer, self._furnish = offer, furnish
         self._ceiling = options.ceiling if options.ceiling is not None else len(os.sched_getaffinity(0))
         self._books = Books(Path(around.home), around.pool)
         self._lock = threading.RLock()
@@ -60,7 +68,7 @@ class LocalProvider:
         self._patience_s = TERM_S if around.network == "local" else FAREWELL_S
 
     def offers(self) -> Sequence[Offer]:
-        return [Offer(OFFER, self._options.slots, self._options.price_per_hour)]
+        return [Offer(self._offer, self._options.slots, self._options.price_per_hour)]
 
     # ── launching ────────────────────────────────────────────────────────────────────────────────
 
@@ -74,7 +82,7 @@ class LocalProvider:
         full = SoldOut(f"this machine gives {self._ceiling} slots in all, and they are taken")
         if not machines:
             raise full
-        return Placed(tuple(machines), (Refusal(OFFER, full),))
+        return Placed(tuple(machines), (Refusal(self._offer, full),))
 
     def _one(self, order: Order, name: str, until: float) -> Machine | None:
         """The machine of this name, started unless it ever was; None when there is no room for it."""

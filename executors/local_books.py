@@ -118,10 +118,18 @@ def _untouched(folder: Path) -> bool:
 
 def _end_of(folder: Path) -> tuple[int, str]:
     """When an executor ended and what was wrong: as it wrote itself, else nobody knows better than now."""
+    said = _text(folder / "error")
     try:
-        return int((folder / "ended").read_text()), ""
+        return int((folder / "ended").read_text()), said
     except (OSError, ValueError):
-        return time.time_ns(), "" if (folder / "asked").exists() else "its process was killed"
+        return time.time_ns(), said or ("" if (folder / "asked").exists() else "its process was killed")
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _when(ns: int) -> datetime:

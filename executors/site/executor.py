@@ -23,6 +23,7 @@ from typing import Any
 
 from executors.site.ground import forget
 from executors.site.guard import refused
+from executors.site.guests import guest_of
 from executors.site.household import Household
 from executors.site.process import Process
 from executors.site.ticket import Ticket
@@ -96,7 +97,15 @@ def _sign(file: Path) -> None:
 
 
 def _start(ticket: Ticket) -> "subprocess.Popen[bytes]":
-    """Called in the main thread: what it starts dies with that thread."""
+    """Called in the main thread: what it starts dies with that thread. A guest comes up beside what speaks for it."""
+    guest = guest_of(ticket)
+    child = _start_work(ticket)
+    if guest is not None:
+        guest.meet()
+    return child
+
+
+def _start_work(ticket: Ticket) -> "subprocess.Popen[bytes]":
     if ticket.engine == "ray":
         from executors.site.raylet import start_raylet
 

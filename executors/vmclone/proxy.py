@@ -1,0 +1,136 @@
+"""The agent of a clone on its host: passes works in and events out, and believes nothing that comes from inside."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from executors.contract import Event, EventKind, Running
+from executors.errors import Lost
+from executors.packed import Events, Works
+from executors.site.agent import Lease
+from executors.site.proc import started_at
+from executors.store import FolderStore
+from executors.vmclone.far_store import Counter
+from executors.vmclone.frames import Garbled
+from executors.vmclone.host import WORD
+from executors.vmclone.peer import Gone, Peer
+
+COME_S = 28.0  # from an executor's start to the first word of its guest; a site waits a little longer
+CALL_S = 6.0  # a guest that is mute for longer is replaced
+SPOOL = re.compile(r"\d{1,9}-\d{1,9}\Z")
+NUMBERS = tuple(f.name for f in fields(Event) if f.type in (int, "int"))
+TEXTS = tuple(f.name for f in fields(Event) if f.type in (str, "str"))
+STATES = ("waiting", "running", "finished")
+
+
+class Proxy:
+    """Does what executors.site.agent.Agent does. When the guest ends, so does this process: a site sees that at once."""
+
+    def __init__(self, executor: str, folder: str, store: str, about: Mapping[str, Any]) -> None:
+        self._executor, self._folder = executor, Path(folder)
+        self._began = time.time_ns()
+        self._lease = Lease(self._folder / "lease")
+        line, self._clone = _line(about["line"])
+        self._counter = Counter(FolderStore(store))
+        self._peer = Peer(line, self._counter.methods())
+        threading.Thread(target=self._serve, name="guest", daemon=True).start()
+        self._ask("clock", time.time_ns())
+
+    def _serve(self) -> None:
+        self._peer.serve()
+        self._counter.drop()
+        os._exit(70)
+
+    def _ask(self, method: str, *args: Any, more_s: float = 0) -> Any:
+        return self._peer.call(method, *args, within_s=CALL_S + more_s)[0]
+
+    def submit(self, works: Works | Sequence[Any]) -> None:
+        packed = Works.of(works)
+        self._peer.call("submit", len(packed), data=packed.data, within_s=CALL_S)
+
+    def poll(self, after: int, acknowledged: int, lease_s: float, wait_s: float, gather_s: float = 0) -> Events:
+        if lease_s > 0:
+            self._lease.renew(lease_s)
+        about = (after, acknowledged, wait_s, gather_s)
+        (first, last, lines), data = self._peer.call("poll", *about, within_s=CALL_S + wait_s + gather_s)
+        return self._sound(Events(first, last, data[:lines], data[lines:]))
+
+    def _sound(self, events: Events) -> Events:
+        """Only what an honest agent could say goes on to the farm. Raises Garbled."""
+        try:
+            found = list(events)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Garbled(f"the guest's events are none: {error}") from error
+        if len(found) != len(events) or not all(map(self._plausible, found)):
+            raise Garbled("the guest says what no agent says")
+        return events
+
+    def _plausible(self, event: Event) -> bool:
+        numbers = (getattr(event, name) for name in NUMBERS)
+        texts = (getattr(event, name) for name in TEXTS)
+        brought = event.kind is not EventKind.FINISHED or all(o.digest in self._counter.known for o in event.outputs)
+        return (
+            all(type(number) is int for number in numbers)
+            and all(type(text) is str for text in texts)
+            and (not event.spool or bool(SPOOL.match(event.spool)))
+            and brought
+        )
+
+    def nudge(self) -> None:
+        with contextlib.suppress(Gone):
+            self._ask("nudge")
+
+    def cancel(self, attempts: Sequence[str], grace_s: float) -> None:
+        self._ask("cancel", list(attempts), grace_s)
+
+    def snapshot(self) -> list[Running]:
+        found = [Running(self._executor, str(a), int(t), str(s)) for a, t, s in self._ask("snapshot")]
+        return [running for running in found if running.state in STATES]
+
+    def stop(self, grace_s: float) -> None:
+        self._ask("stop", grace_s, more_s=grace_s)
+
+    def processes(self) -> list[dict[str, Any]]:
+        """On the host: executor, agent and clone. What is inside has the clone's pid, and its own as `inside`."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            pid = int(json.loads((self._folder / "machine.json").read_text())["pid"])
+            return [self._process("executor", pid), *self._here()]
+        return self._here()
+
+    def _here(self) -> list[dict[str, Any]]:
+        clone = self._process("clone", self._clone)
+        inside = [clone | _told(one) for one in self._ask("processes")]
+        return [self._process("agent", os.getpid()), clone, *inside]
+
+    def _process(self, role: str, pid: int) -> dict[str, Any]:
+        return {"role": role, "pid": pid, "started": started_at(pid), "executor": self._executor, "attempt": ""}
+
+
+def _told(one: Mapping[str, Any]) -> dict[str, Any]:
+    role = "keeper" if one["role"] == "keeper" else "task"
+    return {"role": role, "attempt": str(one["attempt"])} | {
+        "inside": int(one["inside"]),
+        "command": str(one["command"])[:4096],
+    }
+
+
+def _line(path: str) -> tuple[int, int]:
+    """The line to the guest, and the pid of its QEMU, from the executor's process. Raises Lost."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(COME_S)
+        try:
+            door.connect(path)
+            word, (line,), _, _ = socket.recv_fds(door, 64, 1)
+        except (OSError, ValueError) as error:
+            raise Lost(f"the clone did not come: {error}") from error
+    os.set_inheritable(line, False)
+    os.set_blocking(line, True)
+    return line, int(word.removeprefix(WORD))
