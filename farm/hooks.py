@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from farm.changes import Repository, is_object_id
+from farm.changes import Repository, is_nothing, is_object_id
 from farm.home import Home
 from farm.refusal import Refusal
 
@@ -33,6 +33,27 @@ class GitEvent:
     new: str
     spooled: Path | None = None
 
+    def commit(self, name: str) -> str:
+        """The commit of that name; "" when there is none (any more)."""
+        try:
+            return Repository(self.repository).commit(name) if name else ""
+        except Refusal:
+            return ""
+
+
+@dataclass(frozen=True, slots=True)
+class SentEvent:
+    """The same, told from another machine: `tip` is where the ref is by now, and `new` is a commit (or nothing)."""
+
+    repository: str
+    ref: str
+    old: str
+    new: str
+    tip: str
+
+    def commit(self, name: str) -> str:
+        return self.tip if name == self.ref else "" if is_nothing(name) else name
+
 
 def checked(told: Mapping[str, object]) -> GitEvent:
     """An event from outside. Raises Refusal for an unknown key, a bad id or ref, and for what is no repository."""
@@ -40,12 +61,17 @@ def checked(told: Mapping[str, object]) -> GitEvent:
     if set(told) != set(values) or not all(isinstance(value, str) for value in values.values()):
         raise Refusal("an event has the texts repository, ref, old and new, and nothing else", "git event")
     repository, ref, old, new = (str(value) for value in values.values())
-    for object_id in (old, new):
+    check_moved(ref, old, new)
+    return GitEvent(_repository(repository), ref, old, new)
+
+
+def check_moved(ref: str, *object_ids: str) -> None:
+    """Raises Refusal for a bad ref or id."""
+    for object_id in object_ids:
         if not is_object_id(object_id):
             raise Refusal(f"{object_id[:80]!r} is no object id", "git event", "give 40 hex digits")
     if not ref.startswith("refs/") or _BAD_REF.search(ref):
         raise Refusal(f"{ref[:80]!r} is no ref", "git event", "give a full name such as refs/heads/main")
-    return GitEvent(_repository(repository), ref, old, new)
 
 
 def _repository(text: str, where: str = "git event", remedy: str = "give its full path on this machine") -> Path:

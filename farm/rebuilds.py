@@ -5,17 +5,16 @@ import logging
 import os
 import pwd
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.exc import OperationalError
 
 from farm import tables as t
-from farm.changes import Repository
-from farm.hooks import GitEvent, done, read_spool
+from farm.hooks import GitEvent, SentEvent, done, read_spool
 from farm.model import JobState
 from farm.publisher import built
 from farm.refusal import Refusal
@@ -24,6 +23,7 @@ from farm.submission import submit
 if TYPE_CHECKING:
     from farm.context import Farm
     from farm.workloads.packages.plan import Built, Plan, Wish
+    from farm.workloads.packages.sent import Description
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ AGAIN = timedelta(minutes=1)
 PATH_MAX = 4096  # limits.h
 _ONE_AT_A_TIME = threading.Lock()  # the later a plan looked at its sources, the higher the number of its job
 Note = Callable[[Connection, int], None]
+Answered = Callable[[Connection, Mapping[str, Any]], None]
 _TOLD = select(t.Pushed.answer, t.Pushed.at).where(t.Pushed.event == bindparam("e")).order_by(t.Pushed.id.desc())
 _STATE = select(t.Job.state).where(t.Job.id == bindparam("j"))
 _LAST = (
@@ -42,7 +43,32 @@ _LAST = (
 _TAKE = insert(t.Pushed)
 
 
+class Told(Protocol):
+    """A push: `commit` gives the commit of a name in its repository, "" when there is none (any more)."""
+
+    @property
+    def repository(self) -> str | Path: ...
+    @property
+    def ref(self) -> str: ...
+    @property
+    def old(self) -> str: ...
+    @property
+    def new(self) -> str: ...
+    def commit(self, name: str, /) -> str: ...
+
+
 def pushed(farm: "Farm", event: GitEvent) -> dict[str, Any]:
+    """What a push to a repository of this machine makes necessary: as `taken`."""
+
+    def plan(wish: "Wish") -> "Plan":
+        from farm.workloads.packages.plan import plan_rebuild
+
+        return plan_rebuild(event.repository, event.ref, event.old, event.new, known(farm), wish)
+
+    return taken(farm, event, _owner(event.repository), plan)
+
+
+def taken(farm: "Farm", event: Told, owner: str, plan: "Callable[[Wish], Plan]") -> dict[str, Any]:
     """What a push makes necessary: {id or null, why, notes}.
 
     Told again within a minute, or while its job is open, it gets the same answer; a push told so late that a later one
@@ -52,10 +78,14 @@ def pushed(farm: "Farm", event: GitEvent) -> dict[str, Any]:
     """
     key = json.dumps([str(event.repository), event.ref, event.old, event.new])
     with _ONE_AT_A_TIME:
-        return _told(farm, event, key) or _passed(farm, event) or _plan_push(farm, event, key)
+        return (
+            _told(farm, event, key)
+            or _passed(farm, event)
+            or _plan_push(farm, plan(_wish(farm, {"owner": owner})), key)
+        )
 
 
-def _told(farm: "Farm", event: GitEvent, key: str) -> dict[str, Any] | None:
+def _told(farm: "Farm", event: Told, key: str) -> dict[str, Any] | None:
     with farm.db.read() as tx:
         row = tx.execute(_TOLD, {"e": key}).first()
         if row is None:
@@ -65,21 +95,21 @@ def _told(farm: "Farm", event: GitEvent, key: str) -> dict[str, Any] | None:
     return dict(row.answer) if fresh and not _again(farm, event) else None
 
 
-def _again(farm: "Farm", event: GitEvent) -> bool:
+def _again(farm: "Farm", event: Told) -> bool:
     """The ref went elsewhere and came back by another push of the same commits."""
     last = _last(farm, event)
-    return last not in ("", event.new) and _commit(event, event.ref) == _commit(event, event.new) != ""
+    return last not in ("", event.new) and event.commit(event.ref) == event.commit(event.new) != ""
 
 
-def _passed(farm: "Farm", event: GitEvent) -> dict[str, Any] | None:
+def _passed(farm: "Farm", event: Told) -> dict[str, Any] | None:
     """The answer to a push when a later one, to where the ref is now, was taken before it."""
-    tip, new = _commit(event, event.ref), _commit(event, event.new)
-    if not tip or not new or tip == new or _commit(event, _last(farm, event)) != tip:
+    tip, new = event.commit(event.ref), event.commit(event.new)
+    if not tip or not new or tip == new or event.commit(_last(farm, event)) != tip:
         return None
     return {"id": None, "why": f"nothing to build: {event.ref} is at {tip[:8]} by now, and that was taken", "notes": []}
 
 
-def _last(farm: "Farm", event: GitEvent) -> str:
+def _last(farm: "Farm", event: Told) -> str:
     """Where the push of this ref that was taken last led to; "" when there was none."""
     ref = json.dumps([str(event.repository), event.ref])[:-1] + ","  # as the keys of its pushes begin
     with farm.db.read() as tx:
@@ -87,30 +117,13 @@ def _last(farm: "Farm", event: GitEvent) -> str:
     return str(json.loads(key)[3]) if key else ""
 
 
-def _commit(event: GitEvent, name: str) -> str:
-    """The commit of that name; "" when there is none (any more)."""
-    try:
-        return Repository(event.repository).commit(name) if name else ""
-    except Refusal:
-        return ""
-
-
-def _plan_push(farm: "Farm", event: GitEvent, key: str) -> dict[str, Any]:
+def _plan_push(farm: "Farm", plan: "Plan", key: str) -> dict[str, Any]:
     """Job and note are one transaction: a push makes one job, or none."""
-    from farm.workloads.packages.plan import plan_rebuild
 
-    wish = _wish(farm, {"owner": _owner(event.repository)})
-    plan = plan_rebuild(event.repository, event.ref, event.old, event.new, known(farm), wish)
+    def take(tx: Connection, answer: Mapping[str, Any]) -> None:
+        tx.execute(_TAKE, {"event": key, "at": farm.clock.now(), "answer": dict(answer)})
 
-    def note(tx: Connection, job: int | None) -> None:
-        answer = {"id": job, "why": plan.why, "notes": list(plan.notes)}
-        tx.execute(_TAKE, {"event": key, "at": farm.clock.now(), "answer": answer})
-
-    answer = _answer(farm, plan, note)
-    if answer["id"] is None:
-        with farm.db.write() as tx:
-            note(tx, None)
-    return answer
+    return answered(farm, plan, take)
 
 
 def take_spooled(farm: "Farm") -> None:
@@ -129,7 +142,9 @@ def take_spooled(farm: "Farm") -> None:
         done(event)
 
 
-def tree(farm: "Farm", path: str, old: str, new: str, options: dict[str, Any]) -> dict[str, Any]:
+def tree(
+    farm: "Farm", path: str, old: str, new: str, options: dict[str, Any], also: "Answered" = lambda _tx, _answer: None
+) -> dict[str, Any]:
     """What of a tree differs from what was built last: {id or null, why, notes}."""
     from farm.workloads.packages.plan import plan_rebuild, plan_tree
 
@@ -141,7 +156,36 @@ def tree(farm: "Farm", path: str, old: str, new: str, options: dict[str, Any]) -
             plan = plan_rebuild(Path(path), new, old, new, known(farm), wish, narrow=True)
         else:
             plan = plan_tree(Path(path), known(farm), wish)
-        return _answer(farm, plan)
+        return answered(farm, plan, also)
+
+
+def sent_tree(
+    farm: "Farm", told: "Description", options: dict[str, Any], also: "Answered" = lambda _tx, _answer: None
+) -> dict[str, Any]:
+    """The same of a tree that was sent to the store."""
+    from farm.workloads.packages.plan import plan_sent
+    from farm.workloads.packages.sent import SentTree
+
+    about = {"tree": told.title, "commit": told.commit} if told.commit else {"tree": told.title}
+    tree = SentTree(told, farm.store.read)
+    with _ONE_AT_A_TIME:
+        plan = plan_sent(tree, told.title, about, known(farm), _wish(farm, options), told.changed)
+        return answered(farm, plan, also)
+
+
+def sent_push(farm: "Farm", event: SentEvent, told: "Description | None", owner: str) -> dict[str, Any]:
+    """The same of a push to a repository elsewhere; without a tree its ref was deleted."""
+    from farm.workloads.packages.plan import Plan, plan_sent
+    from farm.workloads.packages.sent import SentTree
+
+    def plan(wish: "Wish") -> Plan:
+        if told is None:
+            return Plan(None, f"{event.ref} was deleted: nothing to build")
+        about = {"repository": event.repository, "ref": event.ref, "commit": told.commit}
+        short = event.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+        return plan_sent(SentTree(told, farm.store.read), f"{short} of {told.title}", about, known(farm), wish, None)
+
+    return taken(farm, event, owner, plan)
 
 
 def known(farm: "Farm") -> "dict[str, Built]":
@@ -149,6 +193,19 @@ def known(farm: "Farm") -> "dict[str, Built]":
     farm.published(30)
     with farm.db.read() as tx:
         return built(tx)
+
+
+def answered(farm: "Farm", plan: "Plan", also: Answered) -> dict[str, Any]:
+    """The answer to a rebuild, which is also kept by `also`, in the transaction of its job if there is one."""
+
+    def note(tx: Connection, job: int | None) -> None:
+        also(tx, {"id": job, "why": plan.why, "notes": list(plan.notes)})
+
+    answer = _answer(farm, plan, note)
+    if answer["id"] is None:
+        with farm.db.write() as tx:
+            note(tx, None)
+    return answer
 
 
 def _answer(farm: "Farm", plan: "Plan", also: Note = lambda _tx, _job: None) -> dict[str, Any]:

@@ -47,13 +47,13 @@ NEEDS = {
     "put /v1/store/{digest}": Scope.STORE,
     "head /v1/store/{digest}": Scope.FETCH,
     "get /v1/store/{digest}": Scope.FETCH,
-    "post /v1/store/missing": Scope.FETCH,
-    "post /v1/store/pack": Scope.STORE,
     "get /v1/reports/cost": Scope.READ,
     "get /v1/reports/usage": Scope.READ,
     "post /v1/prune": Scope.ADMIN,
-    "post /v1/rebuilds": Scope.SUBMIT,
-    "post /v1/events/git": Scope.SUBMIT,
+    "post /v1/rebuilds": Scope.ADMIN,  # reads folders of the farm's machine
+    "post /v1/rebuilds/sent": Scope.SUBMIT,
+    "post /v1/events/git": Scope.ADMIN,
+    "post /v1/events/sent": Scope.SUBMIT,
     "post /v1/sites/{site}/sync": Scope.SYNC,
     "post /v1/join": Scope.PUBLIC,
     "post /v1/join/failed": Scope.PUBLIC,
@@ -157,7 +157,8 @@ def _check_near(request: Request) -> None:
 
 def _loopback(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        found = ip_address(host)
+        return (getattr(found, "ipv4_mapped", None) or found).is_loopback
     except ValueError:
         return False
 

@@ -3,9 +3,9 @@
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Header, Request, Response
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,6 +14,8 @@ from farm.api.errors import Unfit
 SYNC_LIMIT = 64 << 20  # bytes
 LIMIT = 16 << 20
 SILENCE_S = 60.0
+Key = Annotated[str, Header(alias="Idempotency-Key", max_length=200)]
+"""Chosen by who asks: the same request under the same key is carried out once."""
 
 
 class Bounded:

@@ -67,8 +67,10 @@ ANSWERS = {
     "post /v1/join/failed": Told(shapes.Noted, (*_BODY, 403)),
     "get /v1/executor.pyz": Told("application/zip"),
     "post /v1/prune": Told(shapes.Pruned, _BODY),
-    "post /v1/rebuilds": Told(shapes.Planned, _BODY),
+    "post /v1/rebuilds": Told(shapes.Planned, (*_BODY, 409)),
+    "post /v1/rebuilds/sent": Told(shapes.Planned, (*_BODY, 409)),
     "post /v1/events/git": Told(shapes.Planned, _BODY),
+    "post /v1/events/sent": Told(shapes.Planned, _BODY),
 }
 
 

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Query, Request
 from executors.site.protocol import Message
 from farm import read
 from farm.api.access import Asking, check_own, owner
-from farm.api.bodies import Checked
+from farm.api.bodies import Checked, Key
 from farm.api.farmed import Farmed
 from farm.api.polls import Left, poll
+from farm.asked import Note, once
 from farm.bills import book
 from farm.model import BIG, JobSpec, JobState, Number, TaskState
 from farm.queue.cancel import cancel as cancel_in
@@ -25,8 +26,13 @@ ENDED = ("done", "failed", "cancelled")
 
 
 @router.post("/jobs", status_code=201)
-def submit(farm: Farmed, who: Asking, spec: JobSpec) -> dict[str, int]:
-    return {"id": submit_to(farm, spec.model_copy(update={"owner": owner(who, spec.owner)}))}
+def submit(farm: Farmed, who: Asking, spec: JobSpec, key: Key = "") -> dict[str, Any]:
+    mine = spec.model_copy(update={"owner": owner(who, spec.owner)})
+
+    def act(note: Note) -> dict[str, Any]:
+        return {"id": submit_to(farm, mine, lambda tx, job: note(tx, {"id": job}))}
+
+    return once(farm, who.owner, key, mine.model_dump_json() if key else "", act)
 
 
 @router.get("/jobs")

@@ -1,7 +1,7 @@
 """`farm rebuild`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,10 +51,8 @@ def rebuild(
     """What is as it was built before is left alone. Packages land in the farm's own index, HOME/index/simple. The
     limits are for the build of one package, whose --timeout is 1h unless it is given."""
     old, new = _commits(changed)
+    folder = _folder(tree)
     body = {
-        "tree": _folder(tree),
-        "old": old,
-        "new": new,
         "lane": lane,
         "priority": priority,
         "owner": values.name(owner, "--owner") or me(),
@@ -63,7 +61,10 @@ def rebuild(
     }
 
     def send(client: Client) -> int | None:
-        answer = client.submit("/v1/rebuilds", body)
+        if client.at:
+            answer = _sent(client, folder, old, new, body)
+        else:
+            answer = client.submit("/v1/rebuilds", {**body, "tree": folder, "old": old, "new": new})
         if not json:
             for text in (*answer.get("notes", ()), answer["why"]):
                 say(text)
@@ -73,6 +74,15 @@ def rebuild(
 
     placing = Placing(place_of(home), wait=wait or fetch is not None, json=json, finished=fetching(fetch))
     return placing.place(send)
+
+
+def _sent(client: Client, folder: str, old: str, new: str, body: dict[str, Any]) -> Any:
+    """On a farm elsewhere: the sources go there first."""
+    from farm.cli.trees import send_folder
+
+    digest, note = send_folder(client, Path(folder), old, new)
+    answer = client.submit("/v1/rebuilds/sent", {**body, "tree": digest})
+    return {**answer, "notes": [*filter(None, [note]), *answer["notes"]]}
 
 
 def _folder(tree: str) -> str:

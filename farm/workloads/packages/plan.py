@@ -14,7 +14,7 @@ from farm.refusal import Refusal
 from farm.workloads.packages.graph import Graph, read_graph
 from farm.workloads.packages.pack import pack
 from farm.workloads.packages.package import Package, read_packages
-from farm.workloads.packages.source import FolderTree, GitTree, Tree, open_tree
+from farm.workloads.packages.source import FolderTree, GitTree, Tree, changed_paths, open_tree
 
 PROGRAM = Path(__file__).with_name("build.py")
 EPOCH = "1577836800"  # SOURCE_DATE_EPOCH of every build: one date for all, so that equal sources give equal wheels
@@ -79,7 +79,7 @@ def plan_rebuild(
         top, below = Repository(repository).prefix() or (repository, "")
         source = Repository(top)
         tree = GitTree(source, source.commit(new), below)
-        chosen = _chosen(source, old, tree.commit, below) if narrow else None
+        chosen = changed_paths(source, old, tree.commit, below) if narrow else None
         found = replace(wish, extra={"repository": str(repository), "ref": ref, "commit": tree.commit})
         return _plan(tree, f"{_short(ref)} of {tree.title}", built, found, chosen)
     except Refusal as refusal:
@@ -100,6 +100,21 @@ def plan_tree(path: Path, built: Mapping[str, Built], wish: Wish) -> Plan:
     return replace(plan, notes=(f"built from {kind}", *plan.notes))
 
 
+def plan_sent(
+    tree: Tree,
+    title: str,
+    about: Mapping[str, str],
+    built: Mapping[str, Built],
+    wish: Wish,
+    paths: frozenset[str] | None,
+) -> Plan:
+    """What differs from `built` in a tree that came from elsewhere; with `paths` as a rebuild that is `narrow`."""
+    try:
+        return _plan(tree, title, built, replace(wish, extra=about), paths)
+    except Refusal as refusal:
+        return Plan(None, str(refusal), refused=True)
+
+
 def remember(job: JobSpec, outputs: Mapping[str, Sequence[File]], built: Mapping[str, Built]) -> dict[str, Built]:
     """`built` after (part of) a job: `outputs` holds the wheels of its items that are done or skipped, by name."""
     known = dict(built)
@@ -114,14 +129,6 @@ def remember(job: JobSpec, outputs: Mapping[str, Sequence[File]], built: Mapping
 def recipe(python: str) -> str:
     """Hash of how things are built: the program, its date, the executors' Python."""
     return hashlib.sha256(b"\0".join([PROGRAM.read_bytes(), EPOCH.encode(), python.encode()])).hexdigest()
-
-
-def _chosen(repository: Repository, old: str, new: str, below: str) -> frozenset[str] | None:
-    """Paths below the folder `below` that differ; None (all of them) when there is no commit to compare with."""
-    if is_nothing(old):
-        return None
-    changed = repository.changed(repository.commit(old), new)
-    return frozenset(path[len(below) :] for path in changed if path.startswith(below))
 
 
 def _plan(tree: Tree, title: str, built: Mapping[str, Built], wish: Wish, paths: frozenset[str] | None) -> Plan:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from farm.changes import SYMLINK, Entry, Repository, safe_path
+from farm.changes import SYMLINK, Entry, Repository, is_nothing, safe_path
 from farm.refusal import Refusal
 
 _PASSED_OVER = frozenset({".git", ".hg", ".svn", "__pycache__", ".venv", ".tox", ".nox"})
@@ -70,6 +70,14 @@ def open_tree(path: Path) -> GitTree | FolderTree:
         if tree.entries() or not place:
             return tree
     return FolderTree(path)
+
+
+def changed_paths(repository: Repository, old: str, new: str, below: str) -> frozenset[str] | None:
+    """Paths below the folder `below` that differ; None (all of them) when there is no commit to compare with."""
+    if is_nothing(old):
+        return None
+    changed = repository.changed(repository.commit(old), new)
+    return frozenset(path[len(below) :] for path in changed if path.startswith(below))
 
 
 def _below(entries: Iterable[Entry], prefix: str) -> Iterable[Entry]:
