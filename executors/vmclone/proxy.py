@@ -32,7 +32,7 @@ STATES = ("waiting", "running", "finished")
 
 
 class Proxy:
-    """Does what executors.site.agent.Agent does. When the guest ends, so does this process: a site sees that at once."""
+    """Does what executors.site.agent.Agent does. It ends with the guest, which a site sees at once."""
 
     def __init__(self, executor: str, folder: str, store: str, about: Mapping[str, Any]) -> None:
         self._executor, self._folder = executor, Path(folder)
