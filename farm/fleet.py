@@ -51,7 +51,7 @@ _LAUNCHED_NOW = (  # nothing of its bill is written yet
     .values(launched=bindparam("at"), billed_until=bindparam("at"))
 )
 _ALIVE = select(t.Executor).where(t.Executor.state.in_(ALIVE)).order_by(t.Executor.ordered, t.Executor.id)
-_STATE = select(t.Executor.state).where(t.Executor.id == bindparam("e"))
+_STATE = select(t.Executor.state, t.Executor.why).where(t.Executor.id == bindparam("e"))
 _FACT = select(t.PoolFact).where(t.PoolFact.name == bindparam("p"))
 _ADD_FACT = insert(t.PoolFact)
 _LEARN = (
@@ -146,13 +146,13 @@ def not_after(tx: Connection, now: datetime) -> None:
 
 def lost(tx: Connection, executor: str, why: str, now: datetime) -> settle.Settled | None:
     """It vanished: its attempts are requeued. None when that is known already."""
-    state = tx.execute(_STATE, {"e": executor}).scalar_one_or_none()
-    if state not in ALIVE:
+    row = tx.execute(_STATE, {"e": executor}).one_or_none()
+    if row is None or row.state not in ALIVE:
         return None
     settled = settle.lose(tx, executor, f"executor {executor}: {why}", now)
-    draining_empty = state == ExecutorState.DRAINING and not settled.freed
-    to = ExecutorState.GONE if draining_empty else ExecutorState.LOST
-    tx.execute(_END, {"e": executor, "to": to, "w": why, "at": now})
+    as_told = row.state == ExecutorState.DRAINING and not settled.freed  # it went for the reason it drained for
+    to, said = (ExecutorState.GONE, row.why) if as_told else (ExecutorState.LOST, why)
+    tx.execute(_END, {"e": executor, "to": to, "w": said, "at": now})
     return settled
 
 

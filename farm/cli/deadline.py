@@ -11,7 +11,7 @@ FORMS = "write 18:00, '2026-03-01 18:00', +2h, or none"
 
 def deadline(text: str, now: datetime | None = None) -> str:
     """ISO 8601 with a zone, or "" for none. Times without a zone are of this machine's. Raises Refusal."""
-    given, now = text.strip(), (now or SystemClock().now()).astimezone(now and now.tzinfo)
+    given, now = text.strip(), now or SystemClock().now().astimezone()
     if given.lower() == "none":
         return ""
     try:

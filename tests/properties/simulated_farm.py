@@ -14,6 +14,7 @@ from executors.simulated import Cloud, SimulatedOptions, SimulatedProvider
 from executors.site.protocol import Answer, Message, Report
 from farm import fleet, ledger, read
 from farm import tables as t
+from farm.acts import By
 from farm.clock import TurnedClock, micros
 from farm.config import FarmConfig
 from farm.db import Database
@@ -23,6 +24,7 @@ from farm.model import JobSpec
 from farm.queue.submit import submit
 from farm.reconcile import Fleet, current_prices, reconcile
 from farm.sites import Sites
+from farm.steering import Steering
 from schedules.policy import default
 
 Duration = Callable[[Work], float]
@@ -134,11 +136,18 @@ class SimulatedFarm:
         """A new service on the same database."""
         self.term += 1
         self.provider = SimulatedProvider(self.cloud, "cloud")
-        feed = Feed()
+        feed = self.feed = Feed()
         dispatcher = Dispatcher(self.config.all_lanes(), self.term)
         self.sites = Sites(self.db, self.clock, dispatcher, Path("/nonexistent"), feed, lambda: None, 60)
         self.fleet = Fleet(self.db, self.clock, self.config, {"cloud": self.provider}, default, self.sites, feed)
         self.fleet.began = self.clock.now()
+
+    def wake(self) -> None:
+        """The wheel turns with the clock."""
+
+    def steer(self, who: str = "eva", why: str = "") -> Steering:
+        """What a person may do to it."""
+        return Steering(self, By(who, why, self.clock.now()))
 
     def submit(self, *steps: Any, **options: Any) -> int:
         spec = JobSpec.model_validate({"name": "job", "owner": "ada", "steps": steps, **options})

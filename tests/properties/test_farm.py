@@ -2,8 +2,8 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -11,15 +11,19 @@ from zlib import crc32
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from executors.simulated import Fault, SimulatedOptions
 from farm import tables as t
+from farm.acts import held_now
 from farm.config import FarmConfig
 from farm.db import Database, migrate
+from farm.integrity_rules import RULES
 from farm.ledger import HOUR
 from farm.model import Range, StepSpec
+from farm.queue.setting import Setting
 from farm.reconcile import reconcile
+from farm.refusal import Refusal
 from tests.properties.simulated_farm import SimulatedFarm
 
 POOL = {"provider": "simulated", "price_per_hour": "0.36", "ceiling": 4, "boot": 5, "idle": 10}
@@ -148,6 +152,8 @@ def test_a_cancelled_job_is_no_demand(new: Callable[..., Any]) -> None:
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)  # explaining traces every line
 STEPS = st.sampled_from(["nothing", "nothing", "break", "gateway", "service", "both", "submit", "cancel"])
+PEOPLE = ("hold", "release", "set", "drain", "spending")
+STEERED = st.sampled_from(["nothing", "nothing", "break", "gateway", "both", "submit", "cancel", *PEOPLE, *PEOPLE])
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
@@ -163,6 +169,111 @@ def test_whatever_happens(new: Callable[..., Any], seed: int, story: list[str], 
             _happen(farm, step)
             farm.turn(farm.random.choice([0.2, 1, 5]))
         farm.run()
+        check(farm)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
+@given(seed=st.integers(0, 10**6), story=st.lists(STEERED, min_size=5, max_size=40))
+def test_whatever_people_do(new: Callable[..., Any], seed: int, story: list[str]) -> None:
+    with new(seed) as farm:
+        farm.duration = lambda work: 1.0 + crc32(f"{seed}/{work.attempt}".encode()) % 20
+        farm.exit = lambda work: int(crc32(f"{work.attempt}/{seed}".encode()) % 11 == 0)
+        farm.submit(array(10, retries=3), array(3, name="b", after=("main",)))
+        farm.submit(array(5), lane="bulk", held=True)
+        for step in story:
+            _steer(farm, step) if step in PEOPLE else _happen(farm, step)
+            farm.turn(farm.random.choice([0.2, 1, 5]))
+            heeded(farm)
+            sound(farm)
+        _let_go(farm)
+        farm.run()
+        check(farm)
+        sound(farm)
+
+
+def heeded(farm: SimulatedFarm) -> None:
+    """Nothing of what is held was handed out since."""
+    with farm.db.read() as tx:
+        since = {(h["kind"], h["name"]): datetime.fromisoformat(h["at"]) for h in held_now(tx)}
+        query = select(t.Attempt.claimed, t.Attempt.job, t.Job.lane, t.Executor.pool)
+        query = query.join(t.Job, t.Job.id == t.Attempt.job).join(t.Executor, t.Executor.id == t.Attempt.executor)
+        for row in tx.execute(query):
+            about = (("job", str(row.job)), ("lane", row.lane), ("pool", row.pool), ("spending", ""))
+            assert all(row.claimed <= since[one] for one in about if one in since), (row, since)
+
+
+def sound(farm: SimulatedFarm) -> None:
+    with farm.db.read() as tx:
+        broken = [(rule.says, tuple(row)) for rule in RULES for row in tx.execute(text(rule.query))]
+    assert broken == []
+
+
+def _steer(farm: SimulatedFarm, step: str) -> None:
+    """As far as it can be done now."""
+    choose = farm.random.choice
+    with suppress(Refusal):
+        match step:
+            case "hold":
+                farm.steer().hold(choose(["1", "2", "lane:bulk", "default", "cloud"]))
+            case "release":
+                farm.steer().release(choose(["1", "2", "lane:bulk", "default", "cloud"]))
+            case "set":
+                soon = farm.clock.now() + timedelta(minutes=1)
+                new = choose(
+                    [Setting(priority=9), Setting(lane="bulk"), Setting(lane="default"), Setting(deadline=soon)]
+                )
+                farm.steer().set(choose([1, 2]), new)
+            case "drain":
+                farm.steer().drain(choose([*farm.alive(), "nobody"]))
+            case "spending":
+                farm.steer().spending(choose([True, False]))
+
+
+def _let_go(farm: SimulatedFarm) -> None:
+    with farm.db.read() as tx:
+        held = held_now(tx)
+    for one in held:
+        if one["kind"] == "spending":
+            farm.steer().spending(False)
+        else:
+            farm.steer().release(f"{one['kind']}:{one['name']}")
+
+
+@pytest.mark.parametrize("what", ["pool:cloud", "spending"])
+def test_a_closed_pool_comes_to_zero_and_back(new: Callable[..., Any], what: str) -> None:
+    with new() as farm:
+        job = farm.submit(array(40))
+        while len(farm.gateway.running) < 4:
+            farm.turn()
+        farm.steer().hold(what) if what != "spending" else farm.steer().spending(True)
+        for _ in range(30):
+            farm.turn()
+        assert (farm.machines(), farm.job(job)["tasks"]["done"]) == ([], 4)
+        farm.restart()
+        for _ in range(10):
+            farm.turn(60)
+        assert farm.machines() == []
+        _let_go(farm)
+        farm.run()
+        assert farm.job(job)["state"] == "done"
+        check(farm)
+
+
+def test_a_drained_executor_ends_its_work_and_is_replaced(new: Callable[..., Any]) -> None:
+    with new() as farm:
+        job = farm.submit(array(20))
+        while len(farm.gateway.running) < 4:
+            farm.turn()
+        first = sorted(farm.gateway.attached)[0]
+        farm.steer().drain(first)
+        farm.run()
+        with farm.db.read() as tx:
+            row = tx.execute(select(t.Executor).where(t.Executor.id == first)).one()
+            lost = tx.execute(select(func.count()).where(t.Attempt.state != "succeeded")).scalar_one()
+            all_of_them = tx.execute(select(func.count()).select_from(t.Executor)).scalar_one()
+        assert (row.state, row.why, lost) == ("gone", "drained by eva", 0)
+        assert all_of_them > 4
+        assert farm.job(job)["state"] == "done"
         check(farm)
 
 
