@@ -1,0 +1,178 @@
+"""A real executor elsewhere joins a real service over TCP: it works, is cut off, comes back, or ends itself."""
+
+import json
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from executors.site.process import Process
+from farm.home import Home
+from tests.contract.strait import Strait
+from tests.contract.yard import commands_with, eventually
+from tests.journeys.shell import Shell
+
+SETTINGS = """
+[site]
+engine = "{engine}"
+outbound_lease = "{lease}"
+[listen]
+address = "127.0.0.1:0"
+url = "{url}"
+[pools.far]
+provider = "local"
+network = "outbound"
+slots = 2
+idle = "10m"
+"""
+
+
+class Coast:
+    """A farm whose only pool is elsewhere, behind a strait."""
+
+    def __init__(self, engine: str, lease: str = "10m") -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="fo-", dir="/tmp"))
+        self.home = Home(self.folder / "home")
+        self.home.make()
+        self.strait = Strait(self.home.socket)
+        self.home.config_file.write_text(SETTINGS.format(engine=engine, lease=lease, url=self.strait.url))
+        self.farm = Shell(self.home.path, self.folder)
+        self.farm("up")
+
+    def submit(self, *words: str) -> str:
+        return self.farm("submit", *words).split()[1]
+
+    def run(self, *words: str) -> str:
+        """To its good end; the job."""
+        job = self.submit(*words)
+        self.farm("wait", job)
+        return job
+
+    def executors(self, *more: str) -> list[dict]:
+        return self.farm.json("executors", *more)["executors"]
+
+    def pid(self) -> int:
+        """Of the only living executor."""
+        (signed,) = (self.home.pools / "far" / "executors").glob("*/machine.json")
+        return json.loads(signed.read_text())["pid"]
+
+    def child(self, mark: str) -> int:
+        """The process below the executor whose command line holds this."""
+        (found,) = [pid for pid in below(self.pid()) if mark in command(pid)]
+        return found
+
+    def close(self) -> None:
+        self.strait.open()
+        self.farm("down")
+        self.strait.end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def below(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *below(child)]
+    return found
+
+
+def command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+@pytest.fixture(scope="module", params=["plain", "ray"])
+def coast(request: pytest.FixtureRequest) -> Iterator[Coast]:
+    coast = Coast(request.param)
+    yield coast
+    runs = [p for p in Path("/tmp").glob("fx-*") if commands_with(str(p))]
+    coast.close()
+    assert not [p for p in runs if p.exists()]
+    assert not commands_with(str(coast.folder))
+
+
+def test_inputs_come_and_outputs_go_over_the_connection(coast: Coast):
+    given = coast.folder / "given.txt"
+    given.write_text("precious\n")
+    job = coast.run("--input", str(given), "--output", "out/*", "--", "sh", "-c", "mkdir out; cat given.txt >out/made")
+    coast.farm("get", job, "fetched")
+    assert (coast.folder / "fetched" / "out" / "made").read_text() == "precious\n"
+    held = coast.home.pools / "far" / "executors"
+    assert len([p for p in held.glob("*/store/??/*") if p.is_file()]) >= 1  # its own, not the farm's
+
+
+def test_cut_off_for_a_while_nothing_is_run_again_and_logs_are_whole(coast: Coast):
+    marks = coast.folder / "marks"
+    script = f"echo x >>{marks}; for n in 1 2 3 4 5 6 7 8; do echo $n; sleep 0.5; done"
+    job = coast.submit("--output", "*.txt", "--", "sh", "-c", f"{script}; echo made >made.txt")
+    eventually(lambda: marks.exists())
+    coast.strait.close()
+    eventually(lambda: "for n in" not in "".join(commands_with(str(marks))))  # it has ended, unheard of
+    assert coast.farm.json("show", job)["state"] == "running"
+    coast.strait.snap()
+    coast.strait.open()
+    coast.farm("wait", job)
+    assert marks.read_text() == "x\n"
+    assert coast.farm("logs", job).split() == [*"12345678"]
+
+
+def test_the_service_may_be_restarted_meanwhile(coast: Coast):
+    marks = coast.folder / "again"
+    job = coast.submit("--", "sh", "-c", f"echo x >>{marks}; echo begun; sleep 4; echo ended")
+    eventually(lambda: marks.exists())
+    before = coast.pid()
+    Process.of(int(coast.home.lock.read_text())).end(20)
+    coast.farm("up")
+    coast.farm("wait", job)
+    assert (marks.read_text(), coast.farm("logs", job).split()) == ("x\n", ["begun", "ended"])
+    assert coast.pid() == before
+
+
+def test_its_gateway_may_be_killed(coast: Coast):
+    marks = coast.folder / "gateway"
+    job = coast.submit("--", "sh", "-c", f"echo x >>{marks}; sleep 3; echo ended")
+    eventually(lambda: marks.exists())
+    os.kill(coast.child("executors.site.gateway"), signal.SIGKILL)
+    coast.farm("wait", job)
+    assert (marks.read_text(), coast.farm("logs", job)) == ("x\n", "ended\n")
+
+
+@pytest.mark.parametrize("coast", ["ray"], indirect=True)
+def test_its_head_may_be_killed(coast: Coast):
+    marks = coast.folder / "head"
+    job = coast.submit("--", "sh", "-c", f"echo x >>{marks}; sleep 3; echo ended")
+    eventually(lambda: marks.exists())
+    os.kill(coast.child("gcs_server"), signal.SIGKILL)
+    coast.farm("wait", job)
+    assert (marks.read_text(), coast.farm("logs", job)) == ("x\n", "ended\n")
+
+
+@pytest.fixture
+def brief() -> Iterator[Coast]:
+    """Executors that live for three seconds without their farm."""
+    coast = Coast("plain", "3s")
+    yield coast
+    coast.close()
+
+
+def test_cut_off_for_longer_than_its_lease_it_ends_itself_and_its_work_is_done_again(brief: Coast):
+    marks = brief.folder / "marks"
+    job = brief.submit("--", "sh", "-c", f"echo x >>{marks}; test $(wc -l <{marks}) -gt 1 || exec sleep 600")
+    eventually(lambda: marks.exists())
+    first = Process.of(brief.pid())
+    brief.strait.close()
+    eventually(lambda: not first.alive(), within=30)
+    assert not commands_with(str(marks))
+    eventually(lambda: brief.executors("--all")[0]["state"] == "lost", within=30)
+    brief.strait.snap()
+    brief.strait.open()
+    brief.farm("wait", job)
+    assert marks.read_text() == "x\nx\n"
+    (task,) = brief.farm.json("show", f"{job}.1")["attempts"][:1]
+    assert (task["state"], task["cause"]) == ("lost", "lost")
