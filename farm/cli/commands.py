@@ -89,6 +89,12 @@ COMMANDS: Mapping[str, Entry] = {
         FLEET, "fleet:executors", "List the machines that run tasks.", ("farm executors", "farm executors --all")
     ),
     "pools": Entry(FLEET, "fleet:pools", "List the sources of executors and what they cost.", ("farm pools",)),
+    "executor": Entry(
+        FLEET,
+        "executor:executor",
+        "Let this machine work for a farm elsewhere, by the ticket that the farm has made for it.",
+        ("farm executor --ticket ticket.json",),
+    ),
     "schedule show": Entry(
         FLEET,
         "schedule:show",
