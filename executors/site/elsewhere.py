@@ -17,6 +17,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 from executors.invitation import Invitation, NoInvitation
 from executors.reach import BadAddress, Reach
@@ -24,38 +25,56 @@ from executors.site.admission import NotAdmitted, admit, tell_failure
 from executors.site.fitness import Unfit, check, set_up
 from executors.site.ticket import Ticket
 
-BAD_REQUEST, BAD_PLACE = 2, 3
+BAD_TICKET, BAD_PLACE = 2, 3
+
+
+class CannotJoin(Exception):
+    """One sentence says why. `status` is 2 where the ticket is wrong, 3 where this machine or the farm says no."""
+
+    def __init__(self, what: str, status: int) -> None:
+        super().__init__(what)
+        self.status = status
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Becomes the executor, or answers why not: 2 the ticket is wrong, 3 this machine or the farm says no."""
+    """Becomes the executor, or says why not and answers the status of `CannotJoin`."""
     parser = argparse.ArgumentParser(prog="farm executor", description="Work for a farm elsewhere.")
     parser.add_argument("--ticket", required=True, metavar="FILE", help="the invitation; - is the standard input")
     parser.add_argument("--folder", metavar="DIR", help="where the work's files are kept (default: below /var/tmp)")
     options = parser.parse_args(words)
     try:
-        invitation = Invitation.read(_text(options.ticket))
-    except (OSError, NoInvitation) as error:
-        return _say(f"the ticket {options.ticket} can't be used: {error}", BAD_REQUEST)
+        join(options.ticket, options.folder)
+    except CannotJoin as error:
+        _say(str(error))
+        return error.status
+
+
+def join(ticket: str, folder: str | None) -> NoReturn:
+    """Become the executor. Raises CannotJoin, which the farm has been told of where it could be."""
     try:
-        return _become(invitation, options.folder, options.ticket)
+        invitation = Invitation.read(_text(ticket))
+    except (OSError, NoInvitation) as error:
+        raise CannotJoin(f"the ticket {ticket} can't be used: {error}", BAD_TICKET) from error
+    try:
+        _become(invitation, folder, ticket)
     except (Unfit, NotAdmitted, BadAddress, OSError) as error:
         with contextlib.suppress(BadAddress):
             if not isinstance(error, NotAdmitted):
                 tell_failure(invitation, str(error))
-        return _say(f"this machine can't join the farm as {invitation.executor}: {error}", BAD_PLACE)
+        what = f"this machine can't join the farm as {invitation.executor}: {error}"
+        raise CannotJoin(what, BAD_PLACE) from error
 
 
 def _text(file: str) -> str:
     return sys.stdin.read() if file == "-" else Path(file).read_text()
 
 
-def _say(text: str, status: int) -> int:
+def _say(text: str) -> None:
     sys.stderr.write(f"farm: {text}\n")
-    return status
+    sys.stderr.flush()
 
 
-def _become(invitation: Invitation, folder: str | None, ticket: str) -> int:
+def _become(invitation: Invitation, folder: str | None, ticket: str) -> NoReturn:
     place = _Place(invitation, folder)
     try:
         ray = check(invitation, place.folder)
@@ -66,8 +85,7 @@ def _become(invitation: Invitation, folder: str | None, ticket: str) -> int:
         raise
     _forget_secret(ticket, invitation)
     file = place.furnish(invitation, admitted.token, admitted.lease_s)
-    _say(f"{invitation.executor} has joined {invitation.url}", 0)
-    sys.stderr.flush()
+    _say(f"{invitation.executor} has joined {invitation.url}")
     root = place.program()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     os.execv(sys.executable, [sys.executable, "-P", "-m", "executors.site.executor", "--ticket", str(file)])

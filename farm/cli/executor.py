@@ -4,6 +4,9 @@ from typing import Annotated
 
 import typer
 
+from farm.cli.options import JsonOption
+from farm.refusal import Refusal, Unavailable
+
 
 def executor(
     ticket: Annotated[str, typer.Option("--ticket", metavar="FILE", help="The invitation; - is the standard input.")],
@@ -11,8 +14,13 @@ def executor(
         str,
         typer.Option("--folder", metavar="DIR", help="Where the work's files are kept; below /var/tmp if not told."),
     ] = "",
+    json: JsonOption = False,
 ) -> int:
     """Works until the farm has no more use for it, and leaves nothing. Nothing listens but on loopback."""
-    from executors.site.elsewhere import main
+    from executors.site.elsewhere import BAD_TICKET, CannotJoin, join
 
-    return main(["--ticket", ticket, *(["--folder", folder] if folder else [])])
+    try:
+        join(ticket, folder or None)
+    except CannotJoin as error:
+        remedy = "ask the farm for another: each is good for one machine, once"
+        raise (Refusal if error.status == BAD_TICKET else Unavailable)(str(error), remedy=remedy) from error
