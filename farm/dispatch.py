@@ -50,6 +50,7 @@ class Dispatcher:
     lanes: Mapping[str, Lane]
     term: int
     closing: bool = False  # the farm drains: nothing more is handed out
+    owners: Mapping[str, float] = field(default_factory=dict)  # weights of those whose is not 1
     most_memory: int = 0  # bytes of the largest executor of any pool; 0 is unknown
     _mean_s: dict[tuple[int, int], float] = field(default_factory=dict)
 
@@ -61,7 +62,7 @@ class Dispatcher:
         rooms = _rooms(tx, depths)
         if not rooms:
             return {}
-        works = Claim(tx, self.lanes, self.term, now).fill(rooms, depths)
+        works = Claim(tx, self.lanes, self.term, now, self.owners).fill(rooms, depths)
         if works:
             tx.execute(_BUSY, {"ids": list(works)})
         return works

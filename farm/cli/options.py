@@ -19,6 +19,7 @@ FetchOption = Annotated[
 ]
 LaneOption = Annotated[str, typer.Option(help="Class of jobs with a waiting time to aim for, as in farm.toml.")]
 PriorityOption = Annotated[int, typer.Option(min=-100, max=100, help="Higher is earlier, within the lane.")]
+HoldOption = Annotated[bool, typer.Option("--hold", help="Queue it held: nothing of it starts before `farm release`.")]
 OwnerOption = Annotated[str | None, typer.Option(help="Who pays; else the name of this user.")]
 ProjectOption = Annotated[str, typer.Option(help="What it is for; a column of the reports.")]
 NameOption = Annotated[str | None, typer.Option(help="Name of the job; else taken from what it does.")]

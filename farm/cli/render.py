@@ -7,6 +7,7 @@ import typer
 
 from farm.cli import values
 from farm.cli.options import (
+    HoldOption,
     HomeOption,
     JsonOption,
     LaneOption,
@@ -22,7 +23,7 @@ from farm.cli.options import (
     WaitOption,
 )
 from farm.cli.reach import place_of
-from farm.cli.submit import Placing, me
+from farm.cli.submit import Placing, held, me
 from farm.client import Client
 from farm.workloads.command import sayable
 
@@ -57,6 +58,7 @@ def render(
     name: NameOption = None,
     lane: LaneOption = "default",
     priority: PriorityOption = 0,
+    hold: HoldOption = False,
     owner: OwnerOption = None,
     project: ProjectOption = "",
     timeout: TimeoutOption = None,
@@ -79,6 +81,7 @@ def render(
         "project": sayable(project, "--project"),
         "lane": sayable(lane, "--lane"),
         "priority": priority,
+        "held": held(hold, wait or out is not None),
     }
 
     def send(client: Client) -> int:

@@ -12,6 +12,7 @@ import typer
 from farm.cli import values
 from farm.cli.options import (
     FetchOption,
+    HoldOption,
     HomeOption,
     JsonOption,
     LaneOption,
@@ -38,6 +39,7 @@ def submit(
     name: NameOption = None,
     lane: LaneOption = "default",
     priority: PriorityOption = 0,
+    hold: HoldOption = False,
     owner: OwnerOption = None,
     project: ProjectOption = "",
     array: Annotated[
@@ -113,11 +115,19 @@ def submit(
         "owner": values.name(owner, "--owner") or me(),
         "project": sayable(project, "--project"),
         "after": [values.positive(one, "--after") for one in after or []],
+        "held": held(hold, wait or fetch is not None),
         "steps": [step],
     }
     files = files_of([Path(path) for path in inputs or []])
     placing = Placing(place_of(home), wait=wait or fetch is not None, json=json, finished=fetching(fetch))
     return placing.place(lambda client: _send(client, job, files))
+
+
+def held(hold: bool, wait: bool) -> bool:
+    """Raises Refusal for what nobody would see the end of."""
+    if hold and wait:
+        raise Refusal("a held job does not begin by itself", "--hold", "leave out --wait, and `farm release` it first")
+    return hold
 
 
 def fetching(folder: str | None) -> "Callable[[Client, Any], None] | None":

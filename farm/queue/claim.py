@@ -4,8 +4,7 @@ Claims are written before anything starts.
 """
 
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from math import inf
 from typing import Any
@@ -19,6 +18,7 @@ from farm.model import AttemptState, JobState, TaskState
 from farm.queue import holds, template
 from farm.queue.room import Room, Rooms
 from farm.queue.shares import Fact, Shares
+from farm.queue.table import SYSTEM, Table, shares_of
 from farm.queue.waiting import Candidate, Queue, Waiting
 from farm.tables import AnyRow
 from schedules.model import Lane
@@ -26,7 +26,6 @@ from schedules.ordering import ends_first
 
 _TOKENS = random.Random()
 _LOOK = 64  # candidates of an owner looked at in one go; a claim that uses them all looks again at the next event
-_SYSTEM = ""  # no lane or owner has this name: the row of the virtual time of whoever was served last
 
 _ADVANCE = (
     update(t.Step)
@@ -50,6 +49,7 @@ _BEGIN = (
     .where(t.Job.id == bindparam("j"), t.Job.state == JobState.QUEUED)
     .values(state=JobState.RUNNING, started=func.coalesce(t.Job.started, bindparam("at", type_=t.Utc())))
 )
+_ALIKE: Mapping[str, float] = {}
 _LANES = select(t.LaneFact.name, t.LaneFact.virtual_s, t.LaneFact.backlogged)
 _NOBODY_WAITS = update(t.LaneFact).values(backlogged=False)
 _SPEND = (
@@ -75,8 +75,16 @@ _ADD_OWNER = insert(t.OwnerFact)
 class Claim:
     """One pass over the queue inside one transaction."""
 
-    def __init__(self, tx: Connection, lanes: Mapping[str, Lane], term: int, now: datetime) -> None:
-        self._tx, self._lanes, self._term, self._now = tx, lanes, term, now
+    def __init__(
+        self,
+        tx: Connection,
+        lanes: Mapping[str, Lane],
+        term: int,
+        now: datetime,
+        owners: Mapping[str, float] = _ALIKE,
+    ) -> None:
+        """`owners`: weights of those whose is not 1."""
+        self._tx, self._lanes, self._term, self._now, self._owners = tx, lanes, term, now, owners
         self._tasks: list[dict[str, Any]] = []
         self._restarts: list[dict[str, Any]] = []
         self._attempts: list[dict[str, Any]] = []
@@ -114,7 +122,7 @@ class Claim:
             self._spend(table, largest)
         return self._works
 
-    def _look_overdue(self, table: "Table", depth: Mapping[tuple[int, int], int]) -> None:
+    def _look_overdue(self, table: Table, depth: Mapping[tuple[int, int], int]) -> None:
         """Of each lane who is next, if what it has waits for several slots beyond its due date: other lanes, whose
         turns come between, do not take again and again the slots that become free for it."""
         if len(table.present) < 2 or table.waiting.largest < 2:
@@ -126,7 +134,7 @@ class Claim:
                 self._overdue(table, (lane, owner), first, depth)
 
     def _overdue(
-        self, table: "Table", pair: tuple[str, str], first: Candidate, depth: Mapping[tuple[int, int], int]
+        self, table: Table, pair: tuple[str, str], first: Candidate, depth: Mapping[tuple[int, int], int]
     ) -> None:
         """What fits now goes before its lane's turn if the lane is ahead by no more than what others in it were given
         while this owner waited."""
@@ -150,7 +158,10 @@ class Claim:
         """A lane that left farm.toml while its jobs waited goes on with weight 1."""
         return self._lanes[lane].weight if lane in self._lanes else 1.0
 
-    def _table(self, waiting: Waiting, limit: int) -> "Table":
+    def _owner_weight(self, owner: str) -> float:
+        return self._owners.get(owner, 1.0)
+
+    def _table(self, waiting: Waiting, limit: int) -> Table:
         """Whose turn it is, as it was left at the last claim."""
         pairs = waiting.pairs()
         lanes = sorted({lane for lane, _ in pairs})
@@ -158,8 +169,8 @@ class Claim:
         mine: dict[str, dict[str, Fact]] = {lane: {} for lane in lanes}
         for row in self._tx.execute(_OWNERS, {"lanes": lanes}):
             mine[row.lane][row.owner] = Fact(row.virtual_s, row.backlogged)
-        owners = {lane: _shares(facts) for lane, facts in mine.items()}
-        table = Table(waiting, limit, _shares(known, self._weight), owners)
+        owners = {lane: shares_of(facts, self._owner_weight) for lane, facts in mine.items()}
+        table = Table(waiting, limit, shares_of(known, self._weight), owners)
         table.join(pairs)
         return table
 
@@ -274,13 +285,13 @@ class Claim:
             tx.execute(_COUNT, {"j": job, "more": more})
             tx.execute(_BEGIN, {"j": job, "at": self._now})
 
-    def _spend(self, table: "Table", largest: int) -> None:
+    def _spend(self, table: Table, largest: int) -> None:
         """Remember virtual times, and who still waits for an executor as large as the `largest` here."""
         left = Waiting(self._tx, self._now, largest, held=self._held).pairs()
         self._tx.execute(_NOBODY_WAITS)
         self._tx.execute(_NO_OWNER_WAITS, {"lanes": list(table.owners)})
         facts = table.lanes.facts(lane for lane, _ in left)
-        for lane, fact in {**facts, _SYSTEM: Fact(table.lanes.system, False)}.items():
+        for lane, fact in {**facts, SYSTEM: Fact(table.lanes.system, False)}.items():
             if lane in table.lanes.known:
                 self._tx.execute(_SPEND, {"l": lane, "v": fact.virtual, "b": fact.backlogged})
             else:
@@ -292,7 +303,7 @@ class Claim:
         """Only what changed: there may be thousands of owners."""
         away = {o: Fact(f.virtual, False) for o, f in owners.known.items() if o not in owners.virtual}
         facts = {**away, **owners.facts(left)}
-        facts[_SYSTEM] = Fact(owners.system, False)
+        facts[SYSTEM] = Fact(owners.system, False)
         rows = {o: fact for o, fact in facts.items() if owners.known.get(o) != fact}
         old = [{"l": lane, "o": o, "v": f.virtual, "b": f.backlogged} for o, f in rows.items() if o in owners.known]
         new = [
@@ -304,72 +315,6 @@ class Claim:
             self._tx.execute(_SPEND_OWNER, old)
         if new:
             self._tx.execute(_ADD_OWNER, new)
-
-
-@dataclass(slots=True)
-class Table:
-    """Lanes that share the farm, and owners that share a lane; who has nothing that fits has left."""
-
-    waiting: Waiting
-    limit: int  # candidates of an owner
-    lanes: Shares
-    owners: Mapping[str, Shares]
-    queues: dict[tuple[str, str], Queue] = field(default_factory=dict)
-    present: dict[str, set[str]] = field(default_factory=dict)
-
-    def join(self, pairs: Collection[tuple[str, str]]) -> None:
-        self.lanes.join(self.owners)
-        for lane, shares in self.owners.items():
-            self.present[lane] = {owner for name, owner in pairs if name == lane}
-            shares.join(self.present[lane])
-
-    def next(self) -> tuple[str, str, float] | None:
-        """Lane and owner whose turn it is, and the seconds they may be given until it is another's."""
-        if not self.present:
-            return None
-        lane, of_lane = self.lanes.next(self.present)
-        owner, of_owner = self.owners[lane].next(self.present[lane])
-        return lane, owner, min(of_lane, of_owner)
-
-    def ahead(self, lane: str) -> float:
-        """Of the lane whose turn it is, in seconds of virtual time."""
-        return self.lanes.virtual[lane] - min(self.lanes.virtual[name] for name in self.present)
-
-    def owed(self, lane: str, owner: str) -> float:
-        """Seconds that it is behind the one in its lane that was given most."""
-        virtual = self.owners[lane].virtual
-        return max(virtual[name] for name in self.present[lane]) - virtual[owner]
-
-    def charge(self, lane: str, owner: str, seconds: float) -> None:
-        self.lanes.charge(lane, seconds)
-        self.owners[lane].charge(owner, seconds)
-
-    def queue(self, lane: str, owner: str) -> Queue:
-        if (lane, owner) not in self.queues:
-            self.queues[lane, owner] = self.waiting.queue(lane, owner, self.limit)
-        return self.queues[lane, owner]
-
-    def close(self) -> None:
-        for queue in self.queues.values():
-            queue.close()
-
-    def leave_wide(self) -> None:
-        """Whoever has nothing but what fits nowhere: no room will be kept for it now, so it need not be asked."""
-        if self.waiting.slots < self.waiting.largest:
-            self.waiting = replace(self.waiting, largest=0)
-            pairs = self.waiting.pairs()
-            for lane, owner in [(lane, o) for lane, owners in self.present.items() for o in owners]:
-                if (lane, owner) not in pairs:
-                    self.leave(lane, owner)
-
-    def leave(self, lane: str, owner: str) -> None:
-        self.present[lane].discard(owner)
-        if not self.present[lane]:
-            del self.present[lane]
-
-
-def _shares(known: Mapping[str, Fact], weight: Callable[[str], float] = lambda _owner: 1.0) -> Shares:
-    return Shares(known, known[_SYSTEM].virtual if _SYSTEM in known else 0.0, weight)
 
 
 def _better(rooms: Sequence[Room], candidate: Candidate) -> Sequence[Room]:

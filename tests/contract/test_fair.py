@@ -65,6 +65,19 @@ def test_owners_share_one_claim(farm: QueueFarm) -> None:
     assert fill(farm, Room("e1", 8, 0), Room("e2", 8, 0)) == dict.fromkeys(jobs, 4)
 
 
+def test_owners_share_a_lane_by_weight(farm: QueueFarm) -> None:
+    ada, bob, eve = (farm.submit(array(100, predicted_s=5), owner=name) for name in ("ada", "bob", "eve"))
+    with farm.db.write() as tx:
+        works = Claim(tx, LANES, 1, farm.clock.now(), {"bob": 2, "eve": 0.5}).fill([Room("e1", 14, 0)], {})
+    assert mine(works["e1"]) == {ada: 4, bob: 8, eve: 2}
+    with farm.db.write() as tx:  # and are owed as much between claims
+        again = [
+            Claim(tx, LANES, 1, farm.clock.now(), {"bob": 2, "eve": 0.5}).fill([Room("e", 1, 0)], {}) for _ in range(35)
+        ]
+    given = sum((mine(works["e"]) for works in again), Counter[int]())
+    assert (abs(given[ada] - 10) <= 1, abs(given[bob] - 20) <= 1, abs(given[eve] - 5) <= 1) == (True, True, True)
+
+
 def test_an_owner_has_no_more_of_a_lane_by_more_jobs(farm: QueueFarm) -> None:
     for _ in range(30):
         farm.submit(array(10), owner="ada")
@@ -341,3 +354,11 @@ def test_endless_wide_work_of_one_lane_takes_no_more_than_its_share(farm: QueueF
         busy.end("e1")
         given_s += busy.claim()
     assert 0.25 <= given_s[narrow] / (given_s[narrow] + 2 * given_s[wide]) <= 0.45  # weights 1 and 2
+
+
+def test_the_weights_of_owners_come_from_the_settings() -> None:
+    config = FarmConfig.model_validate({"owners": {"ada": {"weight": 2}}})
+    assert config.owner_weights() == {"ada": 2}
+    for wrong in (0, -1, "inf", "nan"):
+        with pytest.raises(ValueError, match="weight"):
+            FarmConfig.model_validate({"owners": {"ada": {"weight": wrong}}})

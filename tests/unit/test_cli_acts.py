@@ -63,6 +63,14 @@ def test_hold_and_release(typed: Typed) -> None:
     assert len(json.loads(typed("acts", "1", "--json"))["acts"]) == 2
 
 
+def test_submit_held(typed: Typed) -> None:
+    typed("submit", "--hold", "true")
+    assert json.loads(typed("show", "1", "--json"))["state"] == "held"
+    assert "submitted so" in typed("why", "1")
+    typed("submit", "--hold", "--wait", "true", status=2)
+    assert "a held job does not begin by itself" in typed.err
+
+
 def test_set(typed: Typed) -> None:
     typed("submit", "true")
     assert typed("set", "1", "--priority", "7", "--lane", "bulk") == (
