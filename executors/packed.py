@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
 from functools import cache, cached_property
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 from executors.contract import Event, EventKind, FileRef, Work
 
+T = TypeVar("T")
 _ENCODER = json.JSONEncoder(default=asdict, separators=(",", ":"))
 
 
@@ -90,7 +91,7 @@ def _work(common: Mapping[str, Any], own: Mapping[str, Any]) -> Work:
         raw["outputs"] = tuple(raw["outputs"])
     if "inputs" in raw:
         raw["inputs"] = tuple(FileRef(**i) for i in raw["inputs"])
-    return Work(**raw)
+    return _made(Work, raw)
 
 
 class Events(Sequence[Event]):
@@ -175,7 +176,18 @@ def _event(raw: dict[str, Any]) -> Event:
     raw["kind"] = EventKind(raw["kind"])
     if "outputs" in raw:
         raw["outputs"] = tuple(FileRef(**o) for o in raw["outputs"])
-    return Event(**raw)
+    return _made(Event, raw)
+
+
+def _made(kind: type[T], raw: Mapping[str, Any]) -> T:
+    """What a newer one says beyond is left out; looked for only when there is something, since this is called often."""
+    try:
+        return kind(**raw)
+    except TypeError:
+        names = {f.name for f in fields(kind)}  # type: ignore[arg-type]
+        if raw.keys() <= names:
+            raise
+        return kind(**{name: value for name, value in raw.items() if name in names})
 
 
 def event(text: bytes) -> Event:

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from executors.packed import Works
 from executors.site.protocol import Answer, Message, Report
 from farm import secret
 from farm import tables as t
-from farm.clock import Clock
+from farm.clock import Clock, micros
 from farm.db import Database, after_commit
 from farm.dispatch import Dispatcher, rest
 from farm.feed import Feed
@@ -30,6 +31,7 @@ from farm.site_desk import Desk, Outbox
 
 NEWS_AGAIN = timedelta(seconds=1)
 CATCH_UP = timedelta(seconds=1)
+CLOCK_OFF_S = 20.0  # a clock that seems less far off may be right: reports take their time
 IDLE_S = 60.0  # a site of no living executor that is silent for longer is forgotten
 GIVEN_UP_S = 2.0  # between TERM and KILL of what still runs on an executor that was given up
 SHIPPED = 10_000  # attempts whose logs are followed, before it is asked which of them still run
@@ -235,10 +237,19 @@ class Sites:
         if report.events:
             for executor, events in report.events.items():
                 self._write_logs(executor, events)
-            upto = self._take_events(report.events)
+            upto = self._take_events(self._timed(desk, report))
         if report.lost:
             self._left([e for e in report.lost if desk is not self._local or e not in self._elsewhere])
         return upto
+
+    def _timed(self, desk: Desk, report: Report) -> Mapping[str, Sequence[Event]]:
+        """Times of an executor whose clock is far off become ours; durations stay as they are."""
+        if desk is self._local or not report.now:
+            return report.events
+        ahead = report.now - micros(self._clock.now()) * 1000
+        if abs(ahead) < CLOCK_OFF_S * 1e9:
+            return report.events
+        return {who: [_shifted(event, ahead) for event in events] for who, events in report.events.items()}
 
     def _arrived(self, desk: Desk, ready: Sequence[Ready]) -> None:
         """Every report names them all: those that it named a moment ago are no news."""
@@ -331,6 +342,10 @@ class Sites:
             active = {f"{r.job}.{r.number}.{r.ordinal}" for r in tx.execute(_ACTIVE)}
         self.shipped = {attempt: end for attempt, end in self.shipped.items() if attempt in active}
         self._most = max(SHIPPED, 2 * len(self.shipped))
+
+
+def _shifted(event: Event, ahead: int) -> Event:
+    return replace(event, at=max(0, event.at - ahead), started=event.started and max(0, event.started - ahead))
 
 
 def _its_own(report: Report, site: str) -> None:

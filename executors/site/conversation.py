@@ -48,6 +48,7 @@ class Conversation:
         self._site, self._connect, self._halt, self._died = site, connect, halt, died
         self._session = secrets.token_hex(8)
         self._term = self._received = 0
+        self._protocol = 0  # of the farm, as last heard
         self._settled = -1  # the term that has our snapshot
         self._cursor: dict[str, int] = {}
         self._lost: set[str] = set()
@@ -191,6 +192,7 @@ class Conversation:
         pause = FIRST_PAUSE_S
         while not self._closed.is_set():
             try:
+                more["now"] = time.time_ns() if report.events and self._protocol > 1 else 0
                 answer = channel.call(_with(report, term=self._term, received=self._received, **more))
                 if not answer.settle:
                     self._heard(answer)
@@ -203,6 +205,7 @@ class Conversation:
         return None
 
     def _heard(self, answer: Answer) -> None:
+        self._protocol = answer.protocol
         with self._handling:
             self._enter(answer.term)
         now = time.monotonic()

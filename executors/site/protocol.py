@@ -7,7 +7,10 @@ each message ([how many, bytes]). A gateway carries them unread (`executors/pack
 Two calls run side by side: `up` carries events and returns at once, `down` carries none and waits up to `wait` seconds
 for messages. Messages are numbered per (term, session) from 1 and repeated until `received` covers them, so a lost
 answer loses nothing. A farm that has not settled this (term, session) yet answers `settle: true` and nothing else; the
-gateway repeats the call with its snapshot. Protocol versions N and N-1 understand each other.
+gateway repeats the call with its snapshot.
+
+Versions N and N-1 understand each other: what one does not know it leaves out, and nothing is said that the other end
+has not shown to know. 2 added `now`, the clock of the executor, to a report.
 """
 
 import json
@@ -19,7 +22,7 @@ from typing import Any
 from executors.contract import Event, Ready, Running, Work
 from executors.packed import Events, Works
 
-PROTOCOL = 1
+PROTOCOL = 2
 CONTENT_TYPE = "application/x-farm-sync"
 
 
@@ -37,6 +40,7 @@ class Report:
     snapshot: tuple[Running, ...] | None = None
     protocol: int = PROTOCOL
     processes: tuple[Mapping[str, Any], ...] = ()  # {role, pid, started, executor, attempt} below this gateway
+    now: int = 0  # nanoseconds since the epoch on the clock that the events are timed by; 0 is unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,8 @@ def _written(head: Mapping[str, Any], blobs: Sequence[bytes]) -> bytes:
 
 def encode_report(report: Report) -> bytes:
     head = _lean(report) | {"session": report.session, "protocol": report.protocol}
+    if report.protocol < 2:
+        head.pop("now", None)
     head["ready"] = [asdict(r) for r in report.ready]
     packed = {who: Events.of(events) for who, events in report.events.items()}
     head["events"] = {who: [e.first, e.last, len(e.lines), len(e.data)] for who, e in packed.items()}
@@ -127,18 +133,27 @@ def decode_report(body: bytes) -> Report:
     for who, (first, last, lines, data) in head.pop("events", {}).items():
         events[who] = Events(first, last, reader.take(lines), reader.take(data))[:]  # list() would trust the length
     reader.close()
-    head["ready"] = tuple(Ready(**r) for r in head.get("ready", ()))
+    head["ready"] = tuple(Ready(**_known(Ready, r)) for r in head.get("ready", ()))
     head["lost"] = tuple(head.get("lost", ()))
     head["processes"] = tuple(head.get("processes", ()))
     if head.get("snapshot") is not None:
-        head["snapshot"] = tuple(Running(**r) for r in head["snapshot"])
-    return Report(events=events, **head)
+        head["snapshot"] = tuple(Running(**_known(Running, r)) for r in head["snapshot"])
+    return Report(events=events, **_known(Report, head))
+
+
+def _known(kind: Any, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """What this version knows of; a newer one may say more."""
+    names = {name for name, _ in _defaults(kind)}
+    return {name: value for name, value in raw.items() if name in names}
 
 
 def encode_answer(answer: Answer) -> bytes:
     packed = [Works.of(m.works) for m in answer.messages]
     messages = [_lean(m) | {"works": [len(w), len(w.data)]} for m, w in zip(answer.messages, packed, strict=True)]
-    return _written(_lean(answer) | {"term": answer.term, "messages": messages}, [w.data for w in packed])
+    return _written(
+        _lean(answer) | {"term": answer.term, "protocol": answer.protocol, "messages": messages},
+        [w.data for w in packed],
+    )
 
 
 def decode_answer(body: bytes) -> Answer:
@@ -147,11 +162,11 @@ def decode_answer(body: bytes) -> Answer:
     head = reader.head
     head["messages"] = tuple(_message(raw, reader) for raw in head.get("messages", ()))
     reader.close()
-    return Answer(**head)
+    return Answer(**{"protocol": 1, **_known(Answer, head)})
 
 
 def _message(raw: dict[str, Any], reader: _Reader) -> Message:
     count, size = raw.pop("works")
     raw["works"] = Works(reader.take(size), count)
     raw["attempts"] = tuple(raw.get("attempts", ()))
-    return Message(**raw)
+    return Message(**_known(Message, raw))

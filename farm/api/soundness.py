@@ -20,6 +20,7 @@ def check(report: Report) -> None:
     _name(report.session, "session")
     for number, what in ((report.term, "term"), (report.received, "received"), (report.protocol, "protocol")):
         _whole(number, what)
+    _whole(report.now, "now", 0, _NANO)
     if type(report.wait_s) not in (int, float) or not 0 <= report.wait_s <= LONGEST_WAIT_S:
         raise ValueError(f"wait_s is not within 0…{LONGEST_WAIT_S}")
     for ready in report.ready:

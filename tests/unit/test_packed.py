@@ -88,7 +88,6 @@ def test_parts_that_follow_each_other_join(events, data):
         Events(1, 1, b'{"seq":1,"kind":"log","lo":0,"hi":3}\n', b"ab"),
         Events(1, 1, b'{"seq":1,"kind":"started"}\n', b"ab"),
         Events(1, 1, b"not json\n"),
-        Events(1, 1, b'{"seq":1,"kind":"started","more":1}\n'),
     ],
 )
 def test_events_that_are_none_are_refused(packed):
