@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sees to programs of the machine, by group: python, render, root, scene. As root they come by apt; else one line says
-# what to type. Nothing is asked of the network when nothing is missing.
+# Sees to programs of the machine, by group: python, render, root, clones, scene. As root they come by apt; else one
+# line says what to type. Nothing is asked of the network when nothing is missing.
 set -eu
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/elastic-farm
@@ -23,6 +23,13 @@ missing() {
 	root)
 		need mmdebstrap mmdebstrap
 		need git git
+		;;
+	clones)
+		need qemu-system-x86_64 qemu-system-x86
+		need qemu-img qemu-utils
+		need mmdebstrap mmdebstrap
+		need mkfs.ext4 e2fsprogs
+		need setpriv util-linux
 		;;
 	esac
 }

@@ -7,6 +7,7 @@ import ctypes
 import os
 import select
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,7 @@ class Guest:
 
     def run(self) -> None:
         order, _ = unpacked(self._patiently)
+        self._say({"up": time.monotonic_ns()})
         store = FarStore(STORE, self._there)
         _try_out(order["slots"], order["warm"], store)
         self.agent = Agent("template", FOLDER, order["slots"], store)

@@ -23,9 +23,14 @@ from executors.vmclone.qemu import IMAGES, QEMU, Shape, fingerprint, need
 from executors.vmclone.qmp import Control
 from executors.vmclone.recipe import Spec, cache
 
+TRIES = 3  # a host may be too busy at times
 BOOT_S = 900.0  # emulated, on a busy host, with a warm script
 ANSWER_S, FREEZE_S = 60.0, 120.0
 ABANDONED_S = 30 * 86400.0  # a template that nobody has cloned for so long goes
+
+
+class Unfit(Lost):
+    """It booted, but clones of it would be no good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +96,8 @@ def _make(spec: Spec, folder: Path, tell: Tell) -> Template:
     disk = image(spec.recipe, tell)
     with tempfile.TemporaryDirectory(prefix=".making-", dir=cache()) as place:
         made = Path(place) / "template"
-        made.mkdir(mode=0o700)
-        run(
-            [
-                IMAGES,
-                "create",
-                "-q",
-                "-f",
-                "qcow2",
-                "-b",
-                str(disk / "disk.qcow2"),
-                "-F",
-                "qcow2",
-                str(made / "disk.qcow2"),
-            ],
-            "",
-        )
         try:
-            facts = _frozen(spec, disk, made, tell)
+            facts = _persistently(spec, disk, made, tell)
         except Lost as error:
             raise Refused(f"the template could not be made: {error}") from error
         _complete(spec, disk, made, folder, facts)
@@ -120,6 +109,21 @@ def _make(spec: Spec, folder: Path, tell: Tell) -> Template:
     found = opened(folder)
     assert found is not None
     return found
+
+
+def _persistently(spec: Spec, disk: Path, made: Path, tell: Tell) -> dict[str, Any]:
+    for left in range(TRIES - 1, -1, -1):
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(mode=0o700)
+        base = ["-b", str(disk / "disk.qcow2"), "-F", "qcow2"]
+        run([IMAGES, "create", "-q", "-f", "qcow2", *base, str(made / "disk.qcow2")], "")
+        try:
+            return _frozen(spec, disk, made, tell)
+        except Unfit as error:
+            if not left:
+                raise
+            tell(f"{error}; once more")
+    raise AssertionError("unreachable")
 
 
 def _frozen(spec: Spec, disk: Path, made: Path, tell: Tell) -> dict[str, Any]:
@@ -141,12 +145,13 @@ def _frozen(spec: Spec, disk: Path, made: Path, tell: Tell) -> dict[str, Any]:
 
 
 def _freeze(machine: Machine, made: Path, tell: Tell) -> dict[str, Any]:
-    word = machine.next_word(BOOT_S)
-    facts = word.get("warm")
-    if not isinstance(facts, dict):
+    up, here = machine.next_word(BOOT_S).get("up"), time.monotonic_ns()
+    facts = machine.next_word(BOOT_S).get("warm")
+    passed = time.monotonic_ns() - here
+    if not isinstance(facts, dict) or not isinstance(up, int):
         raise Lost("the guest did not say that it is warm")
-    if why := unfit(facts):
-        raise Lost(why)
+    if why := unfit(facts, (facts["monotonic"] - up) / passed):
+        raise Unfit(why)
     tell("freezing it")
     Control(machine.control, ANSWER_S).freeze(str(made / "state"), FREEZE_S)
     return facts

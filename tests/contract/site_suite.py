@@ -10,7 +10,7 @@ import pytest
 from executors.contract import PYTHON, EventKind, FileRef
 from executors.errors import Lost
 from executors.site.ground import base, of_executor
-from tests.contract.yard import Yard, commands_with, eventually
+from tests.contract.yard import Yard, eventually
 
 STUBBORN = "trap '' TERM; setsid sh -c \"trap '' TERM; sleep {mark}; sleep {mark}\" & sleep {mark}; sleep {mark}"
 
@@ -111,16 +111,16 @@ class SiteSuite:
         yard.site.start([yard.work("6.2.1", "sh", "-c", "echo on; sleep 6; echo still here")], on)
         yard.until_started("6.1.1")
         yard.until_started("6.2.1")
-        eventually(lambda: len(commands_with(f"sleep {mark}")) >= 2)
+        eventually(lambda: len(yard.commands_with(f"sleep {mark}")) >= 2)
         yard.site.cancel(["6.1.1", "no-such-attempt"])
         cancelled, other = yard.until("6.1.1", "6.2.1")
         assert (cancelled.cause, cancelled.exit) == ("cancelled", -signal.SIGKILL)
         assert (other.exit, yard.log("6.2.1")) == (0, b"on\nstill here\n")
-        assert not commands_with(f"sleep {mark}")
+        assert not yard.commands_with(f"sleep {mark}")
 
     def test_nothing_outlives_its_task(self, yard: Yard, on: str):
         yard.result(on, yard.work("6.3.1", "sh", "-c", "setsid sleep 8222.5 & nohup sleep 8222.5 &"))
-        assert not commands_with("sleep 8222.5")
+        assert not yard.commands_with("sleep 8222.5")
 
     def test_waiting_work_can_be_cancelled(self, yard: Yard):
         on = yard.executor(1)
@@ -159,7 +159,7 @@ class SiteSuite:
         eventually(lambda: on in yard.ready())
         states = {r.attempt: r.state for r in yard.site.snapshot() if r.executor == on}
         assert states == {"9.1.1": "running", "9.2.1": "finished"}
-        go.touch()
+        yard.touch(on, go)
         (end,) = yard.until("9.1.1")
         assert (end.exit, yard.log("9.1.1")) == (0, b"a\nb\n")
         yard.site.start([yard.work("9.2.1", "true")], on)
@@ -258,8 +258,8 @@ class SiteSuite:
         assert on not in yard.ready()
         eventually(lambda: yard.ended(on))
         assert on not in yard.site.lost()
-        assert not commands_with("sleep 8333.5")
-        assert not commands_with(on)
+        assert not yard.commands_with("sleep 8333.5")
+        assert not yard.commands_with(on)
         yard.site.stop(on, timedelta(seconds=1))
         yard.site.stop("nobody", timedelta(seconds=1))
 
@@ -271,11 +271,11 @@ class SiteSuite:
         yard.until_started("16.1.1")
         cage = of_executor(base(), str(yard.home / "p" / "executors" / on))
         assert len(cage.inside()) == bool(cage)
-        eventually(lambda: len(commands_with("sleep 8444.5")) >= 2)
+        eventually(lambda: len(yard.commands_with("sleep 8444.5")) >= 2)
         (pid,) = [p["pid"] for p in executor_processes(on)]
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: yard.site.lost() == [on], within=10)
-        eventually(lambda: not commands_with("sleep 8444.5") and not commands_with(on), within=10)
+        eventually(lambda: not yard.commands_with("sleep 8444.5") and not yard.commands_with(on), within=10)
         with pytest.raises(Lost):
             yard.site.start([yard.work("16.2.1", "true")], on)
         assert on not in yard.ready()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from executors import local
-from executors.contract import Event, EventKind, MachineState, Order, Site, Surroundings, Work
+from executors.contract import Event, EventKind, MachineState, Order, Provider, Site, Surroundings, Work
 from executors.store import FolderStore
 
 T = TypeVar("T")
@@ -41,9 +41,15 @@ def commands_with(mark: str) -> list[str]:
 
 
 class Yard:
-    """`make(run)` gives a Site; executors come from the local provider with `engine`."""
+    """`make(run)` gives a Site; executors come from the local provider with `engine`, or from another `source`."""
 
-    def __init__(self, engine: str, make: Callable[[str], Site], lease_s: float = 300) -> None:
+    def __init__(
+        self,
+        engine: str,
+        make: Callable[[str], Site],
+        lease_s: float = 300,
+        source: Callable[[Surroundings], Provider] = lambda around: local.provider({"ceiling": 64}, around),
+    ) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="fy-", dir="/tmp"))  # sockets want short paths
         self._make = make
         self.run = str(self.home / "r")
@@ -52,7 +58,7 @@ class Yard:
         around = Surroundings(
             "f1", "local", str(self.home / "p"), self.run, str(self.store.root), engine, timedelta(seconds=lease_s)
         )
-        self.provider = local.provider({"ceiling": 64}, around)
+        self.provider = source(around)
         self.site = make(self.run)
         self.cursor: dict[str, int] = {}
         self.seen: list[Event] = []
@@ -68,6 +74,14 @@ class Yard:
         self.site.attach(machine.id, slots)
         eventually(lambda: machine.id in self.ready())
         return machine.id
+
+    def commands_with(self, mark: str) -> list[str]:
+        """Command lines that hold `mark`, wherever executors of this yard run theirs."""
+        return commands_with(mark)
+
+    def touch(self, on: str, path: Path) -> None:
+        """Make a file where works of this executor can see it."""
+        path.touch()
 
     def ready(self) -> list[str]:
         return [r.executor for r in self.site.ready()]

@@ -1,0 +1,54 @@
+"""The contracts of providers and sites, kept by clones of a virtual machine: real QEMU, emulated."""
+
+import json
+import os
+import signal
+import tempfile
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from executors.contract import Provider, Surroundings
+from executors.site.plain_site import PlainSite
+from executors.site.ray_site import RaySite
+from tests.contract.provider_suite import ProviderSuite
+from tests.contract.site_suite import SiteSuite
+from tests.contract.test_ray_site import RayYard
+from tests.contract.yard import Yard, commands_with, eventually
+from tests.machines.clones import CloneYard, clones, template
+
+
+class TestProvider(ProviderSuite):
+    @pytest.fixture(autouse=True)
+    def _here(self) -> Iterator[None]:
+        template(1)
+        with tempfile.TemporaryDirectory(prefix="fv-", dir="/tmp") as home:
+            self.around = Surroundings("f1", "pool", home, home, f"{home}/store", "plain", timedelta(seconds=60))
+            yield
+            eventually(lambda: not commands_with(home))
+
+    def make(self) -> Provider:
+        return clones(self.around, self.ceiling)
+
+    def break_down(self, machine: str) -> None:
+        signed = Path(self.around.home, "executors", machine, "machine.json")
+        eventually(signed.exists)
+        os.kill(json.loads(signed.read_text())["pid"], signal.SIGKILL)
+
+
+class TestPlainSite(SiteSuite):
+    @classmethod
+    def make_yard(cls) -> Yard:
+        return CloneYard("plain", PlainSite)
+
+
+class CloneRayYard(RayYard, CloneYard):
+    """Clones behind agents that are Ray's."""
+
+
+class TestRaySite(SiteSuite):
+    @classmethod
+    def make_yard(cls) -> Yard:
+        return CloneRayYard("ray", lambda run: RaySite(run, "f1"))
