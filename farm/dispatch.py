@@ -10,7 +10,7 @@ from executors.contract import Work
 from farm import tables as t
 from farm.model import AttemptState, ExecutorState
 from farm.queue.claim import Claim
-from farm.queue.room import Room
+from farm.queue.room import Kept, Room
 from farm.queue.settle import Settled
 from schedules.model import Lane
 
@@ -82,6 +82,14 @@ class Dispatcher:
     def _depths(self) -> dict[tuple[int, int], int]:
         found = {key: min(DEEPEST, int(AHEAD_S / max(mean, 1e-6))) for key, mean in self._mean_s.items()}
         return {key: depth for key, depth in found.items() if depth}
+
+
+def kept(tx: Connection, lanes: Mapping[str, Lane], owners: Mapping[str, float], now: datetime) -> list[Kept]:
+    """Executors of which some slots are free and kept for a task that needs more of them at once."""
+    rooms = _rooms(tx, {})
+    if not any(room.taken < room.slots and room.slots > 1 for room in rooms):
+        return []
+    return list(Claim(tx, lanes, 0, now, owners).kept(rooms))
 
 
 def _rooms(tx: Connection, depths: Mapping[tuple[int, int], int]) -> list[Room]:

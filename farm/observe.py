@@ -10,11 +10,13 @@ from sqlalchemy import text as sql
 
 from farm import tables as t
 from farm.config import FarmConfig, PoolConfig
+from farm.dispatch import kept
 from farm.fleet import alive, pool_fact
 from farm.model import AttemptState, JobState, OrderState
 from farm.queue import holds
 from farm.queue.holds import Held
 from farm.queue.predict import sane
+from farm.queue.room import Kept
 from farm.tables import AnyRow
 from schedules.demand import expected_end
 from schedules.model import Busy, Demand, Executor, Pool, Snapshot, Waiting
@@ -63,7 +65,9 @@ def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
     taken: dict[str, int] = {}
     for row in running:
         taken[row.executor] = taken.get(row.executor, 0) + row.slots * row.attempts
-    executors = [_executor(row, taken.get(row.id, 0)) for row in alive(tx)]
+    demand = _waits(tx, now)
+    wide = {k.executor: k for k in _kept(tx, demand, config, now)}
+    executors = [_executor(row, taken.get(row.id, 0), wide.get(row.id)) for row in alive(tx)]
     held = holds.held(tx)
     for order in tx.execute(_ORDERS):
         executors += [_ordered(order, n) for n in range(1, order.machines + 1)]
@@ -72,14 +76,28 @@ def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
         lanes=tuple(config.all_lanes().values()),
         pools=tuple(_closed(_pool(tx, name, pool), config, held, now) for name, pool in config.pools.items()),
         executors=tuple(executors),
-        demand=_demand(tx, running, {e.id: e.slots for e in executors}, now),
+        demand=_demand(demand, running, {e.id: e.slots for e in executors}, now),
         schedule=config.windows(),
     )
 
 
-def _executor(row: AnyRow, taken: int) -> Executor:
+def _waits(tx: Connection, now: datetime) -> Sequence[AnyRow]:
+    """What waits, like work together."""
+    return (*tx.execute(_ARRAYS).all(), *tx.execute(_TASKS, {"now": now}).all())
+
+
+def _kept(tx: Connection, waits: Sequence[AnyRow], config: FarmConfig, now: datetime) -> Sequence[Kept]:
+    """Asked only where a task of several slots waits."""
+    if not any(row.slots > 1 for row in waits):
+        return ()
+    return kept(tx, config.all_lanes(), config.owner_weights(), now)
+
+
+def _executor(row: AnyRow, taken: int, wide: Kept | None) -> Executor:
     busy = min(taken, row.slots)
-    return Executor(row.id, row.pool, row.state, row.slots, busy, row.ordered, None if busy else row.idle_since)
+    idle = None if busy else row.idle_since
+    seen = Executor(row.id, row.pool, row.state, row.slots, busy, row.ordered, idle)
+    return replace(seen, kept=wide.slots, kept_for=str(wide.job)) if wide else seen
 
 
 def _ordered(order: AnyRow, n: int) -> Executor:
@@ -114,9 +132,11 @@ def _closed(pool: Pool, config: FarmConfig, held: Mapping[tuple[str, str], Held]
     return pool
 
 
-def _demand(tx: Connection, running: Sequence[AnyRow], slots: Mapping[str, int], now: datetime) -> tuple[Demand, ...]:
+def _demand(
+    waits: Sequence[AnyRow], running: Sequence[AnyRow], slots: Mapping[str, int], now: datetime
+) -> tuple[Demand, ...]:
     waiting: dict[str, list[Waiting]] = {}
-    for row in (*tx.execute(_ARRAYS).all(), *tx.execute(_TASKS, {"now": now}).all()):
+    for row in waits:
         waiting.setdefault(row.lane, []).append(_waiting(row))
     busy: dict[str, list[Busy]] = {}
     for row in _on_slots(running, slots):

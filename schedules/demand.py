@@ -50,6 +50,13 @@ def finishes(seen: Snapshot, executors: Iterable[Executor]) -> Iterable[tuple[in
         yield from _queued(promised, (room or 0) - len(attempts) + len(promised)) if crowded else promised
 
 
+def finishes_of(seen: Snapshot, e: Executor) -> Iterable[tuple[int, int]]:
+    """The same of one executor."""
+    mine = (b for d in seen.demand for b in d.running if b.executor == e.id)
+    ends = ((micro(b.predicted_finish - seen.now), b.slots) for b in mine)
+    return ((_coarse(at), slots) for at, slots in ends if at > 0)
+
+
 def _queued(attempts: Sequence[tuple[int, int]], slots: int) -> list[tuple[int, int]]:
     """Single slots, all at once when the work that is handed out would be done on them."""
     work = sum(at * size for at, size in attempts)

@@ -70,6 +70,8 @@ class Executor:
     busy_slots: int
     since: datetime  # when it was ordered
     idle_since: datetime | None = None
+    kept: int = 0  # slots that a task waits for at once here: until they are free, no other gets any
+    kept_for: str = ""  # its job
 
 
 @dataclass(frozen=True, slots=True)

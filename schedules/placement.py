@@ -7,7 +7,7 @@ from math import inf
 from operator import attrgetter
 from typing import NamedTuple
 
-from schedules.demand import Row, finishes, micro
+from schedules.demand import Row, finishes, finishes_of, micro
 from schedules.model import Executor, Pool, Snapshot
 
 
@@ -29,8 +29,20 @@ _at = attrgetter("at")
 def rooms(seen: Snapshot, executors: Sequence[Executor]) -> list[Room]:
     """The slots of these executors that are idle or on their way, and those expected back from running attempts."""
     pools = {pool.name: pool for pool in seen.pools}
-    sure = (found for e in executors if (found := _certain(e, pools, seen)))
-    return merged([*sure, *(Room(at, slots, 1, False) for at, slots in finishes(seen, executors))])
+    open_ones = [e for e in executors if not e.kept]
+    sure = (found for e in open_ones if (found := _certain(e, pools, seen)))
+    wide = (room for e in executors if e.kept for room in _kept(e, seen))
+    return merged([*sure, *wide, *(Room(at, slots, 1, False) for at, slots in finishes(seen, open_ones))])
+
+
+def _kept(e: Executor, seen: Snapshot) -> list[Room]:
+    """An executor that drains for a wide task: as many slots at once as that needs, and those that come back later."""
+    left, at = e.kept - (e.slots - e.busy_slots), 0
+    ends = sorted(finishes_of(seen, e))
+    while left > 0 and ends:
+        at, slots = ends.pop(0)
+        left -= slots
+    return [] if left > 0 else [Room(at, e.kept, 1, False), *(Room(at, slots, 1, False) for at, slots in ends)]
 
 
 def _certain(e: Executor, pools: dict[str, Pool], seen: Snapshot) -> Room | None:

@@ -16,7 +16,7 @@ from farm import bulk
 from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
 from farm.queue import holds, template
-from farm.queue.room import Room, Rooms
+from farm.queue.room import Kept, Room, Rooms
 from farm.queue.shares import Fact, Shares
 from farm.queue.table import SYSTEM, Table, shares_of
 from farm.queue.waiting import Candidate, Queue, Waiting
@@ -99,10 +99,22 @@ class Claim:
 
     def fill(self, rooms: Sequence[Room], depth: Mapping[tuple[int, int], int]) -> dict[str, list[Work]]:
         """Hand out work to `rooms`. `depth`: (job, step) → how many short tasks may wait behind a slot's own."""
+        table = self._share_out(rooms, depth)
+        if table and self._attempts:
+            self._write()
+            self._spend(table, max(room.slots for room in rooms))
+        return self._works
+
+    def kept(self, rooms: Sequence[Room]) -> Collection[Kept]:
+        """Which of `rooms` drain for a task of several slots, after all that fits is handed out. Writes nothing."""
+        self._share_out(rooms, {})
+        return self._rooms.kept.values()
+
+    def _share_out(self, rooms: Sequence[Room], depth: Mapping[tuple[int, int], int]) -> Table | None:
         self._rooms = Rooms.of(rooms)
         free, largest = self._rooms.free, max((r.slots for r in rooms), default=0)
         if free <= 0 and not depth:
-            return {}
+            return None
         self._held = holds.lanes(self._tx)
         waiting = Waiting(self._tx, self._now, max(1, free), largest=largest, held=self._held)
         table = self._table(waiting, sum(r.slots for r in rooms) + _LOOK)
@@ -117,10 +129,7 @@ class Claim:
             else:
                 table.charge(lane, owner, took)
         table.close()
-        if self._attempts:
-            self._write()
-            self._spend(table, largest)
-        return self._works
+        return table
 
     def _look_overdue(self, table: Table, depth: Mapping[tuple[int, int], int]) -> None:
         """Of each lane who is next, if what it has waits for several slots beyond its due date: other lanes, whose
@@ -140,7 +149,7 @@ class Claim:
         while this owner waited."""
         slots, lane = first.row.slots, pair[0]
         if slots > self._rooms.free:
-            self._rooms.keep(pair, slots, _bad(first))
+            self._rooms.keep(pair, first.row.job, slots, _bad(first))
         elif table.ahead(lane) * self._weight(lane) < table.owed(*pair):
             table.charge(*pair, self._serve(pair, table.queue(*pair), depth, 0) or 0.0)
 
@@ -201,7 +210,7 @@ class Claim:
             if step.slots == 1:
                 self._crowded = True
             else:
-                self._rooms.keep(pair, step.slots, _bad(candidate))
+                self._rooms.keep(pair, step.job, step.slots, _bad(candidate))
         return None
 
     def _take(self, candidate: Candidate, room: Room, n: int) -> None:

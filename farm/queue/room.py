@@ -27,13 +27,22 @@ class Room:
         self.held += 0 if depth else slots
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A room that drains for a task of `job` that needs `slots` of it at once."""
+
+    executor: str
+    slots: int
+    job: int
+
+
 @dataclass(slots=True)
 class Rooms:
     """What one claim fills. A room that is kept gets nothing in this claim, so that it drains. Nothing of that is
     stored: the next claim finds the same room most free, and keeps it again."""
 
     open: list[Room]
-    kept: set[tuple[str, str]] = field(default_factory=set)  # lanes and owners that have a room kept
+    kept: dict[tuple[str, str], Kept] = field(default_factory=dict)  # by lane and owner
     most: int = 0
 
     @staticmethod
@@ -50,13 +59,14 @@ class Rooms:
         """No further room is kept for anybody, so that others' work goes on."""
         return len(self.kept) >= self.most
 
-    def keep(self, pair: tuple[str, str], slots: int, bad: Collection[str]) -> None:
-        """One room for this lane and owner, if it has none yet: the one that will have `slots` free soonest. Where the
-        task has failed (`bad`) comes last."""
+    def keep(self, pair: tuple[str, str], job: int, slots: int, bad: Collection[str]) -> None:
+        """One room for a task of this job, of this lane and owner, if they have none yet: the one that will have
+        `slots` free soonest. Where the task has failed (`bad`) comes last."""
         could = [room for room in self.open if room.slots >= slots]
         if could and pair not in self.kept and not self.exhausted:
-            self.open.remove(min(could, key=lambda room: (room.executor in bad, *_wait(room, slots))))
-            self.kept.add(pair)
+            room = min(could, key=lambda room: (room.executor in bad, *_wait(room, slots)))
+            self.open.remove(room)
+            self.kept[pair] = Kept(room.executor, slots, job)
 
 
 def _wait(room: Room, slots: int) -> tuple[int, int, int]:

@@ -50,6 +50,8 @@ class Cause(StrEnum):
     BREAKER = "breaker"
     BOOTING = "booting"
     QUEUE = "queue"
+    ROOM = "room"  # for several slots at once: an executor drains for it
+    KEPT_ROOM = "kept-room"  # what is free is kept for a task that needs several slots at once
     # executors
     ORDERED = "ordered"
     BUSY = "busy"

@@ -13,6 +13,7 @@ from farm.tables import AnyRow
 from farm.why.answer import Why, at, many
 from farm.why.cause import Cause
 from farm.why.look import Look
+from farm.why.rooms import words
 from schedules.demand import rows
 from schedules.idle import leaves_at, patience, spare, useful
 from schedules.model import Executor, Pool
@@ -84,14 +85,15 @@ def _quarantined(look: Look, row: AnyRow, numbers: dict[str, Any]) -> Why:
 def _busy(look: Look, row: AnyRow, numbers: dict[str, Any]) -> Why:
     ends = [b.predicted_finish for d in look.seen.demand for b in d.running if b.executor == row.id]
     last = max(ends, default=look.now)
-    pool, _, found = _placed(look, row)
+    pool, mine, found = _placed(look, row)
     keep = patience(pool, found) if pool and found else None
     numbers |= {"predicted_finish": read.when(last), "idle_s": keep.total_seconds() if keep else None}
     more = ", …" if numbers["running"] > _NAMED else ""
     lives = f", then for {length(keep)} more unless it gets work" if keep else ""
     sentence = (
         f"Executor {row.id} of pool {row.pool} runs {', '.join(numbers['runs'])}{more}; "
-        f"it lives until they end, by prediction at {at(last)}{lives}. It was ordered because {row.why}."
+        f"it lives until they end, by prediction at {at(last)}{lives}{words(mine) if mine else ''}. "
+        f"It was ordered because {row.why}."
     )
     rule = "a busy executor is never ended by scaling"
     return Why(f"executor {row.id}", row.state, Cause.BUSY, rule, sentence, "its attempts end", numbers)

@@ -15,6 +15,7 @@ from farm.why.answer import Why, at, many
 from farm.why.cause import Cause
 from farm.why.holding import held_lane
 from farm.why.look import Look
+from farm.why.rooms import kept_room
 from schedules.model import Unmet
 
 _AHEAD = select(func.coalesce(func.sum(t.Step.total - t.Step.next - t.Step.early), 0)).where(
@@ -80,8 +81,12 @@ def _slot(look: Look, about: str, state: str, subject: str, step: AnyRow) -> Why
     numbers = _supply(look, step)
     unmet = [u for u in look.decision.unmet if u.who == str(step.job)]
     never = [u for u in unmet if not u.obstacles or set(u.obstacles) == {"size"}]
-    if never or (unmet and not numbers["booting"]):
-        return _unmet(look, about, state, subject, (never or unmet)[0], numbers)
+    if never:
+        return _unmet(look, about, state, subject, never[0], numbers)
+    if room := kept_room(look, about, state, step, numbers):
+        return room
+    if unmet and not numbers["booting"]:
+        return _unmet(look, about, state, subject, unmet[0], numbers)
     if numbers["booting"]:
         one = numbers["booting"] == 1
         sentence = f"{subject} waits for an executor: {numbers['booting']} {'is' if one else 'are'} on the way."

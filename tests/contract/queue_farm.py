@@ -55,6 +55,11 @@ class QueueFarm:
             works = Claim(tx, LANES, 1, self.clock.now()).fill([Room(executor, slots, 0)], depth or {})
         return works.get(executor, [])
 
+    def claim_in(self, room: Room) -> list[Work]:
+        """What an executor gets that has work already."""
+        with self.db.write() as tx:
+            return Claim(tx, LANES, 1, self.clock.now()).fill([room], {}).get(room.executor, [])
+
     def claim_on(self, executors: Mapping[str, int]) -> Mapping[str, list[Work]]:
         """What these empty executors, by name and slots, get; the first is offered work first."""
         with self.db.write() as tx:

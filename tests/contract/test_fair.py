@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from executors.contract import Work
 from farm import tables as t
+from farm.config import FarmConfig
 from farm.db import Database, migrate
 from farm.model import Item, Range, StepSpec
 from farm.queue.cancel import cancel

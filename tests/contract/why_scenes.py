@@ -16,6 +16,7 @@ from farm.fleet import drain, ended, learn_boot, lost, pool_fact
 from farm.model import ExecutorState, Item, OrderState, Range, StepSpec
 from farm.queue import quarantine, settle
 from farm.queue.cancel import cancel
+from farm.queue.room import Room
 from farm.queue.verdict import HOSTS, LOSSES
 from farm.reference import parse_reference
 from farm.steering import Steering
@@ -37,6 +38,9 @@ def shows(cause: Cause) -> Callable[[Scene], Scene]:
 # ── words ──
 
 LOCAL = FarmConfig(pools={"local": PoolConfig(slots=1, ceiling=4, max_slots=4, price_per_hour=Decimal(1))})
+
+
+FOUR = FarmConfig(pools={"local": PoolConfig(slots=4, ceiling=4)})
 
 
 def step(**more: object) -> StepSpec:
@@ -503,6 +507,34 @@ def job_waits_for_an_executor(farm: QueueFarm) -> Why:
 def job_behind_others(farm: QueueFarm) -> Why:
     there(farm)
     return ask(farm, str(farm.submit(step())))
+
+
+def crowded(farm: QueueFarm) -> tuple[int, int]:
+    """An executor of four slots, one of which is free; a job that needs all of them, and a job that needs one."""
+    there(farm, slots=4, idle_since=None)
+    farm.submit(step(array=Range(first=1, last=3), predicted_s=600))
+    farm.claim(4)
+    wide = farm.submit(step(cpu=4, predicted_s=60), priority=1)
+    narrow = farm.submit(step())
+    assert farm.claim_in(Room("e1", 4, 3, held=3)) == []
+    return wide, narrow
+
+
+@shows(Cause.ROOM)
+def job_for_which_an_executor_drains(farm: QueueFarm) -> Why:
+    wide, _ = crowded(farm)
+    answer = ask(farm, str(wide), FOUR)
+    assert "waits for 4 slots at once: e1 is kept for it, where 1 of 4 are free" in answer.sentence
+    assert f"its free slots are kept for job {wide}, which needs 4" in ask(farm, "executor e1", FOUR).sentence
+    return answer
+
+
+@shows(Cause.KEPT_ROOM)
+def job_while_slots_are_kept_for_another(farm: QueueFarm) -> Why:
+    wide, narrow = crowded(farm)
+    answer = ask(farm, f"{narrow}.1", FOUR)
+    assert f"1 free slot of e1 is kept for job {wide}, which needs 4 at once" in answer.sentence
+    return answer
 
 
 # ── executors ──
