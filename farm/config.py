@@ -121,6 +121,12 @@ class LaneConfig(_Part):
     _parse = field_validator("w_min", "w_max", mode="before")(_duration)
 
 
+class OwnerConfig(_Part):
+    """Somebody's share of a lane, beside the others who have work in it; 1 for those who stand nowhere."""
+
+    weight: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
+
+
 class KeepConfig(_Part):
     """How long things are kept that grow with time; jobs, tasks and the bill are kept for ever."""
 
@@ -166,8 +172,17 @@ class ListenConfig(_Part):
 
     address: str | None = None  # HOST:PORT to listen at
     url: str | None = None  # how others reach it, where that is not https://HOST:PORT
-    certificate: str | None = None
+    certificate: str | None = None  # files in PEM, instead of the farm's own authority
     key: str | None = None
+    ca: str | None = None  # what others have to trust, where the certificate given is not one that everybody trusts
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.key and not self.certificate:
+            raise _Misplaced("there is a key without its certificate; add certificate", "key")
+        if self.url and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", self.url):
+            raise _Misplaced(f"{self.url[:100]!r} is no URL; write it like https://farm.example.org:8443", "url")
+        return self
 
 
 class ApiConfig(_Part):
@@ -185,6 +200,7 @@ class FarmConfig(_Part):
     api: ApiConfig = ApiConfig()
     pools: Mapping[str, PoolConfig] = {"local": PoolConfig()}
     lanes: Mapping[str, LaneConfig] = {}
+    owners: Mapping[str, OwnerConfig] = {}
     keep: KeepConfig = KeepConfig()
     schedules: tuple[WindowConfig, ...] = ()
 
@@ -213,6 +229,9 @@ class FarmConfig(_Part):
 
     def windows(self) -> tuple[Window, ...]:
         return tuple(w.window() for w in self.schedules)
+
+    def owner_weights(self) -> dict[str, float]:
+        return {name: owner.weight for name, owner in self.owners.items()}
 
     def all_lanes(self) -> dict[str, Lane]:
         """The three of every farm, and the configured ones."""
