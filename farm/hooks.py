@@ -13,9 +13,11 @@ from pathlib import Path
 
 from farm.changes import Repository, is_nothing, is_object_id
 from farm.home import Home
+from farm.login import Login, write_login
 from farm.refusal import Refusal
 
 MARK = "# post-receive of the farm"
+SPOOL, LOGIN = "spool", "login.json"  # in the folder for a farm elsewhere
 BEFORE = "post-receive.before-farm"
 _BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|[/.]$")  # git-check-ref-format(1)
 _LARGEST = 64 * 1024
@@ -90,16 +92,21 @@ def spool(home: Home) -> Path:
 
 
 def read_spool(home: Home) -> list[GitEvent]:
+    """As `read_folder` of the home's."""
+    return read_folder(spool(home))
+
+
+def read_folder(folder: Path) -> list[GitEvent]:
     """Events in the order they came. Files that say nothing usable are put aside in `bad`, with a warning."""
     events = []
-    for path in sorted(spool(home).glob("*.json")):
+    for path in sorted(folder.glob("*.json")):
         try:
             events.append(_read(path))
         except FileNotFoundError:
             continue  # its hook has told the farm itself
         except (Refusal, ValueError, OSError, RecursionError) as error:
             _log.warning("%s is put aside: %s", path, error)
-            _put_aside(path)
+            put_aside(path)
     return events
 
 
@@ -118,7 +125,8 @@ def _read(path: Path) -> GitEvent:
     return GitEvent(event.repository, event.ref, event.old, event.new, path)
 
 
-def _put_aside(path: Path) -> None:
+def put_aside(path: Path) -> None:
+    """What can't be used is kept for people to look at."""
     aside = path.parent / "bad"
     aside.mkdir(exist_ok=True)
     try:
@@ -136,14 +144,32 @@ def install(repository: Path, home: Home, program: str = "") -> Path:
     A hook that is there already stays and is run after ours. `program` is the `farm` to call (default: this one).
     Raises Refusal when `repository` is none, or has its hooks elsewhere.
     """
+    spool(home).mkdir(parents=True, exist_ok=True, mode=0o700)
+    return _install(repository, _script(spool(home), program, home=home))
+
+
+def install_far(repository: Path, login: Login, program: str = "") -> Path:
+    """The same for a farm elsewhere: address and token are kept beside the spool, in the repository's own folder."""
+    folder = far_folder(repository)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    (folder / SPOOL).mkdir(exist_ok=True, mode=0o700)
+    write_login(login, folder / LOGIN)
+    return _install(repository, _script(folder / SPOOL, program, far=folder))
+
+
+def far_folder(repository: Path) -> Path:
+    """Where the hook of a repository keeps what it needs for a farm elsewhere. Raises Refusal when it is none."""
+    return _hooks_folder(repository).parent / "farm"
+
+
+def _install(repository: Path, script: str) -> Path:
     folder = _hooks_folder(repository)
     hook = folder / "post-receive"
-    spool(home).mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         folder.mkdir(exist_ok=True)
         if os.path.lexists(hook) and not _is_ours(hook):
             _step_aside(hook)
-        _write(hook, _script(home, program or this_program()))
+        _write(hook, script)
     except OSError as error:
         raise Refusal(
             f"the hook can't be written: {error.strerror}", str(hook), "ask who owns the repository"
@@ -154,7 +180,7 @@ def install(repository: Path, home: Home, program: str = "") -> Path:
 def is_installed(repository: Path, home: Home, program: str = "") -> bool:
     """Whether `install` would change nothing. Raises Refusal like it."""
     hook = _hooks_folder(repository) / "post-receive"
-    return hook.is_file() and hook.read_bytes() == _script(home, program or this_program()).encode()
+    return hook.is_file() and hook.read_bytes() == _script(spool(home), program, home=home).encode()
 
 
 def this_program() -> str:
@@ -187,11 +213,12 @@ def _step_aside(hook: Path) -> None:
     hook.rename(before)
 
 
-def _script(home: Home, program: str) -> str:
+def _script(spooled: Path, program: str, *, home: Home | None = None, far: Path | None = None) -> str:
     text = _TEMPLATE.read_text()
-    values = {"@HOME@": str(home.path), "@SPOOL@": str(spool(home)), "@PROGRAM@": program}
+    values = {"@SPOOL@": spooled, "@PROGRAM@": program or this_program(), "@FAR@": far or ""}
+    values["@HOME@"] = home.path if home else ""
     for name, value in values.items():
-        text = text.replace(name, shlex.quote(value))
+        text = text.replace(name, shlex.quote(str(value)))
     return text
 
 

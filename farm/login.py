@@ -62,6 +62,16 @@ def checked_token(text: str, where: str) -> str:
     return token
 
 
+def read_token(path: str) -> str:
+    """The token in a file. Raises Refusal."""
+    try:
+        with open(path) as file:
+            return checked_token(file.read(8192), path[:200])
+    except (OSError, ValueError) as error:
+        what = f"the token can't be read: {getattr(error, 'strerror', None) or 'it is not text'}"
+        raise Refusal(what, f"--token-file {path[:200]}", "check the path") from error
+
+
 def read_ca(path: str, where: str) -> str:
     """The certificates in a file, as PEM. Raises Refusal."""
     try:

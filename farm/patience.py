@@ -21,11 +21,11 @@ class Away(Unavailable):
     lasting = False
 
 
-def following_s() -> float:
+def following_s(default: float = FOLLOWING_S) -> float:
     """FARM_PATIENCE, else five minutes. Raises Refusal."""
     given = os.environ.get("FARM_PATIENCE")
     if not given:
-        return FOLLOWING_S
+        return default
     from farm.durations import parse_duration
 
     try:

@@ -1,7 +1,8 @@
 #!/bin/sh
 # post-receive of the farm: writes one file per moved ref, tells the farm, and lets the push go on whatever happens.
 # Written by `farm hook install`; a hook that was here before is post-receive.before-farm and runs after this.
-home=@HOME@
+home=@HOME@ # of a farm on this machine; else
+far=@FAR@   # the folder that says which farm elsewhere
 spool=@SPOOL@
 program=@PROGRAM@
 wait_s=${FARM_HOOK_WAIT_S:-10}
@@ -32,7 +33,24 @@ keep() {
 }
 
 # Status 2: the farm refuses, and says why; 124: the time was up; else no farm answered.
-tell() { printf '%s\n' "$good" | timeout -k 1 "$wait_s" "$program" event "$git_dir" --home "$home" 2>&1; }
+tell() {
+  if [ -n "$far" ]; then # goes on in the background when the time is up, and takes from the spool what the farm has
+    timeout -k 1 "$((${wait_s%%.*} + 5))" "$program" event "$git_dir" --spooled "$far" --for "$wait_s" 2>&1
+  else
+    printf '%s\n' "$good" | timeout -k 1 "$wait_s" "$program" event "$git_dir" --home "$home" 2>&1
+  fi
+}
+tell_later() {
+  if [ -n "$far" ]; then
+    [ "$1" = 124 ] && say "noted; it is on its way to the farm, see $far/log" && return
+    say_all "$answer"
+    say "noted; it is sent with the next push, or by: farm hook send $git_dir"
+  elif [ "$1" = 124 ]; then
+    say "noted; the farm is at it, see: farm jobs --home $home"
+  else
+    say "noted; the farm takes it up when it runs: farm up --home $home"
+  fi
+}
 
 given=$(cat)
 git_dir=$(git rev-parse --absolute-git-dir 2>/dev/null) || git_dir=$(pwd -P)
@@ -58,14 +76,14 @@ LINES
 if [ -n "$kept" ]; then
   good=${good%?}
   answer=$(tell)
-  case $? in
+  status=$?
+  case $status in
     0)
       printf '%s' "$kept" | while read -r name; do rm -f "$name"; done
       [ -z "$answer" ] || say_all "$answer"
       ;;
     2) say_all "$answer" ;;
-    124) say "noted; the farm is at it, see: farm jobs --home $home" ;;
-    *) say "noted; the farm takes it up when it runs: farm up --home $home" ;;
+    *) tell_later "$status" ;;
   esac
 fi
 

@@ -116,7 +116,7 @@ def _not_here(path: Path, error: OSError) -> Unreachable:
         return Unreachable("the farm does not answer", str(path), "look into service.log of its home")
     if isinstance(error, FileNotFoundError | ConnectionRefusedError):
         return Unreachable("no farm is running here", f"socket {path}")
-    return Unreachable(f"the farm went away: {error or type(error).__name__}", str(path))
+    return Unreachable(f"the farm went away: {error.strerror or error or type(error).__name__}", str(path))
 
 
 class RemoteTransport(HttpTransport):
@@ -167,4 +167,4 @@ def _explained(error: OSError) -> tuple[str, str, bool]:
         return "what answers there speaks another protocol", "check the port, and http against https", True
     if kind in _KINDS:
         return *_KINDS[kind], False
-    return f"the farm went away: {text or kind}", "check the network, and that the farm is up; then try again", False
+    return f"the farm went away: {error.strerror or text or kind}", "check the network, and that the farm is up; then try again", False

@@ -9,14 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
+from farm.cli.logs import OVER
 from farm.cli.options import HomeOption, JsonOption, RefArgument
 from farm.cli.output import emit, one_line, say
 from farm.cli.reach import reader
 from farm.client import Client
 from farm.reference import Reference, parse_reference
 from farm.refusal import Refusal
-
-OVER = ("done", "failed", "cancelled", "skipped")
 
 
 def get(

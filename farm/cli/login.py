@@ -9,7 +9,7 @@ from farm.address import Address, dial_of, parse_address, trusting, trusting_any
 from farm.cli.options import JsonOption
 from farm.cli.output import emit, say
 from farm.client import Client
-from farm.login import Login, checked_token, forget_login, login_file, read_ca, read_login, write_login
+from farm.login import Login, checked_token, forget_login, login_file, read_ca, read_login, read_token, write_login
 from farm.refusal import Refusal, Unavailable
 from farm.transport import RemoteTransport, Unreachable
 
@@ -66,12 +66,7 @@ def logout(json: JsonOption = False) -> int:
 def _token(file: str | None) -> str:
     """From a file, the terminal, or stdin; never from an argument, which everybody on the machine can read."""
     if file is not None and file != "-":
-        try:
-            with open(file) as source:
-                return checked_token(source.read(8192), file)
-        except (OSError, ValueError) as error:
-            what = f"the token can't be read: {getattr(error, 'strerror', None) or 'it is not text'}"
-            raise Refusal(what, f"--token-file {file}", "check the path") from error
+        return read_token(file)
     if file is None and sys.stdin.isatty():
         from getpass import getpass
 

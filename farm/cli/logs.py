@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from farm.client import Client, LogPart
 from farm.reference import parse_reference
 
 POLL_S = 20.0
+OVER = ("done", "failed", "cancelled", "skipped")
 _ESCAPES = re.compile(
     rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]?"
     rb"|[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]|\xc2[\x80-\x9f]"  # the last are C1 controls as UTF-8
@@ -63,6 +65,24 @@ def _ended_tasks(client: Client, job: int) -> Iterator[dict[str, Any]]:
         yield from state["finished_tasks"]
 
 
+def followed(client: Client, ref: str) -> Iterator[tuple[str, LogPart]]:
+    """Attempt and part of its log: of a task its attempts from the last one on, until the task itself has ended."""
+    from farm.cli.wait import ENDED, changes
+
+    about = parse_reference(ref)
+    if about.ordinal is not None:
+        yield from ((ref, part) for part in stream(client, ref, POLL_S))
+        return
+    shown = -1
+    for job in changes(client, about.job, tasks=False):
+        task = client.get(f"/v1/tasks/{ref}")
+        for attempt in task["attempts"][shown:]:
+            yield from ((attempt["ref"], part) for part in stream(client, attempt["ref"], POLL_S))
+        shown = len(task["attempts"])
+        if task["state"] in OVER or job["state"] in ENDED:
+            return
+
+
 def stream(client: Client, ref: str, wait_s: float = 0) -> Iterator[LogPart]:
     """The parts of a log: up to what is there now, or with `wait_s` up to its end."""
     offset = 0
@@ -99,23 +119,33 @@ class _Show:
             self.write(f"==> {task['ref']} {task['name']} <==\n".encode())
 
     def log(self, client: Client, ref: str) -> None:
-        parts = stream(client, ref, POLL_S if self.follow and client.running else 0)
+        if self.follow and client.running:
+            parts = followed(client, ref)
+        else:
+            parts = ((ref, part) for part in stream(client, ref))
         if self.json:
-            self._json(ref, parts)
-            return
-        note = ""
-        for part in parts:
-            self.write(part.data)
-            note = part.note
-        if note:
-            print(f"farm: {note}", file=sys.stderr)
+            self._json(parts)
+        else:
+            self._text(parts)
 
-    def _json(self, ref: str, parts: Iterator[LogPart]) -> None:
+    def _text(self, parts: Iterator[tuple[str, LogPart]]) -> None:
+        for number, (ref, all_of_it) in enumerate(groupby(parts, key=lambda part: part[0])):
+            note = ""
+            if number:
+                print(f"attempt {ref}", file=sys.stderr, flush=True)
+            for _, part in all_of_it:
+                self.write(part.data)
+                note = part.note
+            if note:
+                print(f"farm: {note}", file=sys.stderr, flush=True)
+
+    def _json(self, parts: Iterator[tuple[str, LogPart]]) -> None:
         """A line per part when they are followed, else one."""
-        for part in parts if self.follow else [_joined(list(parts))]:
+        for ref, part in parts if self.follow else _joined(list(parts)):
             line = {"ref": ref, "text": part.data.decode(errors="backslashreplace"), "final": part.final}
             emit_line(line | ({"note": part.note} if part.note else {}))
 
 
-def _joined(parts: list[LogPart]) -> LogPart:
-    return replace(parts[-1], data=b"".join(part.data for part in parts))
+def _joined(parts: list[tuple[str, LogPart]]) -> list[tuple[str, LogPart]]:
+    ref, last = parts[-1]
+    return [(ref, replace(last, data=b"".join(part.data for _, part in parts)))]

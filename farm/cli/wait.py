@@ -127,20 +127,20 @@ def follow(client: Client, job: int, *, json: bool, log: bool = True, finished: 
     return show(client, chain([first], states))
 
 
-def changes(client: Client, job: int) -> Iterator[Any]:
+def changes(client: Client, job: int, tasks: bool = True) -> Iterator[Any]:
     """The job now and whenever it changed, up to its end."""
     seen = 0
     while True:
-        state = changed(client, job, seen)
+        state = changed(client, job, seen, tasks)
         yield state
         if state["state"] in ENDED:
             return
         seen = state["seen"]
 
 
-def changed(client: Client, job: int, seen: int) -> Any:
+def changed(client: Client, job: int, seen: int, tasks: bool = True) -> Any:
     """The job as soon as it changed beyond `seen`, or after a while; with `finished_tasks`."""
-    return client.get(f"/v1/jobs/{job}/wait", timeout=POLL_S, seen=seen)
+    return client.get(f"/v1/jobs/{job}/wait", timeout=POLL_S, seen=seen, tasks=None if tasks else False)
 
 
 def _show_json(client: Client, states: Iterator[Any]) -> int:
