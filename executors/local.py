@@ -132,7 +132,9 @@ class LocalProvider:
         if a.network == "outbound":
             return self._invited(name, folder, slots)
         file = folder / "ticket.json"
-        Ticket(name, a.farm, a.run, str(folder), a.store, slots, a.engine, a.lease.total_seconds()).write(file)
+        ticket = Ticket(name, a.farm, a.run, str(folder), a.store, slots, a.engine, a.lease.total_seconds())
+        self._furnish(ticket)
+        ticket.write(file)
         return ["executors.site.executor", "--ticket", str(file)]
 
     def _invited(self, name: str, folder: Path, slots: int) -> list[str]:

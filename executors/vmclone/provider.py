@@ -52,6 +52,8 @@ class VmcloneProvider:
     """What it buys are processes of this host, as the local provider's: only what runs in them is a guest."""
 
     def __init__(self, options: VmcloneOptions, around: Surroundings) -> None:
+        if around.network != "local":
+            raise Refused('clones work beside the farm: leave network = "outbound" out of their pool')
         self._options, self._around = options, around
         chosen = LocalOptions(price_per_hour=options.price_per_hour, slots=options.slots, ceiling=options.ceiling)
         self._local = LocalProvider(chosen, around, OFFER, self._furnish)

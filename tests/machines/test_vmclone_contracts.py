@@ -38,7 +38,19 @@ class TestProvider(ProviderSuite):
         os.kill(json.loads(signed.read_text())["pid"], signal.SIGKILL)
 
 
-class TestPlainSite(SiteSuite):
+class CloneSuite(SiteSuite):
+    def test_work_runs_in_the_guest_and_nowhere_else(self, yard: Yard, on: str):
+        yard.result(on, yard.work("90.1.1", "sh", "-c", "cat /sys/class/dmi/id/sys_vendor /proc/sys/kernel/hostname"))
+        assert yard.log("90.1.1").decode().split() == ["QEMU", on]
+        yard.site.start([yard.work("90.2.1", "sleep", "8555.5")], on)
+        yard.until_started("90.2.1")
+        assert yard.commands_with("sleep 8555.5")
+        assert not commands_with("sleep 8555.5")
+        yard.site.cancel(["90.2.1"])
+        yard.until("90.2.1")
+
+
+class TestPlainSite(CloneSuite):
     @classmethod
     def make_yard(cls) -> Yard:
         return CloneYard("plain", PlainSite)
@@ -48,7 +60,7 @@ class CloneRayYard(RayYard, CloneYard):
     """Clones behind agents that are Ray's."""
 
 
-class TestRaySite(SiteSuite):
+class TestRaySite(CloneSuite):
     @classmethod
     def make_yard(cls) -> Yard:
         return CloneRayYard("ray", lambda run: RaySite(run, "f1"))
