@@ -46,6 +46,8 @@ def pools(draw):
         draw(st.none() | seconds),
         draw(st.sampled_from([0, 0, 60])) * S,
         draw(st.sampled_from([None, None, NOW - S, NOW + 60 * S])),
+        closed := draw(st.sampled_from(["", "", "", "held", "spending"])),
+        closed and "somebody said so",
     )
 
 
@@ -57,7 +59,8 @@ def executors(draw, farm):
     busy = draw(st.integers(0, slots)) if state in ("ready", "draining") else 0
     age = draw(seconds)
     idle = NOW - min(age, draw(seconds)) if state == "ready" and not busy else None
-    return Executor("", pool.name, state, slots, busy, NOW - age, idle)
+    kept = draw(st.sampled_from([0, slots])) if state == "ready" and 0 < busy < slots else 0
+    return Executor("", pool.name, state, slots, busy, NOW - age, idle, kept, "1" if kept else "")
 
 
 rows = st.builds(
@@ -151,9 +154,22 @@ def test_the_busy_drain_only_above_a_ceiling_and_down_to_it(seen):
         for p, h in open_hours(seen)
         if slots([e for e in seen.executors if e.state != "draining"], p) > h.ceiling
     }
-    assert drained <= over
+    assert drained <= over | closed(seen)
     after = [e for e in applied(seen, decision).executors if e.state != "draining"]
     assert all(slots(after, pool) <= max(h.ceiling, 0) for pool, h in open_hours(seen) if pool.name in over)
+
+
+def closed(seen):
+    return {pool.name for pool in seen.pools if pool.closed}
+
+
+@given(snapshots())
+@quick
+def test_a_closed_pool_orders_nothing_and_keeps_nobody(seen):
+    decision = default(seen)
+    assert not closed(seen) & {act.pool for act in of(decision, Launch)}
+    left = [e for e in applied(seen, decision).executors if e.pool in closed(seen)]
+    assert all(e.state == "draining" for e in left)
 
 
 @given(snapshots())
@@ -187,6 +203,8 @@ def test_floors_are_kept_when_there_is_room(seen):
         before = [e for e in seen.executors if e.pool == pool.name and e.state != "draining"]
         full = slots(after, pool) + pool.slots > found.ceiling
         shut = pool.breaker_open_until and pool.breaker_open_until > NOW
+        if pool.closed:
+            continue
         assert len(alive) >= found.floor or full or (shut and len(alive) == len(before))
 
 
@@ -228,7 +246,7 @@ def test_a_paid_minimum_is_used_up_unless_above_a_ceiling(seen):
     there = [e for e in seen.executors if e.state != "draining"]
     for act in of(default(seen), Retire):
         e, pool = by_id[act.executor], by_name[by_id[act.executor].pool]
-        assert e.since + pool.min_bill <= NOW or slots(there, pool) > pool.ceiling
+        assert e.since + pool.min_bill <= NOW or slots(there, pool) > pool.ceiling or pool.closed
 
 
 @given(snapshots(waiting=st.just([]), windows=False))
