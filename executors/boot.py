@@ -21,7 +21,10 @@ import urllib.request
 import zipfile
 from typing import Any, NoReturn
 
-LOOK = "import sys, importlib.util as u; s = u.find_spec('ray'); s and s.origin and print(sys.executable)"
+LOOK = """import sys
+from importlib.metadata import version
+near = version("ray").split(".")[:2] == sys.argv[1].split(".")[:2]
+print(sys.executable if near and sys.version_info >= (3, 11) else "")"""
 PYTHONS = ("python3", "python3.14", "python3.13", "python3.12", "python3.11")
 LINES = 20  # of what failed are told,
 MOST = 3000  # characters in all
@@ -165,7 +168,7 @@ def suited(ticket: Ticket, folder: str, version: str) -> str:
         return sys.executable
     own = os.path.join(folder, "venv", "bin", "python")
     for python in (sys.executable, "/opt/farm/bin/python", own, *PYTHONS):
-        if path := with_ray(python):
+        if path := with_ray(python, version):
             return path
     say(f"there is no Python with Ray here: installing ray {version}")
     if not os.path.exists(own):
@@ -176,10 +179,10 @@ def suited(ticket: Ticket, folder: str, version: str) -> str:
     return own
 
 
-def with_ray(python: str) -> str:
-    """The whole path of a Python that has Ray."""
+def with_ray(python: str, version: str) -> str:
+    """The whole path of a Python that has Ray, but for its patch the version."""
     try:
-        found = subprocess.run([python, "-I", "-c", LOOK], capture_output=True)
+        found = subprocess.run([python, "-I", "-c", LOOK, version], capture_output=True)
     except OSError:
         return ""
     return found.stdout.decode().strip()

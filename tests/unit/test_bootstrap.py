@@ -299,23 +299,26 @@ def test_a_machine_without_ray_installs_it(tmp_path: Path, machine: Machine, far
     quick = 'case "$*" in *-m\\ venv*) set -- "$@" --without-pip --system-site-packages ;; esac'
     machine.give("python3", f'{quick}; exec {real} "$@"')
     machine.more = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "HOME": str(tmp_path)}
+    _wheel(index, "2.59.0")
     status, console = machine.boot(replace(invitation, engine="ray"))
     assert (status, machine.started()) == (3, False)
     assert "there is no Python with Ray here: installing ray 2.60.0" in console
     assert "installing Ray with pip ended with status 1" in farm.failed[0]["what"]
     assert "ray==2.60.0" in farm.failed[0]["what"]
-    _wheel(index)
+    _wheel(index, "2.60.0")
     status, _ = machine.boot(replace(invitation, engine="ray"))
     assert status == 5
     assert machine.seen()["python"] == str(machine.folder / "venv/bin/python")
 
 
-def _wheel(index: Path) -> None:
-    with zipfile.ZipFile(index / "ray-2.60.0-py3-none-any.whl", "w") as wheel:
+def _wheel(index: Path, version: str) -> None:
+    with zipfile.ZipFile(index / f"ray-{version}-py3-none-any.whl", "w") as wheel:
         wheel.writestr("ray/__init__.py", "")
-        wheel.writestr("ray-2.60.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: ray\nVersion: 2.60.0\n")
-        wheel.writestr("ray-2.60.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr("ray-2.60.0.dist-info/RECORD", "")
+        wheel.writestr(f"ray-{version}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: ray\nVersion: {version}\n")
+        wheel.writestr(
+            f"ray-{version}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"ray-{version}.dist-info/RECORD", "")
 
 
 # ── what fits into user data ──
