@@ -175,7 +175,7 @@ def _believe(
         elif row.state == ExecutorState.BOOTING and _overdue(tx, wheel, row, now):
             _give_up(tx, row, changed, now)
         elif row.state != ExecutorState.BOOTING and row.site in cut_off:
-            _cut_off(tx, row, cut_off[row.site], changed, now)
+            _cut_off(tx, wheel, row, cut_off[row.site], changed, now)
         elif _unlisted(wheel, row, machine is None and row.pool in listing, now):
             _forgotten(tx, wheel, row, changed, now)
 
@@ -234,12 +234,13 @@ def _ended(tx: Connection, row: AnyRow, machine: Machine, changed: Changed, now:
             open_breaker(tx, row.pool, f"executor {row.id} ended before it joined: {why}", now)
 
 
-def _cut_off(tx: Connection, row: AnyRow, seconds: float, changed: Changed, now: datetime) -> None:
+def _cut_off(tx: Connection, wheel: Fleet, row: AnyRow, seconds: float, changed: Changed, now: datetime) -> None:
     """By now it has ended itself: its lease was carried by what it has not heard."""
     silence = format_duration(round(seconds))
     settled = fleet.lost(tx, row.id, f"not heard of for {silence}, which is longer than its lease", now)
     if settled:
         changed.join(settled.changed)
+    after_commit(tx, _stop(wheel, row.id))  # should it come back all the same, it goes
 
 
 def _overdue(tx: Connection, wheel: Fleet, row: AnyRow, now: datetime) -> bool:

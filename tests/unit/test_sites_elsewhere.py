@@ -142,7 +142,7 @@ def test_silent_for_longer_than_its_lease_it_is_lost_and_its_late_result_refused
     with farm.db.read() as tx:
         assert tx.execute(select(t.Refused.attempt)).scalars().all() == [work.attempt]
         why = tx.execute(select(t.Executor.why).where(t.Executor.id == one.name)).scalar_one()
-    assert "not heard of for 10m" in why
+    assert "not heard of for 10 min" in why
     assert farm.job(1)["state"] != "done"
 
 
