@@ -172,9 +172,14 @@ def create_machine_token(tx: Connection, executor: str, pool: str, now: datetime
     return create_token(tx, Kind.MACHINE, now, pool=pool, executor=executor)[1]
 
 
+def row_of(tx: Connection, number: str) -> AnyRow | None:
+    """By its id."""
+    return tx.execute(_ONE, {"i": number}).first()
+
+
 def find(tx: Connection, number: str) -> Known | None:
     """By its id."""
-    row = tx.execute(_ONE, {"i": number}).first()
+    row = row_of(tx, number)
     return known(row) if row else None
 
 

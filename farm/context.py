@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -17,9 +17,13 @@ from farm.feed import Feed
 from farm.home import Home
 from farm.joining import inviter
 from farm.reconcile import Fleet
+from farm.refusals import Refusals
 from farm.sites import Sites
 from farm.store import Store, open_store
 from farm.tokens import Tokens
+
+if TYPE_CHECKING:
+    from farm.listening import Listener
 
 _META = select(t.Meta.value).where(t.Meta.key == bindparam("k"))
 _ADD_META = insert(t.Meta)
@@ -38,6 +42,8 @@ class Farm:
     feed: Feed
     store: Store
     tokens: Tokens
+    refusals: Refusals
+    listener: "Listener | None" = None
     sites: Sites | None = None
     wheel: Fleet | None = None
     wake: Any = lambda: None
@@ -58,7 +64,7 @@ def open_farm(home: Home, clock: Clock | None = None) -> Farm:
     store = open_store(home.store)
     store.sweep()
     clock = clock or SystemClock()
-    return Farm(home, config, clock, db, home.identity(), Feed(), store, Tokens(db, clock))
+    return Farm(home, config, clock, db, home.identity(), Feed(), store, Tokens(db, clock), Refusals(clock))
 
 
 def _meta(tx: Connection, key: str, default: str) -> str:
@@ -122,15 +128,11 @@ def outbound_pools(config: FarmConfig) -> frozenset[str]:
 
 def _invite(farm: Farm, pool: str, setup: str, needed: bool) -> Invite | None:
     """None where the farm has no address for others. Raises BadConfig where that is needed."""
-    listen = farm.config.listen
-    url = listen.url or (f"https://{listen.address}" if listen.address else "")
-    if not url:
-        if needed:
+    if farm.listener is None:
+        if needed and farm.config.listen.address is None:
             raise no_address(farm.home.config_file, pool)
         return None
-    ca = farm.home.path / "tls" / "ca.pem"
-    pinned = ca.read_text() if url.startswith("https:") and ca.exists() else ""
-    return inviter(farm, pool, url.rstrip("/"), pinned, farm.config.site.outbound_lease, setup)
+    return inviter(farm, pool, farm.listener.url, farm.listener.ca, farm.config.site.outbound_lease, setup)
 
 
 def _setup(farm: Farm, pool: str) -> str:

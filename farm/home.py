@@ -117,6 +117,16 @@ class Home:
         return self._join_key.read_bytes().strip()
 
     @property
+    def tls(self) -> Path:
+        """The farm's own certificate authority."""
+        return self.path / "tls"
+
+    @property
+    def listening(self) -> Path:
+        """Where others reach the running farm, as JSON; there only while they do."""
+        return self.path / "listening.json"
+
+    @property
     def gateway_log(self) -> Path:
         return self.path / "gateway.log"
 

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -68,14 +68,14 @@ def secret_of(key: bytes, farm: str, pool: str, executor: str) -> str:
     return "join_" + hmac.new(key, "\0".join((farm, pool, executor)).encode(), hashlib.sha256).hexdigest()
 
 
-def inviter(farm: "Farm", pool: str, url: str, ca: str, lease: timedelta, setup: str) -> Invite:
-    """What makes the invitations of a pool's executors."""
+def inviter(farm: "Farm", pool: str, url: str, ca: Callable[[], str], lease: timedelta, setup: str) -> Invite:
+    """What makes the invitations of a pool's executors; `ca` tells whom they have to trust now."""
     key, engine = farm.home.join_key(), farm.config.site.engine
 
     def invite(executor: str, slots: int) -> Invitation:
         secret = secret_of(key, farm.id, pool, executor)
         return Invitation(
-            url, ca, farm.id, pool, executor, slots, secret, lease.total_seconds(), engine=engine, setup=setup
+            url, ca(), farm.id, pool, executor, slots, secret, lease.total_seconds(), engine=engine, setup=setup
         )
 
     return invite
@@ -100,6 +100,7 @@ def failed(farm: "Farm", asked: Asked, what: str) -> None:
     if not _genuine(farm, asked):
         raise _wrong(asked)
     now = farm.clock.now()
+    what = what.replace(asked.secret, "…")
     _keep(farm, asked, what, now)
     with farm.db.write() as tx:
         row = tx.execute(_EXECUTOR, {"e": asked.executor}).one_or_none()
@@ -122,7 +123,7 @@ def _keep(farm: "Farm", asked: Asked, what: str, now: datetime) -> None:
         return
     row = {"at": now, "pool": asked.pool, "executor": asked.executor, "host": asked.host}
     with farm.db.write() as tx:
-        tx.execute(_FAIL, {**row, "what": what.replace(asked.secret, "…") if asked.secret else what})
+        tx.execute(_FAIL, {**row, "what": what})
         tx.execute(_FORGET)
 
 

@@ -52,6 +52,8 @@ def status(farm: "Farm") -> dict[str, Any]:
         "spent": money(int(spent)),
         "currency": farm.config.currency,
         "waiters": farm.feed.waiters,
+        "listening": farm.listener.about() if farm.listener else None,
+        "refused": farm.refusals.count(),
     }
 
 

@@ -12,6 +12,7 @@ from executors.errors import ProviderError
 from farm import fleet, ledger
 from farm.context import Farm, new_term, outbound_pools, providers
 from farm.dispatch import Dispatcher
+from farm.porter import Porter
 from farm.prune import Housekeeper
 from farm.publisher import Publisher
 from farm.queue.progress import Changed
@@ -38,7 +39,9 @@ class RunningService:
         self._harder = threading.Event()  # somebody does not wait for the draining any longer
         with farm.db.write() as tx:
             term = new_term(tx)
-        dispatcher = self._dispatcher = Dispatcher(farm.config.all_lanes(), term, most_memory=farm.config.most_memory)
+        dispatcher = self._dispatcher = Dispatcher(
+            farm.config.all_lanes(), term, owners=farm.config.owner_weights(), most_memory=farm.config.most_memory
+        )
         site = farm.config.site
         leases = site.lease.total_seconds(), site.outbound_lease.total_seconds()
         farm.sites = Sites(farm.db, farm.clock, dispatcher, farm.home.logs, farm.feed, self._wake, *leases)
@@ -51,13 +54,19 @@ class RunningService:
         self._publisher = Publisher(farm)
         self._spool = SpoolReader(farm)
         self._housekeeper = Housekeeper(farm)
-        self._server = Server(farm, listening)
+        self._porter = Porter(farm)
+        self._servers = [Server(farm, listening)]
+        if farm.listener is not None:
+            tls = farm.listener.tls
+            self._servers.append(Server(farm, farm.listener.socket, tls.context if tls else None))
 
     def _wake(self) -> None:
         self._wheel.wake()
 
     def start(self) -> None:
-        self._server.start()
+        for server in self._servers:
+            server.start()
+        self._porter.start()
         self._publisher.start()
         self._spool.start()
         self._housekeeper.start()
@@ -101,10 +110,17 @@ class RunningService:
             self._publisher.stop,
             self.farm.sites.close,
             self.farm.feed.close,
-            self._server.stop,
+            *(server.stop for server in self._servers),
+            self._close_doors,
+            self._porter.stop,
             self.farm.db.close,
             *with_head,
         ]
+
+    def _close_doors(self) -> None:
+        self.farm.home.socket.unlink(missing_ok=True)
+        if self.farm.listener is not None:
+            self.farm.listener.close()
 
     def _remove_run(self) -> None:
         shutil.rmtree(self.farm.home.run, ignore_errors=True)

@@ -1,19 +1,21 @@
-"""The HTTP server: uvicorn in a thread, on the Unix socket of the home."""
+"""The HTTP server: uvicorn in a thread, on the Unix socket of the home or on a TCP port."""
 
 import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farm import API, __version__
 
 if TYPE_CHECKING:
+    import ssl
+
     from farm.context import Farm
 
 
 class Server:
-    """Serves the API until it is stopped."""
+    """Serves the API until it is stopped; with `tls`, to nobody who does not speak it."""
 
-    def __init__(self, farm: "Farm", listening: socket.socket) -> None:
+    def __init__(self, farm: "Farm", listening: socket.socket, tls: "ssl.SSLContext | None" = None) -> None:
         import uvicorn
 
         from farm.api import app
@@ -24,11 +26,11 @@ class Server:
             access_log=False,
             lifespan="on",
             timeout_graceful_shutdown=2,
-            http="httptools",
+            http=_secured(farm, tls) if tls else "httptools",
             server_header=False,
             headers=[("Farm-Api", API), ("Farm-Version", __version__)],
         )
-        self._farm, self._socket = farm, listening
+        self._socket = listening
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="api", daemon=True)
 
@@ -42,4 +44,19 @@ class Server:
         self._server.should_exit = True
         self._thread.join(10)
         self._socket.close()
-        self._farm.home.socket.unlink(missing_ok=True)
+
+
+def _secured(farm: "Farm", tls: "ssl.SSLContext") -> Any:
+    """What makes the protocol of a connection."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from farm.entrance import Entrance
+
+    def refuse(address: str, why: str) -> None:
+        farm.refusals.note(address, "", why)
+
+    def made(**about: Any) -> Entrance:
+        about["_loop"] = None  # that of the thread
+        return Entrance(tls, refuse, lambda: HttpToolsProtocol(**about), about["server_state"].connections)
+
+    return made

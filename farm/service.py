@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from farm.running import RunningService
 
 
-def run(home: Home) -> "RunningService":
-    """Start the one service of this home. Raises Taken when another one runs there, BadHome, BadConfig, BadDatabase."""
+def run(home: Home, listen: str | None = None) -> "RunningService":
+    """Start the one service of this home; with `listen` (HOST:PORT) also there, else where farm.toml says.
+
+    Raises Taken when another one runs in this home, BadHome, BadConfig, BadDatabase, BadListening.
+    """
     home.make()
     lock = _only_one(home)
     home.make_run()
     try:
-        return _start(home, lock)
+        return _start(home, lock, listen)
     except BaseException:
         with contextlib.suppress(OSError):
             home.run.rmdir()  # unless a gateway of an earlier service lives there
@@ -35,7 +38,7 @@ def run(home: Home) -> "RunningService":
         raise
 
 
-def _start(home: Home, lock: IO[str]) -> "RunningService":
+def _start(home: Home, lock: IO[str], listen: str | None) -> "RunningService":
     """Raises BadHome when somebody else's package stands in the place of one of ours.
 
     The socket first, so that who connects early waits; then the gateway, which imports while we do."""
@@ -51,11 +54,13 @@ def _start(home: Home, lock: IO[str]) -> "RunningService":
         from farm.context import open_farm
         from farm.db import check, explained
         from farm.given import take_given
+        from farm.listening import opened
         from farm.running import RunningService
 
         farm = open_farm(home)
         check(farm.db, str(home.database))
         take_given(farm.db, farm.clock)
+        farm.listener = opened(home, farm.config.listen, listen, farm.clock)
         with explained(str(home.database)):
             service = RunningService(farm, lock, listening, supervisor)
         service.start()
@@ -92,15 +97,16 @@ def _only_one(home: Home) -> IO[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m farm.service --home HOME`: until `farm down`, or SIGTERM (which leaves executors and work alone).
+    """`python -m farm.service --home HOME [--listen HOST:PORT]`: until `farm down`, or SIGTERM (which leaves executors
+    and work alone).
 
     Why it can't start is told as JSON, for `farm up` to read, or with `--words` as a sentence.
     """
-    home = Home.find(arguments[arguments.index("--home") + 1] if "--home" in arguments else None)
+    home = Home.find(_value(arguments, "--home"))
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        service = run(home)
+        service = run(home, _value(arguments, "--listen"))
     except Exception as error:
         known = error if isinstance(error, Refusal) else Refusal(str(error), str(home.path))
         said = json.dumps({"error": {"what": known.what, "where": known.where, "remedy": known.remedy}})
@@ -115,6 +121,10 @@ def main(arguments: list[str]) -> int:
     while not service.join(3600):
         pass
     return 0
+
+
+def _value(arguments: list[str], option: str) -> str | None:
+    return arguments[arguments.index(option) + 1] if option in arguments else None
 
 
 if __name__ == "__main__":

@@ -64,13 +64,6 @@ class Tokens:
         while len(self._known) >= MOST:
             del self._known[next(iter(self._known))]
 
-    def exists(self, number: str) -> bool:
-        """Whether a token has this id: for the log of what was refused."""
-        if not number:
-            return False
-        with self._db.read() as tx:
-            return auth.find(tx, number) is not None
-
     def forget(self, numbers: Iterable[str]) -> None:
         """They were revoked: from now on nobody gets on with them. Call it once that is committed."""
         with self._lock:

@@ -10,6 +10,7 @@ from farm import __version__
 from farm.api import (
     access,
     acts,
+    ca,
     document,
     errors,
     files,
@@ -22,6 +23,7 @@ from farm.api import (
     rebuilds,
     reports,
     sync,
+    tokens,
 )
 from farm.api import why as reasons
 from farm.api.bodies import Bounded
@@ -47,7 +49,7 @@ def app(farm: "Farm") -> FastAPI:
     errors.install(made)
     made.add_middleware(Bounded, largest_upload=farm.config.api.largest_upload)
     made.router.routes.insert(0, sync.route(farm, check))
-    for part in (jobs, logs, fleet, files, reports, rebuilds, reasons, prune, join, acts):
+    for part in (jobs, logs, fleet, files, reports, rebuilds, reasons, prune, join, acts, ca, tokens):
         made.include_router(part.router, prefix="/v1")
     document.install(made)
     return made

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from farm import read
 from farm.api.errors import Unauthorized
-from farm.auth import Kind, Known, Principal, Scope, home_principal
+from farm.auth import Kind, Known, Principal, Scope, home_principal, token_id
 from farm.refusal import Forbidden
 
 if TYPE_CHECKING:
@@ -58,6 +58,12 @@ NEEDS = {
     "post /v1/join": Scope.PUBLIC,
     "post /v1/join/failed": Scope.PUBLIC,
     "get /v1/executor.pyz": Scope.PUBLIC,
+    "post /v1/tokens": Scope.ADMIN,
+    "get /v1/tokens": Scope.ADMIN,
+    "post /v1/tokens/{token}/revoke": Scope.ADMIN,
+    "get /v1/refused": Scope.OPERATE,
+    "get /v1/ca": Scope.PUBLIC,
+    "post /v1/ca/rotate": Scope.ADMIN,
     "get /openapi.json": Scope.PUBLIC,
     "head /openapi.json": Scope.PUBLIC,
 }
@@ -137,7 +143,7 @@ async def _bearer(farm: "Farm", given: bytes) -> Principal:
     if scheme.lower() == "bearer":
         found = farm.tokens.remembered(secret) or await run_in_threadpool(farm.tokens.look, secret)
     if found is None:
-        raise Unauthorized("no token, or a wrong one")
+        raise Unauthorized("no token, or a wrong one", token=token_id(secret))
     return _good(farm, found)
 
 

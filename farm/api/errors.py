@@ -57,11 +57,21 @@ def _answer(status: int, what: str, where: str = "", remedy: str = "") -> JSONRe
     return JSONResponse({"error": {"what": what, "where": where, "remedy": remedy}}, status)
 
 
-def _refused(_request: Request, error: Any) -> JSONResponse:
+def _refused(request: Request, error: Any) -> JSONResponse:
+    if error.status == 403:
+        who = getattr(request.state, "principal", None)
+        _note(request, error.what, who.token if who else "")
     return _answer(error.status, error.what, error.where, error.remedy)
 
 
-def _unauthorized(_request: Request, error: Any) -> JSONResponse:
+def _note(request: Request, why: str, token: str) -> None:
+    """What was refused is counted."""
+    address = request.client.host if request.client else ""
+    request.app.state.farm.refusals.note(address or "this machine", request.url.path, why, token)
+
+
+def _unauthorized(request: Request, error: Any) -> JSONResponse:
+    _note(request, error.what, error.token)
     remedy = "send the token of the home's file `token`, or one made by `farm token create`"
     made = _answer(401, error.what, "Authorization", remedy)
     made.headers["WWW-Authenticate"] = "Bearer"

@@ -137,11 +137,39 @@ COMMANDS: Mapping[str, Entry] = {
         ("farm down", "farm down --drain", "farm down --terminate"),
     ),
     "status": Entry(FARM, "service:status", "Show what runs: processes, queue, executors.", ("farm status --json",)),
+    "token create": Entry(
+        FARM,
+        "token:create",
+        "Make a token for somebody who reaches the farm from elsewhere, or for a machine that joins it.",
+        ("farm token create --owner ada --expires 30d", "farm token create --owner ci --scope submit > token"),
+    ),
+    "token list": Entry(
+        FARM, "token:tokens", "List the tokens that are good, and when they were used.", ("farm token list",)
+    ),
+    "token revoke": Entry(FARM, "token:revoke", "End a token, at once.", ("farm token revoke 3f2a90c1be",)),
+    "ca show": Entry(
+        FARM,
+        "ca:show",
+        "Show the certificate that others have to trust, and its fingerprint.",
+        ("farm ca show", "farm ca show > farm-ca.pem"),
+    ),
+    "ca rotate": Entry(
+        FARM,
+        "ca:rotate",
+        "Replace the farm's certificate authority, without a restart.",
+        ("farm ca rotate", "farm ca rotate --now"),
+    ),
     "hook install": Entry(
         FARM,
         "hook:install",
         "Let a push to a git repository rebuild what changed.",
-        ("farm hook install /srv/git/packages.git",),
+        ("farm hook install /srv/git/packages.git", "farm hook install . --url https://farm.example.org:8443"),
+    ),
+    "hook send": Entry(
+        FARM,
+        "hook:send",
+        "Send the pushes that a farm elsewhere has not heard of yet.",
+        ("farm hook send /srv/git/packages.git",),
     ),
     "doctor": Entry(
         FARM, "doctor:doctor", "Check this machine and this home, with a remedy for every finding.", ("farm doctor",)

@@ -25,36 +25,64 @@ LITTLE = 64 << 10  # bytes with which a farm does not come up
 
 def up(
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay in the foreground, for systemd.")] = False,
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Be reached from elsewhere, by TLS; also [listen] in farm.toml."),
+    ] = None,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
-    """A farm that is up already is fine. Settings are read from farm.toml in the home; none are needed."""
+    """A farm that is up already is fine. Settings are read from farm.toml in the home; none are needed. Others reach it
+    with a token (`farm token create`) and its fingerprint, which is printed; on loopback it speaks plain HTTP."""
     place = home_of(home, "up").make()
     if foreground:
-        return _foreground(place, json)
+        return _foreground(place, listen, json)
     already = _status(place)
-    status = already or start(place)
+    if already and listen is not None:
+        _check_listens(already, listen)
+    status = already or start(place, listen)
     if json:
         emit(status)
     else:
         print(f"the farm {'was up already' if already else 'is up'}: home {place.path}")
+        _tell_address(status.get("listening"))
     return 0
 
 
-def _foreground(home: Home, json: bool) -> int:
-    os.execv(sys.executable, [*_command(home), *([] if json else ["--words"])])
+def _tell_address(listening: Any) -> None:
+    if listening:
+        print(f"others reach it at {listening['url']}")
+    if listening and listening["fingerprint"]:
+        print(f"fingerprint of its CA (SHA-256): {listening['fingerprint']}")
 
 
-def _command(home: Home) -> list[str]:
-    return [sys.executable, "-P", "-m", "farm.service", "--home", str(home.path)]
+def _check_listens(status: Any, wanted: str) -> None:
+    """Raises Refusal when the farm that is up listens elsewhere, or nowhere."""
+    from farm.listening import parse_place
+
+    host, port = parse_place(wanted)
+    there = status["listening"]
+    if there is None or port not in (0, there["port"]) or not there["address"].strip("[").startswith(host):
+        where = f"listens at {there['address']}" if there else "listens to nobody else"
+        remedy = f"`farm down --keep`, then `farm up --listen {wanted}`; its executors go on meanwhile"
+        raise Refusal(f"the farm is up already and {where}", "--listen", remedy)
 
 
-def start(home: Home) -> Any:
+def _foreground(home: Home, listen: str | None, json: bool) -> int:
+    os.execv(sys.executable, [*_command(home, listen), *([] if json else ["--words"])])
+
+
+def _command(home: Home, listen: str | None) -> list[str]:
+    where = ["--listen", listen] if listen is not None else []
+    return [sys.executable, "-P", "-m", "farm.service", "--home", str(home.path), *where]
+
+
+def start(home: Home, listen: str | None = None) -> Any:
     """Start the service in a session of its own; its status as soon as it answers. Raises Unavailable."""
     with home.service_log.open("ab") as log:
         begin = log.tell()
         process = subprocess.Popen(
-            _command(home),
+            _command(home, listen),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -199,6 +227,7 @@ def _show(found: Any, client: Client) -> None:
             ("farm", "up" if client.running else "down; start it with `farm up`"),
             ("at", client.at),
             ("home", found["home"]),
+            ("others reach it at", (found.get("listening") or {}).get("url")),
             ("version", found.get("version")),
             ("runs on", found["engine"]),
             ("jobs", ", ".join(f"{count} {state}" for state, count in queue.items())),

@@ -1,0 +1,196 @@
+"""The TCP port of a farm that others can reach: where it listens, how they get there, and whom they have to trust."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from ipaddress import ip_address
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from farm.certificates import Certificates, Given, Own, Source
+from farm.clock import Clock
+from farm.config import ListenConfig
+from farm.home import Home
+from farm.refusal import Unavailable
+from farm.tls import Authority, fingerprint
+
+OPTION = "--listen"
+_FORM = "write it like 0.0.0.0:8443, farm.example.org:8443 or [::]:8443"
+_ALL = ("", "*", "0.0.0.0", "::")
+
+
+class Place(NamedTuple):
+    """Where to listen; an empty host is every address of this machine, port 0 any that is free."""
+
+    host: str
+    port: int
+
+
+class BadListening(Unavailable):
+    """It can't listen there."""
+
+
+class Listener:
+    """A port that is open. On loopback it speaks plain HTTP, everywhere else TLS and nothing but TLS."""
+
+    def __init__(self, home: Home, config: ListenConfig, place: Place, clock: Clock) -> None:
+        """Raises BadListening."""
+        self._file = home.listening
+        self.socket = _bound(place)
+        try:
+            host, self.port = self.socket.getsockname()[:2]
+            self.plain = ip_address(host).is_loopback
+            self._host = host if place.host in _ALL else place.host
+            self.url = (config.url or self._own_url()).rstrip("/")
+            self.tls = None if self.plain else _certificates(home, config, clock, self._names(config))
+            self._given_ca = home.path / config.ca if self.plain and config.ca else None
+            self.told()
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def ca(self) -> str:
+        """What others have to trust, in PEM; "" on loopback, and where the certificate is one that everybody trusts."""
+        if self.tls is not None:
+            return self.tls.ca()
+        return self._given_ca.read_text() if self._given_ca else ""
+
+    def about(self) -> dict[str, Any]:
+        """For `farm status`, and the file of the home that says the same."""
+        ca = self.ca()
+        said = {"address": _joined(self._host, self.port), "port": self.port, "url": self.url, "tls": not self.plain}
+        return {**said, "fingerprint": fingerprint(ca) if ca else ""}
+
+    def told(self) -> None:
+        """Write the file anew."""
+        coming = self._file.with_suffix(".coming")
+        coming.write_text(json.dumps(self.about()) + "\n")
+        coming.replace(self._file)
+
+    def close(self) -> None:
+        self.socket.close()
+        self._file.unlink(missing_ok=True)
+
+    def _own_url(self) -> str:
+        host = socket.gethostname() if self._host in _ALL else self._host
+        return f"{'http' if self.plain else 'https'}://{_joined(host, self.port)}"
+
+    def _names(self, config: ListenConfig) -> frozenset[str]:
+        """All by which somebody may come."""
+        found = {"localhost", "127.0.0.1", "::1", socket.gethostname(), *own_addresses()}
+        found |= {self._host} - set(_ALL)
+        if host := urlsplit(config.url or "").hostname:
+            found.add(host)
+        return frozenset(filter(None, map(_certifiable, found)))
+
+
+def parse_place(text: str, where: str = OPTION) -> Place:
+    """`HOST:PORT`. Raises BadListening."""
+    host, colon, port = text.strip().rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not colon or not (port.isascii() and port.isdecimal()) or int(port[:6]) > 65_535 or "/" in host:
+        raise BadListening(f"{text[:100]!r} is no place to listen", where, _FORM)
+    if ":" in host and not text.strip().startswith("["):
+        raise BadListening(f"{text[:100]!r} is no place to listen", where, "put an IPv6 address into [ ]")
+    return Place("" if host in ("", "*") else host, int(port))
+
+
+def opened(home: Home, config: ListenConfig, given: str | None, clock: Clock) -> Listener | None:
+    """None where nobody asked for one. Raises BadListening."""
+    home.listening.unlink(missing_ok=True)
+    if given is not None:
+        return Listener(home, config, parse_place(given), clock)
+    if config.address is None:
+        return None
+    return Listener(home, config, parse_place(config.address, f"{home.config_file} [listen] address"), clock)
+
+
+def own_addresses() -> set[str]:
+    """The IP addresses of this machine, without those that need a zone."""
+    return {one for one in (*_ipv4(), *_ipv6()) if not ip_address(one).is_link_local}
+
+
+def _ipv4() -> Iterator[str]:
+    """From the kernel's own routes: a leaf, and below it what it is (proc(5))."""
+    try:
+        lines = Path("/proc/net/fib_trie").read_text().splitlines()
+    except OSError:
+        return
+    for leaf, kind in pairwise(lines):
+        if "/32 host LOCAL" in kind and "|--" in leaf:
+            yield leaf.rpartition(" ")[2]
+
+
+def _ipv6() -> Iterator[str]:
+    try:
+        lines = Path("/proc/net/if_inet6").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        digits = line.split()[0]
+        yield str(ip_address(bytes.fromhex(digits)))
+
+
+def _certifiable(name: str) -> str:
+    """As it stands in a certificate; "" for a name that can't."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        pass
+    try:
+        return name.encode("idna").decode().lower()
+    except UnicodeError:
+        return ""
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bound(place: Place) -> socket.socket:
+    """Raises BadListening."""
+    try:
+        if not place.host and socket.has_dualstack_ipv6():
+            return socket.create_server(("::", place.port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=512)
+        family, *_, address = socket.getaddrinfo(
+            place.host or "0.0.0.0", place.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family, backlog=512)
+    except OSError as error:
+        what = f"the farm can't listen there: {error.strerror or error}"
+        raise BadListening(what, f"{OPTION} {_joined(place.host, place.port)}", _remedy(error, place)) from error
+
+
+def _remedy(error: OSError, place: Place) -> str:
+    if isinstance(error, PermissionError):
+        return "choose a port above 1023"
+    if isinstance(error, socket.gaierror) or error.errno == 99:  # EADDRNOTAVAIL
+        return "name an address of this machine, such as " + ", ".join(sorted(own_addresses() - {"::1"}))
+    return f"choose another port; `ss -ltnp 'sport = {place.port}'` names who has this one"
+
+
+def _certificates(home: Home, config: ListenConfig, clock: Clock, names: frozenset[str]) -> Certificates:
+    """Raises BadListening."""
+    where = f"{home.config_file} [listen] certificate" if config.certificate else str(home.tls)
+    try:
+        return Certificates(_source(home, config, clock, names))
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        remedy = "give a certificate and its key in PEM" if config.certificate else "look at that folder"
+        raise BadListening(f"there is no certificate that can be used: {said}", where, remedy) from error
+
+
+def _source(home: Home, config: ListenConfig, clock: Clock, names: frozenset[str]) -> Source:
+    if config.certificate is None:
+        return Own(authority_of(home, clock), names)
+    key = home.path / os.path.expanduser(config.key or config.certificate)
+    ca = home.path / os.path.expanduser(config.ca) if config.ca else None
+    return Given(home.path / os.path.expanduser(config.certificate), key, ca)
+
+
+def authority_of(home: Home, clock: Clock) -> Authority:
+    """The farm's own authority, made when it is first needed."""
+    return Authority(home.tls, home.identity(), clock)
