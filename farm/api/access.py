@@ -58,6 +58,7 @@ NEEDS = {
     "post /v1/join": Scope.PUBLIC,
     "post /v1/join/failed": Scope.PUBLIC,
     "get /v1/executor.pyz": Scope.PUBLIC,
+    "get /v1/health": Scope.PUBLIC,
     "post /v1/tokens": Scope.ADMIN,
     "get /v1/tokens": Scope.ADMIN,
     "post /v1/tokens/{token}/revoke": Scope.ADMIN,

@@ -66,6 +66,7 @@ ANSWERS = {
     "post /v1/join": Told(shapes.Admitted, (*_BODY, 403, 409)),
     "post /v1/join/failed": Told(shapes.Noted, (*_BODY, 403)),
     "get /v1/executor.pyz": Told("application/zip"),
+    "get /v1/health": Told(shapes.Health),
     "post /v1/tokens": Told(shapes.NewToken, _BODY),
     "get /v1/tokens": Told(shapes.Tokens, (400,)),
     "post /v1/tokens/{token}/revoke": Told(shapes.Token, (400, 404)),

@@ -412,6 +412,10 @@ class Noted(Shape):
     kept: bool
 
 
+class Health(Shape):
+    well: bool
+
+
 class Planned(Shape):
     """`id` is null when there is nothing to build."""
 
