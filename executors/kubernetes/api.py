@@ -188,7 +188,7 @@ def _answers() -> Iterator[None]:
 
     try:
         yield
-    except (urllib3.exceptions.HTTPError, OSError) as error:
+    except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # ValueError: the socket was closed meanwhile
         raise Lost(f"the cluster does not answer: {error}") from error
 
 
