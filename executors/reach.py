@@ -52,6 +52,32 @@ class Reach:
         raise BadAddress(f"the farm's address {self.url[:200]!r} is not https://: nothing is sent there in the clear")
 
 
+def renew_authority(reach: Reach, timeout_s: float = 30.0) -> bool:
+    """Fetch whom to trust from a farm that we trust already: its authority may be on its way out. Whether it changed.
+
+    Raises OSError, HTTPException when the farm does not tell.
+    """
+    connection = reach.connection(timeout_s)
+    try:
+        connection.request("GET", f"{reach.prefix}/v1/ca")
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    try:
+        found = str(json.loads(body)["ca"])
+        ssl.create_default_context(cadata=found)
+    except (ValueError, KeyError, TypeError) as error:  # an SSLError is an OSError
+        raise http.client.HTTPException(f"{answer.status}, and no authority in it") from error
+    file = Path(reach.ca)
+    if not found or found == file.read_text():
+        return False
+    fresh = file.with_suffix(".new")
+    fresh.write_text(found)
+    fresh.replace(file)
+    return True
+
+
 class _Plain(http.client.HTTPConnection):
     def connect(self) -> None:
         super().connect()

@@ -47,7 +47,12 @@ class RemoteStore(FolderStore):
 
     def place(self, ref: FileRef, folder: str | os.PathLike[str], /) -> None:
         self._need(ref.digest)
-        super().place(ref, folder)
+        try:
+            super().place(ref, folder)
+        except Damaged:  # on our disk; the farm has it whole
+            self.path(ref.digest).unlink(missing_ok=True)
+            self._need(ref.digest)
+            super().place(ref, folder)
 
     def open(self, digest: str, /) -> BinaryIO:
         self._need(digest)

@@ -7,6 +7,7 @@ gateway finds them again. SIGTERM ends it alone; the message `halt` ends the hea
 
 import argparse
 import fcntl
+import http.client
 import logging
 import os
 import select
@@ -20,7 +21,7 @@ from typing import IO, Any
 
 from executors.contract import Site
 from executors.errors import Lost
-from executors.reach import Reach
+from executors.reach import Reach, renew_authority
 from executors.site.channel import Channel
 from executors.site.conversation import Conversation, ListsProcesses
 from executors.site.head import head_processes, stop_head
@@ -29,6 +30,7 @@ from executors.site.process import sign, started_at
 log = logging.getLogger(__name__)
 
 PROCESSES_S = 2.0
+AUTHORITY_S = 300.0  # how often it is asked for
 GRACE_S = 3.0  # between TERM and KILL of what runs on an executor that goes
 FINISH_S = 5.0  # for the farm to hear of it
 DIED = 70  # EX_SOFTWARE of sysexits.h
@@ -107,6 +109,8 @@ class Gateway:
         threading.Thread(target=self._list, args=(site, conversation), name="processes", daemon=True).start()
         if self._options.engine == "ray":
             threading.Thread(target=self._guard, name="head", daemon=True).start()
+        if self._options.reach:
+            threading.Thread(target=self._trust, name="authority", daemon=True).start()
         conversation.start()
         self._ended.wait()
         if self._options.reach:
@@ -141,6 +145,16 @@ class Gateway:
             {"role": role, "pid": pid, "started": started_at(pid), "executor": "", "attempt": ""}
             for role, pid in roles.items()
         ]
+
+    def _trust(self) -> None:
+        """Learn of a new authority while the old one still counts."""
+        reach = Reach.read(self._options.reach)
+        while reach.ca and not self._ended.wait(AUTHORITY_S):
+            try:
+                if renew_authority(reach):
+                    log.info("the farm has a new certificate authority")
+            except (OSError, http.client.HTTPException) as error:
+                log.info("the farm's authority could not be asked for: %s", error)
 
     def _guard(self) -> None:
         """When a part of the head dies, begin anew: it is started again, and a driver cannot change its node."""

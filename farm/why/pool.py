@@ -1,5 +1,7 @@
 """Why a pool has as many executors as it has."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -7,6 +9,7 @@ from sqlalchemy import bindparam, select
 from farm import read
 from farm import tables as t
 from farm.fleet import pool_fact
+from farm.joining import last_failures
 from farm.model import OrderState
 from farm.queue import quarantine
 from farm.refusal import NotFound
@@ -17,6 +20,7 @@ from farm.why.look import Look
 from schedules.model import Pool
 from schedules.windows import OpenHours, hours
 
+RECENTLY = timedelta(hours=1)
 _LAST_REFUSED = (
     select(t.Order)
     .where(t.Order.pool == bindparam("p"), t.Order.state == OrderState.REFUSED)
@@ -27,6 +31,18 @@ _LAST_REFUSED = (
 
 def pool(look: Look, name: str) -> Why:
     """Raises NotFound."""
+    why, failures = _pool(look, name), last_failures(look.tx, name)
+    told = [{**failure, "at": read.when(failure["at"])} for failure in failures]
+    why = replace(why, numbers={**why.numbers, "failed_joins": told})
+    if not failures or look.now - failures[0]["at"] > RECENTLY:
+        return why
+    last = failures[0]
+    who = f"{last['executor']} on {last['host']}" if last["host"] else last["executor"]
+    sentence = f"{why.sentence} The last machine that could not join was {who}, at {at(last['at'])}: {last['what']}."
+    return replace(why, sentence=sentence)
+
+
+def _pool(look: Look, name: str) -> Why:
     seen = next((p for p in look.seen.pools if p.name == name), None)
     if seen is None:
         raise NotFound(f"there is no pool {name!r}", remedy=f"there are {', '.join(look.config.pools)}")
