@@ -1,6 +1,7 @@
 """Who calls, and whether he may. A call that stands in no line of `NEEDS` is for administrators only."""
 
 import hmac
+import os
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from sqlalchemy import Connection
 from farm import read
 from farm.api.errors import Unauthorized
 from farm.auth import Kind, Known, Principal, Scope, home_principal, token_id
+from farm.model import JobSpec
 from farm.refusal import Forbidden
 
 if TYPE_CHECKING:
@@ -125,6 +127,20 @@ def check_own(tx: Connection, who: Principal, job: int) -> None:
         raise Forbidden(f"job {job} belongs to {owner}, and you are {who.owner}", "Authorization", remedy)
 
 
+def check_secrets(farm: "Farm", who: Principal, spec: JobSpec) -> None:
+    """The service reads them, so from afar only what was put into the home's folder for it can be named: else everybody
+    could have a task print any file of the farm's user. Raises Forbidden."""
+    if who.kind == Kind.HOME or who.may(Scope.OPERATE):
+        return
+    folder = os.path.realpath(farm.home.path / "secrets")
+    for step in spec.steps:
+        for name, reference in step.secrets.items():
+            kind, _, path = reference.partition(":")
+            if kind != "file" or not os.path.realpath(path).startswith(folder + os.sep):
+                remedy = f"ask an operator to put it into {folder}, then write {name}=file:{folder}/NAME"
+                raise Forbidden(f"{reference[:100]!r} may not be read for you", f"--secret {name}", remedy)
+
+
 def owner(who: Principal, said: str) -> str:
     """Whose job it becomes. Only the farm's own user says on whose behalf."""
     return said if who.kind == Kind.HOME else who.owner
@@ -171,7 +187,6 @@ def _loopback(host: str) -> bool:
 
 
 def _user() -> str:
-    import os
     import pwd
 
     try:

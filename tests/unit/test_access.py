@@ -148,3 +148,76 @@ def test_the_homes_own_token_is_good_on_its_machine_only(served):
         answer.read()
         assert answer.status == status
     near.close()
+
+
+def test_secrets_of_the_service_are_read_for_those_elsewhere_only_where_they_were_put_for_it(served):
+    folder = served.farm.home.path / "secrets"
+    folder.mkdir(exist_ok=True)
+    (folder / "link").unlink(missing_ok=True)
+    (folder / "link").symlink_to(served.farm.home.token_file)
+    _, secret = token(served, Scope.SUBMIT, owner="ada")
+    statuses = {}
+    for reference in (
+        f"file:{served.farm.home.token_file}",
+        f"file:{folder}/../token",
+        f"file:{folder}/link",
+        f"file:{folder}",
+        "env:HOME",
+        f"file:{folder}/key",
+    ):
+        step = {"argv": ["true"], "secrets": {"KEY": reference}}
+        body = json.dumps({"name": "n", "owner": "ada", "steps": [step]}).encode()
+        statuses[reference] = ask(served, "post /v1/jobs", secret, body)[0]
+        assert ask(served, "post /v1/jobs", served.farm.home.token(), body)[0] == 201
+    assert list(statuses.values()) == [403, 403, 403, 403, 403, 201]
+
+
+def tell(served, secret, method, path, body=None):
+    status, said = served.call(method, path, json.dumps(body).encode(), Authorization=f"Bearer {secret}")
+    return status, json.loads(said)
+
+
+def test_tokens_are_made_listed_and_revoked(served):
+    admin = served.farm.home.token()
+    status, made = tell(served, admin, "POST", "/v1/tokens", {"owner": "lin", "name": "laptop", "expires_s": 3600})
+    assert status == 201
+    assert (made["owner"], made["scopes"], made["state"]) == ("lin", ["submit", "own"], "good")
+    assert tell(served, made["secret"], "GET", "/v1/status")[0] == 200
+    _, listed = tell(served, admin, "GET", "/v1/tokens")
+    (one,) = [one for one in listed["tokens"] if one["id"] == made["id"]]
+    assert one["used"] is not None
+    assert made["secret"] not in str(listed)
+    assert tell(served, admin, "POST", f"/v1/tokens/{made['id']}/revoke")[1]["state"] == "revoked"
+    assert tell(served, made["secret"], "GET", "/v1/status")[1]["error"]["what"] == "this token is revoked"
+    assert tell(served, admin, "POST", f"/v1/tokens/{made['id']}/revoke")[0] == 404
+    assert made["id"] not in str(tell(served, admin, "GET", "/v1/tokens")[1])
+    assert made["id"] in str(tell(served, admin, "GET", "/v1/tokens?all=true")[1])
+
+
+def test_a_ticket_to_join_is_for_a_pool_and_for_a_day(served):
+    admin = served.farm.home.token()
+    _, made = tell(served, admin, "POST", "/v1/tokens", {"join": "local"})
+    assert (made["kind"], made["pool"], made["scopes"]) == ("join", "local", [])
+    assert made["expires"] is not None
+    who = served.farm.tokens.principal(made["secret"])
+    assert who.pool == "local"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "where"),
+    [
+        ({}, "--owner"),
+        ({"owner": " "}, "--owner"),
+        ({"owner": "a\nb"}, "--owner"),
+        ({"owner": "ada", "scopes": ["everything"]}, "--scope"),
+        ({"owner": "ada", "scopes": ["sync"]}, "--scope"),
+        ({"join": "moon"}, "--join"),
+        ({"join": "local", "scopes": ["read"]}, "--scope"),
+        ({"owner": "ada", "expires_s": 0}, "expires_s"),
+    ],
+)
+def test_a_token_that_makes_no_sense_is_refused(served, wanted, where):
+    status, said = tell(served, served.farm.home.token(), "POST", "/v1/tokens", wanted)
+    assert status == 400
+    assert said["error"]["where"] == where
+    assert said["error"]["remedy"]
