@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from farm.cli.output import NOTHING_QUEUED, TOLD, clean, say, silence
 from farm.home import Home
@@ -82,13 +83,27 @@ def _unexpected(error: Exception, arguments: list[str]) -> Refusal:
     """A defect of ours: the traceback goes to the home, where it can be read and sent."""
     first = next(iter(str(error).splitlines()), "")
     what = f"something unexpected happened: {type(error).__name__}: {first}"
+    trace = _trace(error, arguments)
     try:
         place = Home.find(_given_home(arguments)).path / "error.log"
         with place.open("a") as file:
-            file.write(_trace(error, arguments))
-    except OSError:
-        return Unavailable(what, remedy="the details could not be written down either: try another --home")
+            file.write(trace)
+    except OSError:  # there is none here, as with a farm elsewhere
+        place = _kept_aside(trace)
+        if place is None:
+            return Unavailable(what, remedy="the details could not be written down either: try another --home")
     return Unavailable(what, remedy=f"the details are in {place}: please report them if it happens again")
+
+
+def _kept_aside(trace: str) -> Path | None:
+    import tempfile
+
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="farm-error-", suffix=".log", delete=False) as file:
+            file.write(trace)
+    except OSError:
+        return None
+    return Path(file.name)
 
 
 def _trace(error: Exception, arguments: list[str]) -> str:
