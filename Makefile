@@ -2,10 +2,10 @@
 .DEFAULT_GOAL := help
 PYTHON_HERE := .venv/bin/python
 
-.PHONY: help env programs ready check test faults demo fresh lock clean fuzz
+.PHONY: help env programs ready check test test-machines faults demo fresh lock clean fuzz
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
 
 env:  ## .venv from the hash-locked requirements; quick when nothing changed
 	@sh tools/env.sh
@@ -26,6 +26,10 @@ check: env  ## style, types and the borders between the packages
 
 test: ready check  ## check, then every test
 	$(PYTHON_HERE) -m pytest -n 2 --dist loadfile
+
+test-machines: env  ## what needs machines of its own: executors behind a router, clouds, clusters, clones (root only)
+	@sh tools/programs.sh render scene machines
+	$(PYTHON_HERE) -m pytest tests/machines
 
 SEEDS ?= 10
 faults: ready  ## SEEDS=n runs of 200 tasks under kills, freezes, full and dying disks, clock jumps; see docs/faults.md

@@ -21,14 +21,10 @@ if [ "$(id -u)" -ne 0 ]; then
 	exit 1
 fi
 sh tools/programs.sh root
+. tools/hand-over.sh
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/elastic-farm/fresh-root
 packages=ca-certificates,git,make
-mirrors() {
-	apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Identifier: Packages' 'Origin: Debian' |
-		sort -u
-}
-
 # A tar file of a minimal Debian, made once a day.
 make_root() {
 	release=$(. /etc/os-release && echo "$VERSION_CODENAME")
@@ -45,25 +41,6 @@ make_root() {
 	mv "$tar.new" "$tar"
 }
 
-# Settings for pip, apt and TLS that this machine works with; a folder of wheels means nothing there.
-settings() {
-	env | grep -v '^PIP_FIND_LINKS=' | sed -n -E 's/^((PIP_|pip_)[A-Z_]*|[a-zA-Z_]*_(proxy|PROXY)|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|CURL_CA_BUNDLE|CI)=.*/\1/p'
-}
-
-hand_over() {
-	cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-	echo "127.0.1.1 fresh" >>"$root/etc/hosts"
-	apt-config dump | grep -E '^Acquire::' >"$root/etc/apt/apt.conf.d/90machine" || :
-	for name in $(settings); do
-		file=$(printenv "$name")
-		if [ -f "$file" ]; then
-			mkdir -p "$root$(dirname "$file")"
-			cp -L "$file" "$root$file"
-		fi
-	done
-	if [ -f /etc/pip.conf ]; then cp /etc/pip.conf "$root/etc/"; fi
-}
-
 make_root
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/fresh-root.XXXXXX")
 inside=
@@ -75,7 +52,8 @@ trap leave EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 tar -x --numeric-owner -C "$root" -f "$tar" --exclude=./dev/*
-hand_over
+hand_over "$root"
+echo "127.0.1.1 fresh" >>"$root/etc/hosts"
 place="/srv/a fresh clone/farm" # a path with spaces on purpose
 git clone --quiet --no-local . "$root$place"
 
