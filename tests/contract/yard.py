@@ -43,6 +43,8 @@ def commands_with(mark: str) -> list[str]:
 class Yard:
     """`make(run)` gives a Site; executors come from the local provider with `engine`, or from another `source`."""
 
+    patience_s = PATIENCE_S
+
     def __init__(
         self,
         engine: str,
@@ -105,7 +107,7 @@ class Yard:
 
     def until(self, *attempts: str) -> list[Event]:
         """The ends of these attempts, in this order."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self.patience_s
         while missing := set(attempts) - {e.attempt for e in self.finished()}:
             assert time.monotonic() < deadline, f"no end of {missing}"
             self.look()
@@ -113,7 +115,7 @@ class Yard:
         return [by_attempt[a] for a in attempts]
 
     def until_started(self, attempt: str) -> Event:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self.patience_s
         while True:
             for event in self.seen:
                 if event.attempt == attempt and event.kind is EventKind.STARTED:

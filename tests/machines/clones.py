@@ -37,7 +37,9 @@ def clones(around: Surroundings, ceiling: int = 64, packages: tuple[str, ...] = 
 
 
 class CloneYard(Yard):
-    """Its executors are clones of templates with one and two slots."""
+    """Its executors are clones of templates with one and two slots; emulated, so all in them takes its time."""
+
+    patience_s = 300.0
 
     def __init__(self, engine: str, make: Callable[[str], Site], lease_s: float = 300) -> None:
         for slots in (1, 2):

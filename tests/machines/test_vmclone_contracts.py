@@ -19,6 +19,8 @@ from tests.contract.test_ray_site import RayYard
 from tests.contract.yard import Yard, commands_with, eventually
 from tests.machines.clones import CloneYard, clones, template
 
+pytestmark = pytest.mark.timeout(900)  # the first of them makes the templates
+
 
 class TestProvider(ProviderSuite):
     @pytest.fixture(autouse=True)
