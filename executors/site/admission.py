@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executors.invitation import PROTOCOL, Invitation
-from executors.reach import Reach, trusting_text
+from executors.reach import BadAddress, Reach, trusting_text
 
 ANSWER_S = 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
@@ -45,6 +45,8 @@ def admit(invitation: Invitation, ray: str) -> Admitted:
         except Silent as error:
             if time.monotonic() + pause > until:
                 raise NotAdmitted(f"the farm at {invitation.url} does not answer: {error}") from error
+        except BadAddress:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise NotAdmitted(f"what answers at {invitation.url} is no farm") from error
         never.wait(pause)

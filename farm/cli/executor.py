@@ -22,5 +22,6 @@ def executor(
     try:
         join(ticket, folder or None)
     except CannotJoin as error:
-        remedy = "ask the farm for another: each is good for one machine, once"
-        raise (Refusal if error.status == BAD_TICKET else Unavailable)(str(error), remedy=remedy) from error
+        if error.status == BAD_TICKET:
+            raise Refusal(str(error), remedy="ask the farm for another: each is good for one machine, once") from error
+        raise Unavailable(str(error)) from error

@@ -4,6 +4,7 @@ The proxy keeps client tokens as EC2 does, has stock and quotas, and on request 
 shows an old listing.
 """
 
+import contextlib
 import http.client
 import os
 import re
@@ -45,12 +46,14 @@ class Moto:
         self._process.kill()
         self._process.wait()
         self._reader.join()
+        self._process.stdout.close()
 
 
 class Cloud:
     """The proxy. `url` is what an ec2 pool is given as its endpoint_url."""
 
-    def __init__(self, moto: Moto) -> None:
+    def __init__(self, moto: Moto, place: contextlib.AbstractContextManager[object] | None = None) -> None:
+        """Within `place` it listens: the network that it is reached from."""
         self._moto = moto
         self._lock = threading.RLock()
         self._tokens: dict[str, tuple[Call, str, bytes]] = {}
@@ -64,7 +67,9 @@ class Cloud:
         self.old_listing: bytes | None = None  # what is listed instead of the truth
         self.on_run: Callable[[str, Call], None] = lambda _id, _call: None
         self.on_end: Callable[[Iterable[str]], None] = lambda _ids: None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        with place or contextlib.nullcontext():
+            self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.handle_error = lambda *_: None  # who asked has gone
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()

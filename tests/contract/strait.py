@@ -1,4 +1,4 @@
-"""Between an executor and its farm, on this host: a TCP port that leads to a Unix socket, and can be closed."""
+"""Between an executor and its farm, on this host: a TCP port that leads to a socket of the farm, and can be closed."""
 
 import socket
 import threading
@@ -10,13 +10,14 @@ PIECE = 1 << 16
 class Strait:
     """`close` holds every byte back, as a dead path does; `open` lets them go on; `snap` ends every connection."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = str(path)
+    def __init__(self, to: Path | int) -> None:
+        """`to` is a Unix socket, or a port of this host."""
+        self._to = to
         self._passable = threading.Event()
         self._passable.set()
         self._ends: set[socket.socket] = set()
         self._server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
+        self.place = f"127.0.0.1:{self._server.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -43,11 +44,11 @@ class Strait:
             threading.Thread(target=self._carry, args=(near,), daemon=True).start()
 
     def _carry(self, near: socket.socket) -> None:
-        far = socket.socket(socket.AF_UNIX)
+        far = socket.socket(socket.AF_INET if isinstance(self._to, int) else socket.AF_UNIX)
         self._ends |= {near, far}
         self._passable.wait()
         try:
-            far.connect(self._path)
+            far.connect(("127.0.0.1", self._to) if isinstance(self._to, int) else str(self._to))
         except OSError:
             self._drop(near)
             self._drop(far)

@@ -1,15 +1,19 @@
 """A real executor elsewhere joins a real service over TCP: it works, is cut off, comes back, or ends itself."""
 
+import hashlib
 import json
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from executors.invitation import Invitation
 from executors.site.process import Process
 from farm.home import Home
 from tests.contract.strait import Strait
@@ -21,7 +25,7 @@ SETTINGS = """
 engine = "{engine}"
 outbound_lease = "{lease}"
 [listen]
-address = "127.0.0.1:0"
+address = "{address}"
 url = "{url}"
 [pools.far]
 provider = "local"
@@ -34,14 +38,18 @@ idle = "10m"
 class Coast:
     """A farm whose only pool is elsewhere, behind a strait."""
 
-    def __init__(self, engine: str, lease: str = "10m") -> None:
+    def __init__(self, engine: str, lease: str = "10m", tls: bool = False) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fo-", dir="/tmp"))
         self.home = Home(self.folder / "home")
         self.home.make()
-        self.strait = Strait(self.home.socket)
-        self.home.config_file.write_text(SETTINGS.format(engine=engine, lease=lease, url=self.strait.url))
+        port = free_port() if tls else 0
+        self.strait = Strait(port or self.home.socket)
+        url = f"{'https' if tls else 'http'}://{self.strait.place}"
+        address = f"0.0.0.0:{port}" if tls else "127.0.0.1:0"
+        self.home.config_file.write_text(SETTINGS.format(engine=engine, lease=lease, url=url, address=address))
         self.farm = Shell(self.home.path, self.folder)
         self.farm("up")
+        self.farm_id = self.home.identity()
 
     def submit(self, *words: str) -> str:
         return self.farm("submit", *words).split()[1]
@@ -72,6 +80,18 @@ class Coast:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def kept_of(farm: str, executor: str) -> list[Path]:
+    """The private folders of an executor elsewhere."""
+    name = hashlib.sha256(f"{farm}\0{executor}".encode()).hexdigest()[:8]
+    return [*Path("/tmp").glob(f"fx-*-{name}"), *Path("/var/tmp").glob(f"farm-executor-*-{name}")]
+
+
 def below(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
@@ -91,9 +111,10 @@ def command(pid: int) -> str:
 def coast(request: pytest.FixtureRequest) -> Iterator[Coast]:
     coast = Coast(request.param)
     yield coast
-    runs = [p for p in Path("/tmp").glob("fx-*") if commands_with(str(p))]
+    names = [one["id"] for one in coast.executors("--all")]
+    assert [path for name in names for path in kept_of(coast.farm_id, name)]
     coast.close()
-    assert not [p for p in runs if p.exists()]
+    assert not [path for name in names for path in kept_of(coast.farm_id, name)]
     assert not commands_with(str(coast.folder))
 
 
@@ -176,3 +197,68 @@ def test_cut_off_for_longer_than_its_lease_it_ends_itself_and_its_work_is_done_a
     assert marks.read_text() == "x\nx\n"
     (task,) = brief.farm.json("show", f"{job}.1")["attempts"][:1]
     assert (task["state"], task["cause"]) == ("lost", "lost")
+
+
+@pytest.fixture(scope="module")
+def secure() -> Iterator[Coast]:
+    """Behind TLS, with an authority of the farm's own."""
+    coast = Coast("plain", tls=True)
+    yield coast
+    coast.close()
+
+
+def test_over_tls_and_under_a_new_authority(secure: Coast):
+    assert secure.farm("logs", secure.run("--", "echo", "well")) == "well\n"
+    before = secure.pid()
+    secure.farm("ca", "rotate")
+    secure.strait.snap()
+    assert secure.farm("logs", secure.run("--", "echo", "still")) == "still\n"
+    assert secure.pid() == before
+
+
+def ticket(coast: Coast, **more: object) -> Path:
+    """As a machine is given one."""
+    made = Invitation(f"https://{coast.strait.place}", "", "f1", "far", "abcd-1", 1, "join_x", 2.0, engine="plain")
+    file = coast.folder / "ticket.json"
+    file.write_text(replace(made, **more).text())
+    return file
+
+
+def refused(coast: Coast, file: Path) -> str:
+    coast.farm("executor", "--ticket", str(file), status=3)
+    return coast.farm.err
+
+
+def test_who_cant_prove_to_be_the_farm_is_told_nothing(secure: Coast):
+    assert "can't prove to be the farm" in refused(secure, ticket(secure))
+
+
+def test_a_farm_that_is_named_without_tls_is_told_nothing(secure: Coast):
+    assert "is not https://" in refused(secure, ticket(secure, url="http://farm.example.org:8443"))
+
+
+def test_a_ticket_of_another_farm_is_refused_and_told(secure: Coast):
+    ca = secure.farm.json("ca", "show")["ca"]
+    said = refused(secure, ticket(secure, ca=ca))
+    assert "its ticket is of the farm 'f1'" in said
+    (kept, *_) = secure.farm.json("why", "pool", "far")["numbers"]["failed_joins"]
+    assert (kept["executor"], "of the farm 'f1'" in kept["what"]) == ("abcd-1", True)
+    assert "abcd-1" in secure.farm("why", "pool", "far")
+
+
+def test_a_farm_that_does_not_answer(secure: Coast):
+    said = refused(secure, ticket(secure, url=f"https://127.0.0.1:{free_port()}"))
+    assert "does not answer" in said
+    assert not kept_of("f1", "abcd-1")
+
+
+def test_a_setup_script_that_fails_is_told(secure: Coast):
+    ca = secure.farm.json("ca", "show")["ca"]
+    said = refused(secure, ticket(secure, ca=ca, setup="#!/bin/sh\necho no compiler >&2\nexit 9\n"))
+    assert "setup script ended with status 9: no compiler" in said
+
+
+def test_an_invitation_is_no_secret_once_it_was_used(secure: Coast):
+    secure.run("--", "true")
+    (kept,) = (secure.home.pools / "far" / "executors").glob("*/invitation.json")
+    assert Invitation.read(kept.read_text()).secret == ""
