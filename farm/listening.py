@@ -7,26 +7,16 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 from farm.certificates import Certificates, Given, Own, Source
 from farm.clock import Clock
 from farm.config import ListenConfig
 from farm.home import Home
-from farm.refusal import Unavailable
+from farm.place import EVERYWHERE, OPTION, Place, parse_place
+from farm.refusal import Refusal, Unavailable
 from farm.tls import Authority, fingerprint
-
-OPTION = "--listen"
-_FORM = "write it like 0.0.0.0:8443, farm.example.org:8443 or [::]:8443"
-_ALL = ("", "*", "0.0.0.0", "::")
-
-
-class Place(NamedTuple):
-    """Where to listen; an empty host is every address of this machine, port 0 any that is free."""
-
-    host: str
-    port: int
 
 
 class BadListening(Unavailable):
@@ -43,7 +33,7 @@ class Listener:
         try:
             host, self.port = self.socket.getsockname()[:2]
             self.plain = ip_address(host).is_loopback
-            self._host = host if place.host in _ALL else place.host
+            self._host = host if place.host in EVERYWHERE else place.host
             self.url = (config.url or self._own_url()).rstrip("/")
             self.tls = None if self.plain else _certificates(home, config, clock, self._names(config))
             self._given_ca = home.path / config.ca if self.plain and config.ca else None
@@ -61,7 +51,7 @@ class Listener:
     def about(self) -> dict[str, Any]:
         """For `farm status`, and the file of the home that says the same."""
         ca = self.ca()
-        said = {"address": _joined(self._host, self.port), "port": self.port, "url": self.url, "tls": not self.plain}
+        said = {"address": str(Place(self._host, self.port)), "port": self.port, "url": self.url, "tls": not self.plain}
         return {**said, "fingerprint": fingerprint(ca) if ca else ""}
 
     def told(self) -> None:
@@ -75,37 +65,30 @@ class Listener:
         self._file.unlink(missing_ok=True)
 
     def _own_url(self) -> str:
-        host = socket.gethostname() if self._host in _ALL else self._host
-        return f"{'http' if self.plain else 'https'}://{_joined(host, self.port)}"
+        host = socket.gethostname() if self._host in EVERYWHERE else self._host
+        return f"{'http' if self.plain else 'https'}://{Place(host, self.port)}"
 
     def _names(self, config: ListenConfig) -> frozenset[str]:
         """All by which somebody may come."""
         found = {"localhost", "127.0.0.1", "::1", socket.gethostname(), *own_addresses()}
-        found |= {self._host} - set(_ALL)
+        found |= {self._host} - set(EVERYWHERE)
         if host := urlsplit(config.url or "").hostname:
             found.add(host)
         return frozenset(filter(None, map(_certifiable, found)))
 
 
-def parse_place(text: str, where: str = OPTION) -> Place:
-    """`HOST:PORT`. Raises BadListening."""
-    host, colon, port = text.strip().rpartition(":")
-    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not colon or not (port.isascii() and port.isdecimal()) or int(port[:6]) > 65_535 or "/" in host:
-        raise BadListening(f"{text[:100]!r} is no place to listen", where, _FORM)
-    if ":" in host and not text.strip().startswith("["):
-        raise BadListening(f"{text[:100]!r} is no place to listen", where, "put an IPv6 address into [ ]")
-    return Place("" if host in ("", "*") else host, int(port))
-
-
 def opened(home: Home, config: ListenConfig, given: str | None, clock: Clock) -> Listener | None:
-    """None where nobody asked for one. Raises BadListening."""
+    """None where nobody asked for one. Raises BadListening, Refusal for what is given and no place."""
     home.listening.unlink(missing_ok=True)
     if given is not None:
         return Listener(home, config, parse_place(given), clock)
     if config.address is None:
         return None
-    return Listener(home, config, parse_place(config.address, f"{home.config_file} [listen] address"), clock)
+    try:
+        place = parse_place(config.address, f"{home.config_file} [listen] address")
+    except Refusal as error:
+        raise BadListening(error.what, error.where, error.remedy) from error
+    return Listener(home, config, place, clock)
 
 
 def own_addresses() -> set[str]:
@@ -146,10 +129,6 @@ def _certifiable(name: str) -> str:
         return ""
 
 
-def _joined(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _bound(place: Place) -> socket.socket:
     """Raises BadListening."""
     try:
@@ -161,7 +140,7 @@ def _bound(place: Place) -> socket.socket:
         return socket.create_server(address[:2], family=family, backlog=512)
     except OSError as error:
         what = f"the farm can't listen there: {error.strerror or error}"
-        raise BadListening(what, f"{OPTION} {_joined(place.host, place.port)}", _remedy(error, place)) from error
+        raise BadListening(what, f"{OPTION} {place}", _remedy(error, place)) from error
 
 
 def _remedy(error: OSError, place: Place) -> str:

@@ -15,6 +15,7 @@ from farm.cli.output import emit, facts, say, table
 from farm.cli.reach import home_of, reader
 from farm.client import Client, Unreachable, connect
 from farm.home import Home
+from farm.place import parse_place
 from farm.refusal import Refusal, Unavailable
 
 START_S = 60.0
@@ -35,6 +36,8 @@ def up(
     """A farm that is up already is fine. Settings are read from farm.toml in the home; none are needed. Others reach it
     with a token (`farm token create`) and its fingerprint, which is printed; on loopback it speaks plain HTTP."""
     place = home_of(home, "up").make()
+    if listen is not None:
+        parse_place(listen)
     if foreground:
         return _foreground(place, listen, json)
     already = _status(place)
@@ -58,8 +61,6 @@ def _tell_address(listening: Any) -> None:
 
 def _check_listens(status: Any, wanted: str) -> None:
     """Raises Refusal when the farm that is up listens elsewhere, or nowhere."""
-    from farm.listening import parse_place
-
     host, port = parse_place(wanted)
     there = status["listening"]
     if there is None or port not in (0, there["port"]) or not there["address"].strip("[").startswith(host):

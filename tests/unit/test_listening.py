@@ -16,8 +16,10 @@ from farm.auth import Scope
 from farm.clock import SystemClock, TurnedClock
 from farm.config import BadConfig, ListenConfig, load
 from farm.home import Home
-from farm.listening import BadListening, Listener, Place, own_addresses, parse_place
+from farm.listening import BadListening, Listener, own_addresses
+from farm.place import Place, parse_place
 from farm.porter import Porter
+from farm.refusal import Refusal
 from farm.tls import LIFE, Authority
 from tests.contract.yard import eventually
 from tests.unit.tls_farm import TlsFarm
@@ -286,11 +288,16 @@ def test_places(text, place):
     assert parse_place(text) == place
 
 
-@pytest.mark.parametrize("text", ["", "8443", "host:", "host:x", "host:65536", "::1:80", "https://host:80", "h:-1"])
-def test_what_is_no_place(text):
-    with pytest.raises(BadListening) as refused:
+@pytest.mark.parametrize(
+    "text", ["", "8443", "host:", "host:x", "host:65536", "::1:80", "https://host:80", "h:-1", "a b:80"]
+)
+def test_what_is_no_place(tmp_path, text):
+    with pytest.raises(Refusal) as refused:
         parse_place(text)
     assert refused.value.remedy
+    with pytest.raises(BadListening, match="no place to listen") as refused:
+        listening.opened(Home(tmp_path), ListenConfig(address=text), None, SystemClock())
+    assert "[listen] address" in refused.value.where
 
 
 def test_a_port_that_is_taken_is_told(tmp_path):

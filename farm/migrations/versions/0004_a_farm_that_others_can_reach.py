@@ -1,7 +1,7 @@
 """Tokens, joins, holds and who did what: a farm that others can reach"""
 
-import sqlalchemy as sa  # noqa: F401
-from alembic import op  # noqa: F401
+import sqlalchemy as sa
+from alembic import op
 
 revision = "0004"
 down_revision = "0003"
