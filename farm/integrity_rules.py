@@ -47,8 +47,9 @@ _ATTEMPT = "job || '.' || number || '.' || ordinal"
 
 # Array tasks have no rows before they run; those of a step that ended without running them count all the same.
 _STEPS = f"""
-SELECT s.job, s.ordinal, s.name, s.state, s."left" AS todo, s.bad, s.next, s.total, s.array IS NOT NULL AS is_array,
-       COALESCE(r.made, 0) AS made, COALESCE(r.ended, 0) AS ended, COALESCE(r.worse, 0) AS worse,
+SELECT s.job, s.ordinal, s.name, s.state, s."left" AS todo, s.bad, s.next, s.early, s.total,
+       s.array IS NOT NULL AS is_array, COALESCE(r.made, 0) AS made,
+       COALESCE(r.ended, 0) AS ended, COALESCE(r.worse, 0) AS worse,
        CASE WHEN s.state = 'ended' OR s.next = s.total THEN s.total - COALESCE(r.made, 0) ELSE 0 END AS untouched
 FROM step s LEFT JOIN (
     SELECT job, step, COUNT(*) AS made,
@@ -173,9 +174,9 @@ COUNTERS = (
     ),
     Rule(
         "counters",
-        "step {name} of job {job} has handed out {next} tasks, {made} are there",
+        "step {name} of job {job} has handed out {next} tasks and {early} were cancelled before, {made} are there",
         JOB_AGAIN,
-        f"SELECT * FROM ({_STEPS}) x WHERE made > total OR (next <> made AND next <> total)",
+        f"SELECT * FROM ({_STEPS}) x WHERE made > total OR (next + early <> made AND next <> total)",
     ),
     Rule(
         "counters",

@@ -26,8 +26,8 @@ _WAITING = (
     .group_by(t.Task.state)
 )
 _UNTOUCHED = (
-    select(t.Step.state, func.sum(t.Step.total - t.Step.next).label("n"))
-    .where(t.Step.job == bindparam("j"), t.Step.next < t.Step.total, t.Step.state != "ended")
+    select(t.Step.state, func.sum(t.Step.total - t.Step.next - t.Step.early).label("n"))
+    .where(t.Step.job == bindparam("j"), t.Step.next + t.Step.early < t.Step.total, t.Step.state != "ended")
     .group_by(t.Step.state)
 )
 _AFTER = select(t.JobEdge.before).where(t.JobEdge.job == bindparam("j")).order_by(t.JobEdge.before)
@@ -42,6 +42,7 @@ _REFUSED = select(t.Refused).where(t.Refused.attempt == bindparam("a")).order_by
 _TASKS = select(t.Task).where(t.Task.job == bindparam("j")).order_by(t.Task.number)
 _ROWS = select(t.Task.step, t.Task.state, func.count().label("n")).where(t.Task.job == bindparam("j"))
 _ROWS = _ROWS.group_by(t.Task.step, t.Task.state)
+_POSITIONS = select(t.Task.position).where(t.Task.job == bindparam("j"), t.Task.step == bindparam("o"))
 _FINISHED_SINCE = (
     select(t.Task)
     .where(t.Task.job == bindparam("j"), t.Task.changed > bindparam("c"), t.Task.finished.is_not(None))
@@ -128,15 +129,20 @@ def tasks(
     rows = tx.execute(_ROWS, {"j": number}).all()
     made = Counter({ordinal: sum(r.n for r in rows if r.step == ordinal) for ordinal in steps})
     past = max(0, offset - sum(r.n for r in rows if state in ("", r.state)))
-    rest = islice(_never_begun(steps.values(), made, state), past, past + limit - len(found))
+    rest = islice(_never_begun(tx, steps.values(), made, state), past, past + limit - len(found))
     return found + [_listed(step, position) for step, position in rest]
 
 
-def _never_begun(steps: Iterable[AnyRow], made: Mapping[int, int], state: str) -> Iterator[tuple[AnyRow, int]]:
-    """Arrays are handed out from the front: what is left is the end of each."""
+def _never_begun(
+    tx: Connection, steps: Iterable[AnyRow], made: Mapping[int, int], state: str
+) -> Iterator[tuple[AnyRow, int]]:
+    """Most arrays are handed out from the front, so that what is left is the end of them."""
     for step in steps:
-        if state in ("", _unbegun(step)):
-            yield from ((step, position) for position in range(made[step.ordinal], step.total))
+        if state in ("", _unbegun(step)) and made[step.ordinal] < step.total:
+            straight = step.order != "ends-first" and not step.early
+            there = () if straight else set(tx.execute(_POSITIONS, {"j": step.job, "o": step.ordinal}).scalars())
+            begin = made[step.ordinal] if straight else 0
+            yield from ((step, position) for position in range(begin, step.total) if position not in there)
 
 
 def _listed(step: AnyRow, position: int) -> dict[str, Any]:

@@ -152,8 +152,7 @@ def _attempt_row(attempt: dict[str, Any]) -> list[Any]:
 
 
 def cancel(ref: RefArgument, home: HomeOption = None, json: JsonOption = False) -> int:
-    """What has not begun never does; what runs is asked to end, then ended. One task of an array can be cancelled by
-    itself once it has been handed out to an executor; before, only its whole job."""
+    """What has not begun never does; what runs is asked to end, then ended."""
     return _change(ref, "cancel", "cancelled", home, json)
 
 

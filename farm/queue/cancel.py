@@ -7,9 +7,10 @@ from sqlalchemy import Connection, and_, bindparam, select, update
 
 from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
+from farm.queue import early
 from farm.queue.progress import ENDED, Changed, End, account, give_up
 from farm.reference import Reference
-from farm.refusal import Conflict, NotFound, Refusal
+from farm.refusal import Conflict, NotFound
 from farm.tables import AnyRow
 
 _JOB = select(t.Job).where(t.Job.id == bindparam("j"))
@@ -22,9 +23,9 @@ _RUNNING = (
 )
 _ONE_RUNNING = _RUNNING.where(t.Task.number == bindparam("n"))
 _TASK = select(t.Task).where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"))
-_ENDED_STEP = (
-    select(t.Step.ordinal)
-    .where(t.Step.job == bindparam("j"), t.Step.state == "ended")
+_STEP = (
+    select(t.Step)
+    .where(t.Step.job == bindparam("j"))
     .where(t.Step.first_number <= bindparam("n"), bindparam("n") < t.Step.first_number + t.Step.total)
 )
 _END_TASK = (
@@ -85,21 +86,23 @@ def _cancel_task(tx: Connection, ref: Reference, now: datetime) -> Cancelled:
     return out
 
 
-def _no_row(tx: Connection, ref: Reference) -> Refusal:
-    """A task of an array gets its row when it is handed out."""
-    if (ref.number or 0) > tx.execute(_JOB, {"j": ref.job}).one().total:
-        return NotFound(f"job {ref.job} has no task {ref.number}", remedy=f"see `farm show {ref.job}`")
-    if tx.execute(_ENDED_STEP, {"j": ref.job, "n": ref.number}).one_or_none() is not None:
-        return Conflict(f"task {ref} was skipped already, for something before it did not succeed")
-    remedy = f"wait until it has, or cancel the whole job: `farm cancel {ref.job}`"
-    what = f"task {ref} has not been handed out yet, and a task of an array can't be cancelled by itself before"
-    return Conflict(what, remedy=remedy)
+def _end_early(tx: Connection, ref: Reference, now: datetime) -> End:
+    """A task of an array gets its row when it is handed out, or here."""
+    step = tx.execute(_STEP, {"j": ref.job, "n": ref.number}).one_or_none()
+    if step is None:
+        raise NotFound(f"job {ref.job} has no task {ref.number}", remedy=f"see `farm show {ref.job}`")
+    if step.state == "ended":
+        raise Conflict(f"task {ref} was skipped already, for something before it did not succeed")
+    end = early.cancel(tx, step, ref.number or 0, now)
+    if end is None:
+        raise Conflict(f"task {ref} is just being handed out", remedy="cancel it again")
+    return end
 
 
 def _end_waiting(tx: Connection, ref: Reference, now: datetime) -> End:
     task = tx.execute(_TASK, {"j": ref.job, "n": ref.number}).one_or_none()
     if task is None:
-        raise _no_row(tx, ref)
+        return _end_early(tx, ref, now)
     if task.state in ENDED:
         raise Conflict(f"task {ref} is {task.state} already")
     tx.execute(_END_TASK, {"j": ref.job, "n": ref.number, "was": task.state, "at": now})

@@ -4,7 +4,7 @@ Claims are written before anything starts.
 """
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from math import inf
 from typing import Any
@@ -15,22 +15,22 @@ from executors.contract import Work
 from farm import bulk
 from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
-from farm.queue import holds, template
+from farm.queue import early, holds, template
 from farm.queue.room import Kept, Room, Rooms
 from farm.queue.shares import Fact, Shares
 from farm.queue.table import SYSTEM, Table, shares_of
 from farm.queue.waiting import Candidate, Queue, Waiting
 from farm.tables import AnyRow
 from schedules.model import Lane
-from schedules.ordering import ends_first
 
 _TOKENS = random.Random()
 _LOOK = 64  # candidates of an owner looked at in one go; a claim that uses them all looks again at the next event
 
 _ADVANCE = (
     update(t.Step)
-    .where(t.Step.job == bindparam("j"), t.Step.ordinal == bindparam("o"), t.Step.next == bindparam("was"))
-    .values(next=bindparam("now_next"))
+    .where(t.Step.job == bindparam("j"), t.Step.ordinal == bindparam("o"))
+    .where(t.Step.next == bindparam("was"), t.Step.early == bindparam("had"))
+    .values(next=bindparam("now_next"), early=t.Step.early - bindparam("passed"))
 )
 _INSERT_TASKS = insert(t.Task)
 _START_TASK = (
@@ -88,7 +88,7 @@ class Claim:
         self._tasks: list[dict[str, Any]] = []
         self._restarts: list[dict[str, Any]] = []
         self._attempts: list[dict[str, Any]] = []
-        self._steps: dict[tuple[int, int], tuple[int, int]] = {}
+        self._steps: dict[tuple[int, int], _Advance] = {}
         self._works: dict[str, list[Work]] = {}
         self._jobs: dict[int, int] = {}
         self._templates: dict[tuple[int, int], template.Template] = {}
@@ -230,8 +230,8 @@ class Claim:
 
     def _advance(self, step: AnyRow, room: Room, n: int) -> None:
         key = (step.job, step.ordinal)
-        was, first = self._steps.get(key, (step.next, step.next))
-        self._steps[key] = (was, first + n)
+        if key not in self._steps:
+            self._steps[key] = _Advance(step, early.positions(self._tx, step) if step.early else ())
         same = {
             "job": step.job,
             "step": step.ordinal,
@@ -243,8 +243,7 @@ class Claim:
             "attempts": 1,
             "executor": room.executor,
         }
-        for k in range(first, first + n):
-            position = ends_first(k, step.total) if step.order == "ends-first" else k
+        for position in self._steps[key].take(n):
             number = step.first_number + position
             own = {"number": number, "position": position, "name": template.name(step, position)}
             self._tasks.append({**same, **own})
@@ -283,8 +282,8 @@ class Claim:
 
     def _write(self) -> None:
         tx = self._tx
-        for (job, ordinal), (was, now_next) in self._steps.items():
-            _one(tx.execute(_ADVANCE, {"j": job, "o": ordinal, "was": was, "now_next": now_next}).rowcount, 1)
+        for advance in self._steps.values():
+            _one(tx.execute(_ADVANCE, advance.row()).rowcount, 1)
         if self._tasks:
             bulk.execute(tx, _INSERT_TASKS, self._tasks)
         if self._restarts:
@@ -324,6 +323,29 @@ class Claim:
             self._tx.execute(_SPEND_OWNER, old)
         if new:
             self._tx.execute(_ADD_OWNER, new)
+
+
+class _Advance:
+    """How far an array was handed out, and is now; what was cancelled before its turn (`early`) is passed over."""
+
+    def __init__(self, step: AnyRow, early: Collection[int]) -> None:
+        self._step, self._early = step, early
+        self._next, self._passed = step.next, 0
+
+    def take(self, n: int) -> Iterator[int]:
+        """The positions of the next `n` tasks; there are as many."""
+        while n:
+            position = early.position(self._step, self._next)
+            self._next += 1
+            if position in self._early:
+                self._passed += 1
+            else:
+                n -= 1
+                yield position
+
+    def row(self) -> dict[str, int]:
+        was = {"j": self._step.job, "o": self._step.ordinal, "was": self._step.next, "had": self._step.early}
+        return was | {"now_next": self._next, "passed": self._passed}
 
 
 def _better(rooms: Sequence[Room], candidate: Candidate) -> Sequence[Room]:

@@ -212,7 +212,7 @@ def _reset_steps(tx: Connection, plan: _Plan, jobs_before: int, held: int) -> se
         if state == "blocked":
             blocked.add(step.ordinal)
         row = {"j": step.job, "o": step.ordinal, "to": state, "w": waits if left else 0, "l": left}
-        handed_out = step.total - rest if rest else step.next
+        handed_out = step.total - rest - step.early if rest else step.next
         tx.execute(_STEP, row | {"b": plan.bad_in(step.ordinal), "k": handed_out, "h": held})
     return blocked
 

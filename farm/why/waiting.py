@@ -54,7 +54,7 @@ def waiting(look: Look, about: str, state: str, step: AnyRow, number: int | None
 
 def _pause(look: Look, step: AnyRow, number: int | None) -> AnyRow | None:
     key: dict[str, Any] = {"j": step.job, "now": look.now}
-    if number is None and (step.next < step.total or look.tx.execute(_FREE, key).scalar_one()):
+    if number is None and (step.next + step.early < step.total or look.tx.execute(_FREE, key).scalar_one()):
         return None
     query = _PAUSED if number is None else _PAUSED_ONE
     row = look.tx.execute(query, key if number is None else key | {"n": number}).one()

@@ -184,7 +184,7 @@ TABLE: dict[Callable[[QueueFarm], str], dict[str, Outcome]] = {
     },
     untouched: {
         "cancel job": "cancelled -",
-        "cancel task": "!has not been handed out",
+        "cancel task": "queued cancelled",
         "retry job": "!nothing of",
         "retry task": "!nothing of",
     },

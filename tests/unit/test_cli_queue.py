@@ -55,11 +55,19 @@ def test_tasks_of_a_cancelled_array_are_cancelled(typed: Typed) -> None:
     assert "Task 1.1501 is cancelled" in typed("why", "1.1501")
 
 
-def test_one_task_that_was_not_handed_out_is_not_cancelled_by_itself(typed: Typed) -> None:
+def test_one_task_that_was_not_handed_out_is_cancelled_by_itself(typed: Typed) -> None:
     typed("submit", "--array", "1-3", "true")
+    assert typed("cancel", "1.2") == "1.2: 1 task cancelled\n"
+    listed = json.loads(typed("show", "1", "--json"))["listed"]
+    assert [(task["ref"], task["state"]) for task in listed] == [
+        ("1.2", "cancelled"),
+        ("1.1", "ready"),
+        ("1.3", "ready"),
+    ]
     typed("cancel", "1.2", status=2)
-    assert "a task of an array can't be cancelled by itself before" in typed.err
-    assert "once it has been handed out" in typed("cancel", "--help")
+    assert "task 1.2 is cancelled already" in typed.err
+    typed("cancel", "1.4", status=2)
+    assert "job 1 has no task 4" in typed.err
 
 
 def test_the_status_counts_jobs(typed: Typed) -> None:

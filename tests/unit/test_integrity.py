@@ -85,7 +85,7 @@ DAMAGE = {
     "UPDATE job SET total = 6 WHERE id = 1": "job 1 has 6 tasks, its steps have 5",
     'UPDATE step SET "left" = 1 WHERE job = 1': "says that 1 tasks are left, it should be 0",
     "UPDATE step SET bad = 7 WHERE job = 2 AND ordinal = 1": "7 tasks ended badly, it should be 3",
-    "UPDATE step SET next = 2 WHERE job = 1": "has handed out 2 tasks, 5 are there",
+    "UPDATE step SET next = 2 WHERE job = 1": "has handed out 2 tasks and 0 were cancelled before, 5 are there",
     "UPDATE task SET attempts = 3 WHERE job = 1 AND number = 1": "task 1.1 counts 3 attempts, there are 1",
     "UPDATE step SET waits = 1 WHERE job = 1": "is ended and waits for 1 steps and jobs",
     "UPDATE task SET waits = 5 WHERE job = 3 AND number = 2": "task 3.2 waits for 5 tasks, it should be 1",
