@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from executors.vmclone.peer import Gone, Peer
 
 COME_S = 28.0  # from an executor's start to the first word of its guest; a site waits a little longer
 CALL_S = 6.0  # a guest that is mute for longer is replaced
+GUEST_ENDED = 70  # EX_SOFTWARE of sysexits.h
 SPOOL = re.compile(r"\d{1,9}-\d{1,9}\Z")
 NUMBERS = tuple(f.name for f in fields(Event) if f.type in (int, "int"))
 TEXTS = tuple(f.name for f in fields(Event) if f.type in (str, "str"))
@@ -34,8 +35,15 @@ STATES = ("waiting", "running", "finished")
 class Proxy:
     """Does what executors.site.agent.Agent does. It ends with the guest, which a site sees at once."""
 
-    def __init__(self, executor: str, folder: str, store: str, about: Mapping[str, Any]) -> None:
-        self._executor, self._folder = executor, Path(folder)
+    def __init__(
+        self,
+        executor: str,
+        folder: str,
+        store: str,
+        about: Mapping[str, Any],
+        ended: Callable[[], None] = lambda: os._exit(GUEST_ENDED),
+    ) -> None:
+        self._executor, self._folder, self._ended = executor, Path(folder), ended
         self._began = time.time_ns()
         self._lease = Lease(self._folder / "lease")
         line, self._clone = _line(about["line"])
@@ -47,7 +55,7 @@ class Proxy:
     def _serve(self) -> None:
         self._peer.serve()
         self._counter.drop()
-        os._exit(70)
+        self._ended()
 
     def _ask(self, method: str, *args: Any, more_s: float = 0) -> Any:
         return self._peer.call(method, *args, within_s=CALL_S + more_s)[0]

@@ -1,0 +1,135 @@
+"""A farm whose executors are clones of a virtual machine: real QEMU, emulated; nothing, then work, then nothing."""
+
+import itertools
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from executors.vmclone.clone import start
+from executors.vmclone.peer import Peer
+from tests.contract.yard import commands_with, eventually
+from tests.journeys.shell import Shell
+from tests.machines import same_work
+from tests.machines.clones import MIB, template
+
+pytestmark = pytest.mark.timeout(900)  # the first of them makes the template
+PACKAGES = ("povray", "povray-includes", "python3-pip")
+SETTINGS = f"""\
+[pools.clones]
+provider = "vmclone"
+slots = 1
+ceiling = 2
+boot = "1s"
+idle = "2s"
+price_per_hour = 0.36
+[pools.clones.options]
+mib = {MIB}
+packages = {list(PACKAGES)}
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="fv-", dir="/tmp") as made:
+        yield Path(made)
+
+
+@pytest.fixture
+def farm(folder: Path) -> Iterator[Shell]:
+    template(1, *PACKAGES)
+    home = folder / "home"
+    home.mkdir()
+    (home / "farm.toml").write_text(SETTINGS)
+    shell = Shell(home, folder)
+    shell("up")
+    yield shell
+    shell("down", "--terminate")
+    eventually(lambda: not commands_with(str(home)))
+    assert not overlays(shell)
+
+
+def overlays(farm: Shell) -> list[Path]:
+    return list((farm.home / "pools").rglob("*.qcow2"))
+
+
+def clone_of(farm: Shell) -> int:
+    """Process of the only living clone."""
+    return eventually(lambda: [p["pid"] for p in farm.json("status")["processes"] if p["role"] == "clone"])[0]
+
+
+def executors(farm: Shell, *states: str) -> list[str]:
+    return [e["id"] for e in farm.json("executors", "--all")["executors"] if e["state"] in states]
+
+
+def test_a_film_from_nothing_to_nothing(farm: Shell, folder: Path):
+    assert not executors(farm, "ordered", "booting", "ready")
+    there = same_work.film(farm, folder, "clones")
+    assert len(there) == same_work.FRAMES
+    assert there == same_work.film(same_work.at_home(folder), folder, "here")
+    eventually(lambda: not executors(farm, "ordered", "booting", "ready", "draining"))
+    assert executors(farm, "gone")
+    assert not executors(farm, "lost")
+    assert not overlays(farm)
+    assert not commands_with(f"{farm.home}/pools/clones")
+    (row,) = farm.json("report", "cost", "--by", "pool")["rows"]
+    assert row["key"] == "clones"
+    assert min(row["boot_s"], row["busy_s"], row["idle_s"]) > 0
+    assert float(row["cost"]) > 0
+    assert farm.json("database", "check")
+
+
+def test_a_graph_of_packages_gives_the_same_wheels(farm: Shell, folder: Path):
+    work = same_work.packages(folder / "work")
+    here = same_work.at_home(folder)
+    for shell in (farm, here):
+        shell("rebuild", str(work), "--wait")
+    assert len(same_work.wheels(farm.home)) == 2
+    assert same_work.wheels(farm.home) == same_work.wheels(here.home)
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_clone_that_dies_or_freezes_is_lost_and_its_work_done_once_more(farm: Shell, blow: signal.Signals):
+    job = str(
+        farm.json("submit", "--", "sh", "-c", "echo $FARM_ATTEMPT; [ ${FARM_ATTEMPT##*.} -gt 1 ] || sleep 600")["id"]
+    )
+    eventually(lambda: farm("logs", job).strip())
+    (first,) = executors(farm, "ready")
+    pid = clone_of(farm)
+    os.kill(pid, blow)
+    farm("wait", job)
+    assert farm("logs", job).split()[-1].endswith(".2") or farm("logs", job).split()[-1] == "2"
+    assert executors(farm, "lost") == [first]
+    assert len(farm.json("show", f"{job}.1")["attempts"]) == 2
+    eventually(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+def test_no_two_clones_are_alike():
+    made = template(1)
+    with tempfile.TemporaryDirectory(prefix="fv-", dir="/tmp") as place, ExitStack() as held:
+        drawn, facts = [], []
+        for n in range(4):
+            folder = Path(place, str(n))
+            folder.mkdir()
+            clone = start(made, f"order-{n}", folder)
+            held.callback(clone.machine.end)
+            clone.meet(60)
+            peer = Peer(clone.machine.line.fileno(), {})
+            threading.Thread(target=peer.serve, daemon=True).start()
+            drawn.append(peer.call("drawn", within_s=30)[0])
+            before = time.time_ns()
+            peer.call("clock", time.time_ns(), within_s=30)
+            facts.append(peer.call("facts", within_s=30)[0] | {"before": before, "after": time.time_ns()})
+    for one, other in itertools.combinations(drawn, 2):
+        assert not set(map(str, one.values())) & set(map(str, other.values()))
+    assert [f["hostname"] for f in facts] == [f"order-{n}" for n in range(4)]
+    assert len({f["machine_id"] for f in facts}) == 4
+    assert all(f["before"] - 5e8 <= f["at"] <= f["after"] + 5e8 for f in facts)
+    assert {f["sockets"] for f in facts} == {0}
+    assert not commands_with(place)
