@@ -1,0 +1,1 @@
+"""A real Kubernetes for tests, of its own programs and in namespaces of its own: `python -m tools.kubernetes`."""

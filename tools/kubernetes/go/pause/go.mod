@@ -1,0 +1,3 @@
+module elastic-farm/pause
+
+go 1.26.0
