@@ -67,6 +67,15 @@ _REVOKE = (
     .values(revoked=bindparam("now"))
     .returning(t.Token.id)
 )
+_ENDED = select(t.Token.executor).join(t.Executor, t.Executor.id == t.Token.executor)
+_ENDED = _ENDED.where(t.Token.revoked.is_(None), t.Token.kind == Kind.MACHINE, t.Executor.ended < bindparam("before"))
+_ENDED = select(t.Executor.id).where(t.Executor.ended < bindparam("limit"))
+_REVOKE_ENDED = (
+    update(t.Token)
+    .where(t.Token.executor.in_(_ENDED), t.Token.kind == Kind.MACHINE, t.Token.revoked.is_(None))
+    .values(revoked=bindparam("limit"))
+    .returning(t.Token.id)
+)
 _REVOKE_MACHINE = (
     update(t.Token)
     .where(t.Token.executor == bindparam("x"), t.Token.revoked.is_(None))
@@ -203,3 +212,13 @@ def revoke(tx: Connection, number: str, now: datetime) -> None:
 def revoke_machine(tx: Connection, executor: str, now: datetime) -> list[str]:
     """The executor is gone: its tokens are good for nothing more. Their ids, for `Tokens.forget`."""
     return [row.id for row in tx.execute(_REVOKE_MACHINE, {"x": executor, "now": now})]
+
+
+def ended_machines(tx: Connection, before: datetime) -> list[str]:
+    """Executors that ended before that, and whose tokens are still good."""
+    return list(tx.execute(_ENDED, {"before": before}).scalars())
+
+
+def revoke_ended(tx: Connection, limit: datetime) -> list[str]:
+    """The tokens of executors that ended before `limit` are good for nothing more. Their ids, for `Tokens.forget`."""
+    return list(tx.execute(_REVOKE_ENDED, {"limit": limit}).scalars())

@@ -139,7 +139,8 @@ def _bound(place: Place) -> socket.socket:
         )[0]
         return socket.create_server(address[:2], family=family, backlog=512)
     except OSError as error:
-        what = f"the farm can't listen there: {error.strerror or error}"
+        why = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        what = f"the farm can't listen there: {why}"
         raise BadListening(what, f"{OPTION} {place}", _remedy(error, place)) from error
 
 

@@ -1,10 +1,14 @@
-"""Looks after the doors: certificates are renewed in time, and the last use of tokens is written down."""
+"""Looks after the doors: certificates are renewed in time, uses of tokens are written down, keys of the gone end."""
 
 import logging
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DatabaseError
+
+from farm import auth
+from farm.db import after_commit
 
 if TYPE_CHECKING:
     from farm.context import Farm
@@ -12,6 +16,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVERY_S = 30.0
+LINGER = timedelta(hours=1)  # longer than any lease
 
 
 class Porter:
@@ -41,5 +46,17 @@ class Porter:
             if listener is not None and listener.tls is not None and listener.tls.refresh():
                 listener.told()
             self._farm.tokens.write_used()
+            self._collect()
         except (DatabaseError, OSError) as error:
-            log.warning("the last use of tokens can't be written: %s", error)
+            log.warning("the doors can't be looked after: %s", error)
+
+    def _collect(self) -> None:
+        """The tokens of machines that are gone. Not at once: one that comes back is told to go, and why."""
+        db, now = self._farm.db, self._farm.clock.now()
+        with db.read() as tx:
+            ended = auth.ended_machines(tx, now - LINGER)
+        if not ended:
+            return
+        with db.write() as tx:
+            gone = [number for executor in ended for number in auth.revoke_machine(tx, executor, now)]
+            after_commit(tx, lambda: self._farm.tokens.forget(gone))

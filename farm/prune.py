@@ -34,6 +34,7 @@ _OLD: dict[str, tuple[Any, Any]] = {
     "decisions": (t.DecisionRow.id, t.DecisionRow.at),
     "refused": (t.Refused.id, t.Refused.at),
     "quarantines": (t.Quarantine.executor, t.Quarantine.at),
+    "tokens": (t.Token.id, func.coalesce(t.Token.revoked, t.Token.expires)),
 }
 
 
@@ -46,6 +47,7 @@ class Pruned:
     decisions: int = 0
     refused: int = 0
     quarantines: int = 0
+    tokens: int = 0  # that are good no more
     leftovers: int = 0  # of broken uploads
 
 
@@ -63,6 +65,7 @@ def prune(farm: "Farm", dry: bool = False) -> Pruned:
     out.decisions = _rows(farm, "decisions", now - keep.decisions, dry)
     out.refused = _rows(farm, "refused", now - keep.refused, dry)
     out.quarantines = _rows(farm, "quarantines", now - keep.refused, dry)
+    out.tokens = _rows(farm, "tokens", now - keep.refused, dry)
     out.leftovers = _leftovers(farm, now) if dry else farm.store.sweep()
     if not dry:
         _remember(farm, now)

@@ -377,6 +377,7 @@ class Pruned(Shape):
     decisions: int
     refused: int
     quarantines: int
+    tokens: int
     leftovers: int
 
 

@@ -37,7 +37,7 @@ def rotate(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
-    """A new certificate authority, at once and without a restart. Running executors get to know it by themselves; people
+    """A new certificate authority, at once and without a restart. Running executors learn of it by themselves; people
     log in again before the overlap ends. With --now all have to at once, and executors elsewhere end with their
     lease."""
     seconds = 0.0 if now else seconds_of(overlap, "--overlap")

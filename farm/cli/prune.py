@@ -14,6 +14,7 @@ WORDS = {
     "decisions": "decisions of the policy",
     "refused": "results that came too late",
     "quarantines": "quarantines",
+    "tokens": "tokens that were good no more",
     "leftovers": "files of broken uploads",
 }
 

@@ -3,15 +3,18 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 
 from farm import auth
 from farm import tables as t
 from farm.auth import GIVEN, Kind, Scope, create_machine_token, create_token, granted, read_scopes, revoke
 from farm.clock import TurnedClock
 from farm.db import Database, after_commit, migrate
+from farm.porter import Porter
+from farm.prune import prune
 from farm.refusal import NotFound, Refusal
 from farm.tokens import Tokens
+from tests.fuzz.served_farm import ServedFarm
 
 
 class Books:
@@ -165,3 +168,24 @@ def test_scopes_as_typed():
 def test_a_secret_in_a_text_is_blotted(books):
     number, secret = books.make(owner="ada", scopes=[Scope.READ])
     assert auth.blotted(f"/v1/{secret}?") == f"/v1/farm_{number}_…?"
+
+
+def test_tokens_of_machines_that_are_gone_end_after_a_while_and_are_pruned(tmp_path):
+    with ServedFarm(tmp_path) as served:
+        farm, now = served.farm, served.farm.clock.now()
+        secrets = {}
+        with farm.db.write() as tx:
+            for name, ended in (("lives", None), ("lately", now), ("gone", now - timedelta(days=200))):
+                executor = {"id": name, "order": "o", "pool": "p", "site": name, "state": "gone" if ended else "ready"}
+                about = {"slots": 1, "price_nano": 0, "why": "", "job": None, "ordered": now, "launched": now}
+                tx.execute(insert(t.Executor), {**executor, **about, "ended": ended, "billed_until": now})
+                secrets[name] = create_machine_token(tx, name, "p", now)
+        assert all(farm.tokens.principal(secret) for secret in secrets.values())
+        Porter(farm).turn()
+        assert [name for name, secret in secrets.items() if farm.tokens.principal(secret)] == ["lives", "lately"]
+        assert prune(farm).tokens == 0
+        with farm.db.write() as tx:
+            tx.execute(update(t.Token).values(revoked=now - timedelta(days=100)).where(t.Token.executor == "gone"))
+        assert prune(farm).tokens == 1
+        with farm.db.read() as tx:
+            assert [row.executor for row in auth.tokens(tx)] == ["lives", "lately"]
