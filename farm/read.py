@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from farm import ledger
 from farm import tables as t
-from farm.model import TaskState
+from farm.model import AttemptState, ExecutorState, TaskState
 from farm.queue import template
 from farm.reference import Reference
 from farm.refusal import NotFound
@@ -29,6 +29,17 @@ _UNTOUCHED = (
     select(t.Step.state, func.sum(t.Step.total - t.Step.next - t.Step.early).label("n"))
     .where(t.Step.job == bindparam("j"), t.Step.next + t.Step.early < t.Step.total, t.Step.state != "ended")
     .group_by(t.Step.state)
+)
+_CLAIMED = (  # of executors that are there, each of which has few: a job may have a million attempts behind it
+    select(func.count())
+    .select_from(t.Executor)
+    .join(t.Attempt, t.Attempt.executor == t.Executor.id)
+    .where(
+        t.Executor.state.in_([ExecutorState.READY, ExecutorState.DRAINING]),
+        t.Attempt.finished.is_(None),
+        t.Attempt.state == AttemptState.CLAIMED,
+        t.Attempt.job + 0 == bindparam("j"),
+    )
 )
 _AFTER = select(t.JobEdge.before).where(t.JobEdge.job == bindparam("j")).order_by(t.JobEdge.before)
 _TASK = select(t.Task).where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"))
@@ -113,7 +124,8 @@ def _counts(tx: Connection, row: AnyRow) -> dict[str, int]:
     if sum(ended.values()) < row.total:
         for state, n in (*tx.execute(_WAITING, {"j": row.id}), *tx.execute(_UNTOUCHED, {"j": row.id})):
             waiting[state] += int(n)
-    return {"total": row.total, **waiting, **ended}
+    claimed = tx.execute(_CLAIMED, {"j": row.id}).scalar_one() if row.running else 0
+    return {"total": row.total, **waiting, **ended, "claimed": claimed}
 
 
 def tasks(

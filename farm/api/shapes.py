@@ -57,7 +57,8 @@ class Counts(Shape):
     total: int
     blocked: int
     ready: int
-    running: int
+    running: int  # those `claimed` included: handed out to an executor, and not begun yet
+    claimed: int
     done: int
     failed: int
     cancelled: int
@@ -407,6 +408,21 @@ class Admitted(Shape):
     site: str
     lease_s: float
     now: int
+
+
+class StandbyToken(Shape):
+    """The token of a machine that stands by, and the name that the farm knows it by."""
+
+    token: str
+    machine: str
+    farm: str
+
+
+class Summons(Shape):
+    """What a machine that stands by shall do: become the executor of an invitation, end one, or (empty) go on."""
+
+    invitation: str
+    end: str
 
 
 class Noted(Shape):

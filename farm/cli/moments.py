@@ -19,7 +19,9 @@ def span(begin: str | None, end: str | None) -> str:
 
 
 def progress(counts: dict[str, Any]) -> str:
-    """The tasks of a job in a few words: `3/24 done, 1 failed, 2 running`."""
-    words = [f"{counts['done']}/{counts['total']} done"]
-    words += [f"{counts[state]} {state}" for state in ("failed", "cancelled", "skipped", "running") if counts[state]]
+    """The tasks of a job in a few words: `3/24 done, 1 failed, 2 running, 4 handed out`."""
+    handed = counts.get("claimed", 0)
+    found = [(counts[state], state) for state in ("failed", "cancelled", "skipped")]
+    found += [(counts["running"] - handed, "running"), (handed, "handed out")]
+    words = [f"{counts['done']}/{counts['total']} done", *(f"{count} {what}" for count, what in found if count)]
     return ", ".join(words)
