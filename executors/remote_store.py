@@ -1,6 +1,7 @@
 """The farm's store as an executor elsewhere has it: a bounded folder here, and the truth over HTTPS."""
 
 import contextlib
+import errno
 import http.client
 import json
 import os
@@ -102,13 +103,18 @@ class RemoteStore(FolderStore):
         with super().open(digest) as file, self._call("PUT", digest, file):
             return
 
+    def bear_with(self, still: Callable[[], bool]) -> None:
+        self._local.still = still
+
     def _patiently(self, act: Callable[[], None]) -> None:
-        """Until the farm has answered."""
-        pause = FIRST_PAUSE_S
+        """Until the farm has answered. Raises OSError when nobody wants to wait any longer."""
+        pause, still = FIRST_PAUSE_S, getattr(self._local, "still", lambda: True)
         while True:
             try:
                 return act()
-            except Unsaid:
+            except Unsaid as error:
+                if not still():
+                    raise OSError(errno.EINTR, f"the farm's store was not heard of in time: {error}") from error
                 self._pause.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
 
@@ -145,7 +151,7 @@ class RemoteStore(FolderStore):
         if answer.status == 404:
             raise Missing(f"the farm's store has no file {digest}")
         if answer.status in (400, 403, 413):
-            raise OSError(5, f"the farm's store says {answer.status}: {said}", digest)
+            raise OSError(errno.EIO, f"the farm's store says {answer.status}: {said}", digest)
         raise Unsaid(f"{answer.status} {said}")
 
     def _read(self, answer: http.client.HTTPResponse) -> bytes:

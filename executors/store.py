@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
@@ -95,6 +95,9 @@ class FolderStore:
             list(pool.map(Incoming.finish, coming))
             folders = {self._rename(one.path, one.digest) for one in coming}
             list(pool.map(_sync_folder, folders))
+
+    def bear_with(self, still: Callable[[], bool]) -> None:
+        """The calling thread waits for files from elsewhere only while this holds. Here nobody waits."""
 
     def sweep(self) -> int:
         """Remove what writers that were killed left behind; how many files."""

@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from sqlalchemy import Connection, bindparam, select, update
 from executors.contract import Event, EventKind, Ready, Running, Work
 from executors.packed import Works
 from executors.site.protocol import Answer, Message, Report
-from farm import secret
 from farm import tables as t
-from farm.clock import Clock, micros
+from farm.auth import revoke_ended
+from farm.clock import EPOCH, Clock
 from farm.db import Database, after_commit
 from farm.dispatch import Dispatcher, rest
 from farm.feed import Feed
@@ -26,14 +25,16 @@ from farm.model import AttemptState, ExecutorState
 from farm.queue import quarantine, settle
 from farm.queue.progress import Changed
 from farm.reference import Reference, parse_reference
-from farm.refusal import Conflict, NotFound
+from farm.refusal import NotFound
+from farm.secret_reader import SecretReader
 from farm.site_desk import Desk, Outbox
+from farm.site_report import its_own, timed
 
 NEWS_AGAIN = timedelta(seconds=1)
 CATCH_UP = timedelta(seconds=1)
-CLOCK_OFF_S = 20.0  # a clock that seems less far off may be right: reports take their time
 IDLE_S = 60.0  # a site of no living executor that is silent for longer is forgotten
 GIVEN_UP_S = 2.0  # between TERM and KILL of what still runs on an executor that was given up
+SWEEP = timedelta(seconds=30)  # between two looks for tokens of executors that are gone
 SHIPPED = 10_000  # attempts whose logs are followed, before it is asked which of them still run
 
 _SEEN = (
@@ -70,8 +71,11 @@ class Sites:
         self._db, self._clock, self._dispatcher = db, clock, dispatcher
         self._logs, self._feed, self._wake, self._outbound_lease_s = logs, feed, wake, outbound_lease_s
         self._local = Desk(SITE, lease_s)
+        self._secrets = SecretReader(self._start_late)
         self._elsewhere: dict[str, Desk] = {}
         self._making = threading.Lock()
+        self._swept = EPOCH
+        self.revoked: Callable[[Collection[str]], None] = lambda _tokens: None  # called with the ids of tokens
         self._closed = False
         self._most = SHIPPED
         self.shipped: dict[str, int] = {}  # running attempt → end of what it has written, as far as it is here
@@ -91,13 +95,24 @@ class Sites:
                 if name != SITE and name not in self._elsewhere:
                     self._elsewhere[name] = Desk(name, self._outbound_lease_s)
 
-    def forget(self, living: Collection[str]) -> None:
-        """Let go of the desks of executors that are gone and have not been heard of for a while."""
+    def forget(self, tx: Connection, living: Collection[str], now: datetime) -> None:
+        """Let go of the desks of executors that are gone and have not been heard of for a while, and of their tokens:
+        who comes late is told to go before, and nothing after."""
+        if not self._elsewhere:
+            return
+        self._end_tokens(tx, now)
         for name, desk in list(self._elsewhere.items()):
             if name not in living and desk.silence_s > IDLE_S:
                 with self._making:
                     self._elsewhere.pop(name, None)
                 desk.close()
+
+    def _end_tokens(self, tx: Connection, now: datetime) -> None:
+        if abs(now - self._swept) < SWEEP:
+            return
+        self._swept = now
+        ended = revoke_ended(tx, now - timedelta(seconds=max(IDLE_S, self._outbound_lease_s)))
+        after_commit(tx, lambda: self.revoked(ended))
 
     def _desk(self, site: str) -> Desk:
         """Raises NotFound for a site of no executor."""
@@ -150,12 +165,24 @@ class Sites:
         return bool(works)
 
     def _hand_out(self, works: Mapping[str, Sequence[Work]]) -> None:
-        held = {executor: [secret.filled(work) for work in handed] for executor, handed in works.items()}
-        self.tell(*(Message(0, "start", executor, works=Works.of(w)) for executor, w in held.items()))
+        """Those with secrets later, when these are read: that may take long, and writers wait."""
+        self._start({x: [w for w in handed if not w.secrets] for x, handed in works.items()})
+        self._secrets.hand({x: late for x, handed in works.items() if (late := [w for w in handed if w.secrets])})
+
+    def _start(self, works: Mapping[str, Sequence[Work]]) -> None:
+        self.tell(*(Message(0, "start", x, works=Works.of(handed)) for x, handed in works.items() if handed))
+
+    def _start_late(self, works: Mapping[str, Sequence[Work]]) -> None:
+        """Unless they were cancelled or lost meanwhile; no other writer comes between the look and the message."""
+        with self._db.write() as tx:
+            active = {(f"{r.job}.{r.number}.{r.ordinal}", r.token) for r in tx.execute(_ACTIVE)}
+            left = {x: [w for w in handed if (w.attempt, w.token) in active] for x, handed in works.items()}
+            after_commit(tx, lambda: self._start(left))
 
     def close(self) -> None:
         """Wake whoever waits for messages."""
         self._closed = True
+        self._secrets.close()
         for desk in (self._local, *list(self._elsewhere.values())):
             desk.close()
 
@@ -165,7 +192,7 @@ class Sites:
         """One call of a gateway. Raises NotFound, Conflict."""
         desk = self._desk(site)
         if desk is not self._local:
-            _its_own(report, site)
+            its_own(report, site)
         desk.hear()
         try:
             return self._answer(desk, report)
@@ -237,19 +264,10 @@ class Sites:
         if report.events:
             for executor, events in report.events.items():
                 self._write_logs(executor, events)
-            upto = self._take_events(self._timed(desk, report))
+            upto = self._take_events(report.events if desk is self._local else timed(report, self._clock.now()))
         if report.lost:
             self._left([e for e in report.lost if desk is not self._local or e not in self._elsewhere])
         return upto
-
-    def _timed(self, desk: Desk, report: Report) -> Mapping[str, Sequence[Event]]:
-        """Times of an executor whose clock is far off become ours; durations stay as they are."""
-        if desk is self._local or not report.now:
-            return report.events
-        ahead = report.now - micros(self._clock.now()) * 1000
-        if abs(ahead) < CLOCK_OFF_S * 1e9:
-            return report.events
-        return {who: [_shifted(event, ahead) for event in events] for who, events in report.events.items()}
 
     def _arrived(self, desk: Desk, ready: Sequence[Ready]) -> None:
         """Every report names them all: those that it named a moment ago are no news."""
@@ -342,17 +360,6 @@ class Sites:
             active = {f"{r.job}.{r.number}.{r.ordinal}" for r in tx.execute(_ACTIVE)}
         self.shipped = {attempt: end for attempt, end in self.shipped.items() if attempt in active}
         self._most = max(SHIPPED, 2 * len(self.shipped))
-
-
-def _shifted(event: Event, ahead: int) -> Event:
-    return replace(event, at=max(0, event.at - ahead), started=event.started and max(0, event.started - ahead))
-
-
-def _its_own(report: Report, site: str) -> None:
-    """An executor elsewhere speaks for itself alone. Raises Conflict."""
-    named = {r.executor for r in report.ready} | {r.executor for r in report.snapshot or ()}
-    if others := (named | set(report.lost) | set(report.events)) - {site}:
-        raise Conflict(f"the site {site} speaks of {min(others)!r}", "sync", "each executor speaks for itself alone")
 
 
 def spool_path(logs: Path, executor: str, spool: str) -> Path:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import resource
 import sys
 import tempfile
 import zipfile
@@ -87,6 +88,7 @@ def _become(invitation: Invitation, folder: str | None, ticket: str) -> NoReturn
     file = place.furnish(invitation, admitted.token, admitted.lease_s)
     _say(f"{invitation.executor} has joined {invitation.url}")
     root = place.program()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # they hold the token
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     os.execv(sys.executable, [sys.executable, "-P", "-m", "executors.site.executor", "--ticket", str(file)])
 

@@ -94,6 +94,7 @@ class Slot(threading.Thread):
 
     def run(self) -> None:
         """A slot that fails takes the whole agent with it: a farm that sees it gone helps itself."""
+        self.floor.store.bear_with(lambda: not (self._ending or self._orders))
         try:
             while not self._ending:
                 self._live()

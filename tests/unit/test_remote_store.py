@@ -168,6 +168,27 @@ def test_a_farm_that_is_away_is_waited_for(shop: Shop, store: RemoteStore, tmp_p
     assert put == "place" or hashlib.sha256(b"output").hexdigest() in shop.files
 
 
+def test_nobody_waits_for_a_farm_once_the_work_is_cancelled(shop: Shop, store: RemoteStore, tmp_path: Path):
+    shop.shut.set()
+    wanted = threading.Event()
+    ended: list[OSError] = []
+
+    def act() -> None:
+        store.bear_with(lambda: not wanted.is_set())
+        try:
+            store.put_bytes(b"output")
+        except OSError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=act, daemon=True)
+    thread.start()
+    thread.join(0.5)
+    assert thread.is_alive()
+    wanted.set()
+    thread.join(30)
+    assert "not heard of in time: 503" in str(ended)
+
+
 def test_a_token_that_is_good_no_more_is_not_repeated_for_ever(shop: Shop, store: RemoteStore, reach: Reach):
     shop.files.clear()
     Path(reach.token).write_text("another")
