@@ -95,6 +95,15 @@ COMMANDS: Mapping[str, Entry] = {
         "Let this machine work for a farm elsewhere, by the ticket that the farm has made for it.",
         ("farm executor --ticket ticket.json",),
     ),
+    "template build": Entry(
+        FLEET,
+        "template:build",
+        "Make what the clones of a pool start from, ahead of its first order.",
+        ("farm template build", "farm template build clones"),
+    ),
+    "template list": Entry(
+        FLEET, "template:show", "List the templates that this machine keeps.", ("farm template list",)
+    ),
     "schedule show": Entry(
         FLEET,
         "schedule:show",
