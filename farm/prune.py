@@ -56,10 +56,11 @@ def prune(farm: "Farm", dry: bool = False) -> Pruned:
     now, keep, out = farm.clock.now(), farm.config.keep, Pruned()
     for path in old_logs(farm, now - keep.logs):
         with suppress(FileNotFoundError):  # somebody else prunes as well
-            out.log_bytes += path.stat().st_size
-            out.logs += 1
+            size = path.stat().st_size
             if not dry:
                 path.unlink()
+            out.log_bytes += size
+            out.logs += 1
     if not dry:
         _empty_folders(farm.home.logs, now - keep.logs)
     out.decisions = _rows(farm, "decisions", now - keep.decisions, dry)
@@ -81,9 +82,25 @@ def old_logs(farm: "Farm", cut: datetime) -> Iterator[Path]:
         alive = set(tx.execute(_ALIVE).scalars())
         lately = set(tx.execute(_ENDED_LATELY, {"cut": cut}).scalars())
     for folder in sorted(p for p in farm.home.logs.iterdir() if p.is_dir() and p.name not in lately):
-        files = sorted(p for p in folder.iterdir() if p.is_file())
+        files = sorted(_inside(folder))
         newest = _newest(files) if folder.name in alive else set()
-        yield from (p for p in files if p not in newest and _changed(p) < cut)
+        yield from (p for p in files if p not in newest and _older(p, cut))
+
+
+def _inside(folder: Path) -> list[Path]:
+    """Plain files; none of a folder that somebody else has just removed."""
+    try:
+        return [path for path in folder.iterdir() if path.is_file()]
+    except FileNotFoundError:
+        return []
+
+
+def _older(path: Path, cut: datetime) -> bool:
+    """False also for what somebody else has just removed."""
+    try:
+        return _changed(path) < cut
+    except FileNotFoundError:
+        return False
 
 
 def _newest(files: list[Path]) -> set[Path]:
@@ -108,8 +125,9 @@ def _changed(path: Path) -> datetime:
 def _empty_folders(logs: Path, cut: datetime) -> None:
     """An empty folder tells when its logs were pruned, for as long again as they were kept."""
     for folder in logs.iterdir():
-        if folder.is_dir() and not any(folder.iterdir()) and _changed(folder) < cut:
-            folder.rmdir()
+        with suppress(FileNotFoundError):
+            if folder.is_dir() and not any(folder.iterdir()) and _changed(folder) < cut:
+                folder.rmdir()
 
 
 def _rows(farm: "Farm", what: str, cut: datetime, dry: bool) -> int:
@@ -131,7 +149,7 @@ def _delete(farm: "Farm", key: Any, at: Any, cut: datetime) -> int:
 
 def _leftovers(farm: "Farm", now: datetime) -> int:
     folder = farm.home.store / "incoming"
-    return sum(_changed(path) < now - FRESH for path in folder.iterdir()) if folder.is_dir() else 0
+    return sum(_older(path, now - FRESH) for path in folder.iterdir()) if folder.is_dir() else 0
 
 
 def _remember(farm: "Farm", now: datetime) -> None:

@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass
 
-from farm.observe import _on_slots
+import pytest
+
+from farm.config import FarmConfig
+from farm.db import Database, migrate
+from farm.model import Item, StepSpec
+from farm.observe import _ROWS, _on_slots, observe
+from tests.contract.queue_farm import QueueFarm
 
 
 @dataclass
@@ -35,3 +41,23 @@ def test_large_tasks_hold_several():
 
 def test_an_executor_that_is_gone_brings_nothing_back():
     assert on_slots(Row("gone"), e1=1) == []
+
+
+ONE = {"array": StepSpec(argv=("x",)), "items": StepSpec(items=(Item(name="a", argv=("x",)),))}
+
+
+@pytest.mark.parametrize("kind", list(ONE))
+def test_beyond_what_a_snapshot_carries_are_those_that_are_due_last(tmp_path, kind):
+    farm = QueueFarm(Database.file(tmp_path / "farm.db"))
+    migrate(farm.db, "farm.db")
+    late = [farm.submit(ONE[kind], priority=-1) for _ in range(3)]
+    for _ in range(_ROWS - 2):
+        farm.submit(ONE[kind])
+    urgent = [farm.submit(ONE[kind], priority=1) for _ in range(2)]
+    with farm.db.write() as tx:
+        (demand,) = observe(tx, FarmConfig(), farm.clock.now()).demand
+    who = [int(row.who) for row in demand.waiting]
+    assert len(who) == _ROWS
+    assert set(who[:2]) == set(urgent)
+    assert not set(who) & set(late)
+    farm.db.close()

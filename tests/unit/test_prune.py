@@ -1,6 +1,7 @@
 """What is old goes, what is young, alive or billed stays; and nothing in the service's memory grows for ever."""
 
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -134,6 +135,36 @@ def test_settings_say_how_long(tmp_path):
         path.write_text(f"[keep]\n{wrong}\n")
         with pytest.raises(BadConfig, match="line 2"):
             load(path)
+
+
+def test_two_who_prune_at_once_count_each_log_once(farm):
+    for n in range(400):
+        spool(farm, f"lost-{n % 20}/{n % 4}-{n}", 40 * DAY)
+    together, found, went_wrong = threading.Barrier(3), [], []
+
+    def go():
+        together.wait(30)
+        try:
+            found.append(prune(farm).logs)
+        except Exception as error:
+            went_wrong.append(error)
+
+    threads = [threading.Thread(target=go) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (went_wrong, sum(found)) == ([], 400)
+
+
+def test_what_goes_while_it_is_looked_at_is_passed_over(farm):
+    paths = [spool(farm, f"lost-{n}/0-{k}", 40 * DAY) for n in range(3) for k in range(3)]
+    looking = pruning.old_logs(farm, NOW - 30 * DAY)
+    assert next(looking) == paths[0]
+    for path in paths:
+        path.unlink()
+    paths[-1].parent.rmdir()
+    assert list(looking) == []
 
 
 def test_the_service_prunes_once_a_day(farm):
