@@ -69,13 +69,6 @@ _REVOKE = (
 )
 _ENDED = select(t.Token.executor).join(t.Executor, t.Executor.id == t.Token.executor)
 _ENDED = _ENDED.where(t.Token.revoked.is_(None), t.Token.kind == Kind.MACHINE, t.Executor.ended < bindparam("before"))
-_ENDED = select(t.Executor.id).where(t.Executor.ended < bindparam("limit"))
-_REVOKE_ENDED = (
-    update(t.Token)
-    .where(t.Token.executor.in_(_ENDED), t.Token.kind == Kind.MACHINE, t.Token.revoked.is_(None))
-    .values(revoked=bindparam("limit"))
-    .returning(t.Token.id)
-)
 _REVOKE_MACHINE = (
     update(t.Token)
     .where(t.Token.executor == bindparam("x"), t.Token.revoked.is_(None))
@@ -217,8 +210,3 @@ def revoke_machine(tx: Connection, executor: str, now: datetime) -> list[str]:
 def ended_machines(tx: Connection, before: datetime) -> list[str]:
     """Executors that ended before that, and whose tokens are still good."""
     return list(tx.execute(_ENDED, {"before": before}).scalars())
-
-
-def revoke_ended(tx: Connection, limit: datetime) -> list[str]:
-    """The tokens of executors that ended before `limit` are good for nothing more. Their ids, for `Tokens.forget`."""
-    return list(tx.execute(_REVOKE_ENDED, {"limit": limit}).scalars())

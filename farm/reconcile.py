@@ -166,7 +166,7 @@ def _believe(
     _adopt(tx, wheel, machines.values())
     cut_off = wheel.sites.cut_off()
     living = fleet.alive(tx)
-    wheel.sites.forget(tx, {row.id for row in living}, now)
+    wheel.sites.forget({row.id for row in living})
     for row in living:
         machine = machines.get(row.id)
         if machine is not None and machine.state == MachineState.ENDED:

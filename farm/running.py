@@ -46,7 +46,6 @@ class RunningService:
         leases = site.lease.total_seconds(), site.outbound_lease.total_seconds()
         farm.sites = Sites(farm.db, farm.clock, dispatcher, farm.home.logs, farm.feed, self._wake, *leases)
         farm.sites.recall()
-        farm.sites.revoked = farm.tokens.forget
         farm.wheel = Fleet(farm.db, farm.clock, farm.config, providers(farm), default, farm.sites, farm.feed)
         farm.wheel.outbound = outbound_pools(farm.config)
         farm.wheel.began = farm.clock.now()

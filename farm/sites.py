@@ -13,8 +13,7 @@ from executors.contract import Event, EventKind, Ready, Running, Work
 from executors.packed import Works
 from executors.site.protocol import Answer, Message, Report
 from farm import tables as t
-from farm.auth import revoke_ended
-from farm.clock import EPOCH, Clock
+from farm.clock import Clock
 from farm.db import Database, after_commit
 from farm.dispatch import Dispatcher, rest
 from farm.feed import Feed
@@ -34,7 +33,6 @@ NEWS_AGAIN = timedelta(seconds=1)
 CATCH_UP = timedelta(seconds=1)
 IDLE_S = 60.0  # a site of no living executor that is silent for longer is forgotten
 GIVEN_UP_S = 2.0  # between TERM and KILL of what still runs on an executor that was given up
-SWEEP = timedelta(seconds=30)  # between two looks for tokens of executors that are gone
 SHIPPED = 10_000  # attempts whose logs are followed, before it is asked which of them still run
 
 _SEEN = (
@@ -74,8 +72,6 @@ class Sites:
         self._secrets = SecretReader(self._start_late)
         self._elsewhere: dict[str, Desk] = {}
         self._making = threading.Lock()
-        self._swept = EPOCH
-        self.revoked: Callable[[Collection[str]], None] = lambda _tokens: None  # called with the ids of tokens
         self._closed = False
         self._most = SHIPPED
         self.shipped: dict[str, int] = {}  # running attempt → end of what it has written, as far as it is here
@@ -95,24 +91,13 @@ class Sites:
                 if name != SITE and name not in self._elsewhere:
                     self._elsewhere[name] = Desk(name, self._outbound_lease_s)
 
-    def forget(self, tx: Connection, living: Collection[str], now: datetime) -> None:
-        """Let go of the desks of executors that are gone and have not been heard of for a while, and of their tokens:
-        who comes late is told to go before, and nothing after."""
-        if not self._elsewhere:
-            return
-        self._end_tokens(tx, now)
+    def forget(self, living: Collection[str]) -> None:
+        """Let go of the desks of executors that are gone and have not been heard of for a while."""
         for name, desk in list(self._elsewhere.items()):
             if name not in living and desk.silence_s > IDLE_S:
                 with self._making:
                     self._elsewhere.pop(name, None)
                 desk.close()
-
-    def _end_tokens(self, tx: Connection, now: datetime) -> None:
-        if abs(now - self._swept) < SWEEP:
-            return
-        self._swept = now
-        ended = revoke_ended(tx, now - timedelta(seconds=max(IDLE_S, self._outbound_lease_s)))
-        after_commit(tx, lambda: self.revoked(ended))
 
     def _desk(self, site: str) -> Desk:
         """Raises NotFound for a site of no executor."""

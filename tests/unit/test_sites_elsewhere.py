@@ -10,7 +10,6 @@ from executors.packed import Works
 from executors.simulated import SimulatedOptions
 from executors.site.protocol import Message, Report
 from farm import tables as t
-from farm.auth import create_machine_token
 from farm.clock import micros
 from farm.config import FarmConfig
 from farm.db import migrate
@@ -180,26 +179,6 @@ def test_who_is_gone_is_forgotten(farm: SimulatedFarm):
     reconcile(farm.fleet)
     reconcile(farm.fleet)
     assert farm.sites._elsewhere.keys() & {one.name} == set()
-
-
-def test_the_token_of_one_that_is_gone_is_good_for_nothing_more(farm: SimulatedFarm):
-    (one,) = joined(farm)
-    with farm.db.write() as tx:
-        create_machine_token(tx, one.name, "cloud", farm.clock.now())
-    told: list[str] = []
-    farm.sites.revoked = told.extend
-    silence(farm, one, 700)
-    reconcile(farm.fleet)
-    one.sync()  # it comes late, and can still be told to go
-    farm.clock.turn(599)
-    reconcile(farm.fleet)
-    assert told == []
-    farm.clock.turn(60)
-    reconcile(farm.fleet)
-    with farm.db.read() as tx:
-        (token,) = tx.execute(select(t.Token)).all()
-    assert told == [token.id]
-    assert token.revoked is not None
 
 
 def test_an_executor_whose_clock_is_an_hour_ahead(farm: SimulatedFarm):
