@@ -144,6 +144,54 @@ class Surroundings:
     network: str = "local"  # "outbound": its executors are elsewhere, and each speaks with the farm by itself
 
 
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """What an owned machine says of itself. `why` tells why it is not free. `running` is the executor on it now,
+    `ended` one that has ended since the last word, with what was wrong with it in `error`."""
+
+    machine: str
+    slots: int
+    free: bool
+    why: str = ""
+    running: str = ""
+    ended: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What it shall do: become the executor of this invitation, or end that executor; empty: go on as before."""
+
+    invitation: str = ""
+    end: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What follows from a word of an owned machine: one more is free; an executor on one shall go, and why."""
+
+    freed: bool = False
+    leaves: str = ""
+    why: str = ""
+
+
+NOBODY = "no owned machine is free"
+"""Stands in the SoldOut of such a provider: it is true until one comes."""
+
+
+@runtime_checkable
+class StandsBy(Protocol):
+    """A provider of machines that come by themselves."""
+
+    def heed(self, said: Standby, /) -> Heard:
+        """Bring the books to what a machine says of itself."""
+        ...
+
+    def answer(self, said: Standby, wait: timedelta, /) -> Answer:
+        """What the machine that has just said so shall do. Blocks up to `wait` while there is nothing."""
+        ...
+
+
 # ── Sites: work on the executors of one network ──────────────────────────────────────────────────
 
 

@@ -15,6 +15,16 @@ _BREAK = (
     .where(t.PoolFact.name == bindparam("p"))
     .values(failures=bindparam("n"), breaker_until=bindparam("u"), error=bindparam("e"))
 )
+_CLOSE = (
+    update(t.PoolFact)
+    .where(t.PoolFact.name == bindparam("p"), t.PoolFact.error.contains(bindparam("e")))
+    .values(failures=0, breaker_until=None, error="")
+)
+
+
+def close_breaker(tx: Connection, pool: str, error: str) -> None:
+    """What made it open is over; one that is open for another reason stays so."""
+    tx.execute(_CLOSE, {"p": pool, "e": error})
 
 
 def open_breaker(tx: Connection, pool: str, error: str, now: datetime) -> None:

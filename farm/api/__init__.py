@@ -23,6 +23,7 @@ from farm.api import (
     queries,
     rebuilds,
     reports,
+    standby,
     sync,
     tokens,
 )
@@ -50,7 +51,7 @@ def app(farm: "Farm") -> FastAPI:
     errors.install(made)
     made.add_middleware(Bounded, largest_upload=farm.config.api.largest_upload)
     made.router.routes.insert(0, sync.route(farm, check))
-    for part in (jobs, logs, fleet, files, reports, rebuilds, reasons, prune, join, health, acts, ca, tokens):
+    for part in (jobs, logs, fleet, files, reports, rebuilds, reasons, prune, join, health, acts, ca, tokens, standby):
         made.include_router(part.router, prefix="/v1")
     document.install(made)
     return made

@@ -57,6 +57,8 @@ NEEDS = {
     "post /v1/events/git": Scope.ADMIN,
     "post /v1/events/sent": Scope.SUBMIT,
     "post /v1/sites/{site}/sync": Scope.SYNC,
+    "post /v1/pools/{pool}/standby": Scope.STANDBY,
+    "post /v1/pools/{pool}/standby/ticket": Scope.JOIN,
     "post /v1/join": Scope.PUBLIC,
     "post /v1/join/failed": Scope.PUBLIC,
     "get /v1/executor.pyz": Scope.PUBLIC,

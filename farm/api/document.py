@@ -63,6 +63,8 @@ ANSWERS = {
     "get /v1/store/{digest}": Told(BYTES, (400, 404)),
     "get /v1/reports/cost": Told(shapes.Bill, (400,)),
     "get /v1/reports/usage": Told(shapes.Bill, (400,)),
+    "post /v1/pools/{pool}/standby": Told(shapes.Summons, (*_BODY, 404, 409)),
+    "post /v1/pools/{pool}/standby/ticket": Told(shapes.StandbyToken, (*_BODY, 404, 409)),
     "post /v1/join": Told(shapes.Admitted, (*_BODY, 403, 409)),
     "post /v1/join/failed": Told(shapes.Noted, (*_BODY, 403)),
     "get /v1/executor.pyz": Told("application/zip"),

@@ -63,7 +63,8 @@ class Cable:
         if not loss:
             return
         for end in ("saddr", "daddr"):
-            rule = f"ip {end} {self.address} numgen random mod 10000 < {round(loss * 10000)} drop"
+            which = "" if loss >= 1 else f"numgen random mod 10000 < {round(loss * 10000)} "
+            rule = f"ip {end} {self.address} {which}drop"
             self._nft(f"add rule ip bench {chain} {rule}")
         if f"jump {chain}" not in self._router.run("nft", "list", "chain", "ip", "bench", "loss"):
             self._nft(f"add rule ip bench loss jump {chain}")
