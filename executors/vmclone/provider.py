@@ -160,7 +160,8 @@ def _number(executor: str) -> int:
 def _told(template: Template) -> Prepared:
     kept = template.manifest
     recipe, form = kept["recipe"], template.shape
-    what = f"{recipe['release']}, {form.vcpus} cpus, {form.mib} MiB, QEMU {form.version}"
+    cpus = f"{form.vcpus} cpu" if form.vcpus == 1 else f"{form.vcpus} cpus"
+    what = f"{recipe['release']}, {cpus}, {form.mib} MiB, QEMU {form.version}"
     with_more = f"{what}, {' '.join(recipe['packages'])}" if recipe["packages"] else what
     blocks = sum(file.stat().st_blocks for file in template.folder.iterdir())
     made_at = datetime.fromtimestamp(kept["made_at"] / 1e9, UTC)
