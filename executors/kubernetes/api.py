@@ -157,9 +157,12 @@ class Watch:
         with _answers():
             for line in _lines(self._answer.stream(1 << 16, decode_content=True)):
                 event = _json(line)
-                if event.get("type") == "ERROR":
-                    raise remedy(int(event["object"].get("code", 500)), event["object"])
-                yield event["type"], event["object"]
+                what, found = event.get("type"), event.get("object")
+                if not isinstance(what, str) or not isinstance(found, dict):
+                    raise Lost("the cluster's answer was torn")
+                if what == "ERROR":
+                    raise remedy(int(found.get("code", 500)), found)
+                yield what, found
 
     def close(self) -> None:
         with contextlib.suppress(OSError, ValueError, RuntimeError):  # it may have ended by itself

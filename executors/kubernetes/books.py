@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.contract import Machine, MachineState
+from executors.errors import Lost
 
 LISTED = timedelta(minutes=10)  # how long an ended one is listed
 KEPT = timedelta(days=1)  # how long its order's token buys nothing more
@@ -40,10 +41,14 @@ class Books:
         return [entry for file in sorted(self._folder.glob("*.json")) if (entry := _read(file))]
 
     def write(self, entry: Entry) -> None:
+        """Raises Lost when the disk does not take it: what it was about is asked again."""
         file = self._file(entry.machine.id)
         fresh = file.with_suffix(".new")
-        fresh.write_text(json.dumps(_plain(entry)))
-        fresh.replace(file)
+        try:
+            fresh.write_text(json.dumps(_plain(entry)))
+            fresh.replace(file)
+        except OSError as error:
+            raise Lost(f"the pool's books can't be written: {error.strerror}") from error
 
     def end(self, entry: Entry, at: datetime, error: str, asked: bool = False) -> Entry:
         """Write that it has ended, once: who ended stays as it was."""

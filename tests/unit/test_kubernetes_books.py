@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from executors.contract import Machine, MachineState
+from executors.errors import Lost
 from executors.kubernetes.books import Books, Entry
 from executors.kubernetes.sightings import Sightings
 
@@ -55,6 +56,12 @@ def test_the_ended_are_listed_for_a_while_and_kept_for_longer(books: Books):
     assert books.find("a-1") is not None
     books.listed(LATER + timedelta(hours=25))
     assert books.find("a-1") is None
+
+
+def test_a_disk_that_takes_nothing_is_told(books: Books):
+    books._folder.rmdir()
+    with pytest.raises(Lost, match="books can't be written: No such file"):
+        books.write(entry("a-1"))
 
 
 def test_a_torn_page_is_no_machine(books: Books):
