@@ -146,13 +146,17 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+_GOING = (500, 502, 503, 504)  # without words of ours: a service that is shut down under a call, or a proxy says so
+
+
 def refusal(status: int, body: bytes, path: str) -> Refusal:
     """What an error answer says, with its HTTP status."""
     try:
         said = json.loads(body)["error"]
         made = Refusal(said["what"], said.get("where") or "", said.get("remedy") or "")
     except (ValueError, KeyError, TypeError):
-        made = Refusal(f"the farm answered {status}", path, "look into service.log of its home")
+        kind = Unreachable if status in _GOING else Refusal
+        made = kind(f"the farm answered {status}", path, "look into service.log of its home")
     made.status = status
     return made
 

@@ -83,21 +83,23 @@ def _unexpected(error: Exception, arguments: list[str]) -> Refusal:
     """A defect of ours: the traceback goes to the home, where it can be read and sent."""
     first = next(iter(str(error).splitlines()), "")
     what = f"something unexpected happened: {type(error).__name__}: {first}"
-    trace = _trace(error, arguments)
-    try:
-        place = Home.find(_given_home(arguments)).path / "error.log"
-        with place.open("a") as file:
-            file.write(trace)
-    except OSError:  # there is none here, as with a farm elsewhere
-        place = _kept_aside(trace)
-        if place is None:
-            return Unavailable(what, remedy="the details could not be written down either: try another --home")
+    place = _kept(_trace(error, arguments), arguments)
+    if place is None:
+        return Unavailable(what, remedy="the details could not be written down either: try another --home")
     return Unavailable(what, remedy=f"the details are in {place}: please report them if it happens again")
 
 
-def _kept_aside(trace: str) -> Path | None:
+def _kept(trace: str, arguments: list[str]) -> Path | None:
+    """In the home, or where there is none here, as with a farm elsewhere, in a file of its own."""
     import tempfile
 
+    try:
+        place = Home.find(_given_home(arguments)).path / "error.log"
+        with place.open("a") as log:
+            log.write(trace)
+        return place
+    except OSError:
+        pass
     try:
         with tempfile.NamedTemporaryFile("w", prefix="farm-error-", suffix=".log", delete=False) as file:
             file.write(trace)

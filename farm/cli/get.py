@@ -128,8 +128,10 @@ def _fetch(client: Client, file: dict[str, Any], folder: Path, name: str, overwr
     target = folder / name
     _folder_for(target, folder)
     if target.is_symlink() or target.exists():
-        if not target.is_symlink() and _digest(target) == file["digest"]:
+        if not target.is_symlink() and target.is_file() and _digest(target) == file["digest"]:
             return
+        if target.is_dir() and not target.is_symlink():
+            raise Refusal("there is a folder of that name", str(target), "choose another folder")
         if not overwrite:
             raise Refusal("there is another file of that name", str(target), "choose another folder, or --overwrite")
     try:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.contract.yard import eventually
 from tests.journeys.far import Far, Near, near
+from tests.journeys.shell import alive
 
 HEAVY = ("ray", "sqlalchemy", "alembic", "boto3", "botocore", "kubernetes", "uvicorn", "fastapi", "ssl", "http.client")
 
@@ -189,6 +190,32 @@ def test_a_service_that_is_killed_and_starts_anew_is_awaited(farm, far, tmp_path
     states = [json.loads(line) for line in [first, *told.splitlines()]]
     assert (waiting.returncode, states[-1]["state"]) == (0, "done"), err
     assert sum(len(state["finished_tasks"]) for state in states) == 1
+
+
+@pytest.mark.parametrize("how", ["down", "term"])
+def test_a_farm_that_is_shut_down_and_comes_up_again_is_awaited(farm, far, tmp_path, how):
+    """Its task goes back into the queue, or is adopted; who follows sees what comes then."""
+    talking = Talking(far, tmp_path)
+    following, waiting = far.start("logs", talking.job, "-f"), farm.shell.start("wait", talking.job)
+    shown = heard(following, 1)
+    talking.say(2)
+    shown += heard(following, 2)
+    if how == "down":
+        farm.shell("down", "--terminate")
+    else:
+        pid = farm.service()
+        os.kill(pid, signal.SIGTERM)
+        eventually(lambda: not alive(pid))
+    farm.shell("up")
+    if how == "down":
+        shown += heard(following, 1)  # the second attempt begins
+        talking.said.append("begin")
+    whole = talking.end()
+    rest, err = following.communicate(timeout=60)
+    assert ("".join(shown) + rest, following.returncode) == (whole, 0), err
+    assert err.count(f"attempt {talking.job}.1.2") == (how == "down")
+    _, err = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, err
 
 
 def test_patience_ends_when_it_said(farm, far, tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from farm.client import Client, UnixTransport, Unreachable, connect
 from farm.embedded import AsgiTransport
 from farm.home import Home
+from farm.patience import Patience
 from farm.refusal import Refusal
 
 
@@ -34,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/missing":
             error = {"what": "there is no job 9", "where": "/v1/missing", "remedy": "see `farm jobs`"}
             return self.answer(404, json.dumps({"error": error}).encode())
-        if self.path == "/v1/broken":
+        if self.path == "/v1/broken" or (self.path == "/v1/broken-once" and len(self.server.seen) == 1):
             return self.answer(500, b"<html>")
         if self.path == "/v1/hang-up":
             self.close_connection = True
@@ -112,6 +113,12 @@ def test_an_error_answer_keeps_its_three_parts(client):
 def test_an_error_answer_that_is_no_json_still_says_something(client):
     with pytest.raises(Refusal, match="500"):
         client.get("/v1/broken")
+
+
+def test_who_is_patient_asks_again_where_a_service_is_shut_down_under_a_call(client, server):
+    client.bear(Patience(60))
+    assert client.get("/v1/broken-once") == {"path": "/v1/broken-once"}
+    assert [path for _, path, _ in server[1].seen] == ["/v1/broken-once"] * 2
 
 
 def test_a_connection_the_server_closed_is_made_anew(client):
