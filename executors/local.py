@@ -187,7 +187,9 @@ class LocalProvider:
             fresh = ended - self._noticed - self._asked
             self._noticed = ended
             self._asked &= {m.id for m in listed}
-            return sorted(fresh)
+        if fresh and self._around.network == "outbound":
+            _sweep()
+        return sorted(fresh)
 
     @contextlib.contextmanager
     def _descriptors(self) -> Iterator[list[int]]:
@@ -226,7 +228,16 @@ class LocalProvider:
                 process.wait(TERM_S)
             for left in trees[name]:
                 left.signal(signal.SIGKILL)
+        if living and self._around.network == "outbound":
+            _sweep()
         self.machines()
+
+
+def _sweep() -> None:
+    """What those that were killed have left outside of our folders."""
+    from executors.site.place import sweep
+
+    sweep()
 
 
 def _readable(files: Sequence[int], seconds: float) -> list[int]:

@@ -8,23 +8,19 @@ What it keeps is in two private folders that go with it. Standard library only; 
 
 import argparse
 import contextlib
-import hashlib
-import json
 import os
 import resource
 import sys
-import tempfile
-import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
 from executors.invitation import Invitation, NoInvitation
-from executors.reach import BadAddress, Reach
+from executors.reach import BadAddress
 from executors.site.admission import NotAdmitted, admit, tell_failure
 from executors.site.fitness import Unfit, check, set_up
-from executors.site.ticket import Ticket
+from executors.site.place import Place, sweep
 
 BAD_TICKET, BAD_PLACE = 2, 3
 
@@ -76,7 +72,8 @@ def _say(text: str) -> None:
 
 
 def _become(invitation: Invitation, folder: str | None, ticket: str) -> NoReturn:
-    place = _Place(invitation, folder)
+    sweep()
+    place = Place(invitation, folder)
     try:
         ray = check(invitation, place.folder)
         set_up(invitation, place.folder)
@@ -98,74 +95,6 @@ def _forget_secret(file: str, invitation: Invitation) -> None:
     if file != "-" and os.path.isfile(file):
         with contextlib.suppress(OSError):
             Path(file).write_text(replace(invitation, secret="").text())
-
-
-class _Place:
-    """A short folder for sockets and a roomy one for the work: both private, both gone when the executor is."""
-
-    def __init__(self, invitation: Invitation, folder: str | None) -> None:
-        name = hashlib.sha256(f"{invitation.farm}\0{invitation.executor}".encode()).hexdigest()[:8]
-        base = tempfile.gettempdir()
-        self.run = Path(base if len(base) < 40 else "/tmp") / f"fx-{os.getuid()}-{name}"
-        roomy = "/var/tmp" if os.access("/var/tmp", os.W_OK) else base
-        self.folder = Path(folder).absolute() if folder else Path(roomy) / f"farm-executor-{os.getuid()}-{name}"
-        self._own = [self.run] if folder else [self.run, self.folder]
-        for path in (self.run, self.folder):
-            _private(path)
-
-    def furnish(self, invitation: Invitation, token: str, lease_s: float) -> Path:
-        """Write what the executor and its gateway read; the ticket's file."""
-        reach = Reach(invitation.url, str(self.run / "ca.pem") if invitation.ca else "", str(self.run / "token"))
-        _write(self.run / "ca.pem", invitation.ca)
-        _write(self.run / "token", token)
-        reach.write(self.run / "reach.json")
-        store = {"cache": str(self.folder / "store"), "reach": str(self.run / "reach.json")}
-        (self.run / "store.json").write_text(json.dumps(store))
-        file = self.folder / "ticket.json"
-        Ticket(
-            invitation.executor,
-            invitation.farm,
-            str(self.run),
-            str(self.folder),
-            str(self.run / "store.json"),
-            invitation.slots,
-            invitation.engine,
-            lease_s,
-            str(self.run / "reach.json"),
-            tuple(map(str, self._own)),
-        ).write(file)
-        return file
-
-    def program(self) -> Path:
-        """Where Python finds this package: out of a zip it is unpacked, for keepers and Ray's workers are files."""
-        import executors
-
-        root = Path(executors.__file__).parents[1]
-        if root.is_dir():
-            return root
-        with zipfile.ZipFile(root) as archive:
-            archive.extractall(self.run / "lib")
-        return self.run / "lib"
-
-    def remove(self) -> None:
-        import shutil
-
-        for path in self._own:
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _private(path: Path) -> None:
-    """Ours alone. Raises Unfit where somebody else was there first."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    told = path.lstat()
-    if path.is_symlink() or told.st_uid != os.getuid():
-        raise Unfit(f"{path} belongs to somebody else; name another folder with --folder, or another TMPDIR")
-    path.chmod(0o700)
-
-
-def _write(path: Path, text: str) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """A real executor elsewhere joins a real service over TCP: it works, is cut off, comes back, or ends itself."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -172,6 +173,41 @@ def test_its_head_may_be_killed(coast: Coast):
     os.kill(coast.child("gcs_server"), signal.SIGKILL)
     coast.farm("wait", job)
     assert (marks.read_text(), coast.farm("logs", job)) == ("x\n", "ended\n")
+
+
+def listening(pids: set[int]) -> list[str]:
+    """Addresses in hex at which these processes listen."""
+    inodes = set()
+    for pid in pids:
+        for link in Path(f"/proc/{pid}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                inodes.add(os.readlink(link).removeprefix("socket:[").removesuffix("]"))
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and words[9] in inodes:
+                found.append(words[1].partition(":")[0])
+    return found
+
+
+@pytest.mark.parametrize("coast", ["ray"], indirect=True)
+def test_its_ports_are_on_loopback_only(coast: Coast):
+    coast.run("--", "true")
+    found = listening({coast.pid(), *below(coast.pid())})
+    assert found
+    assert set(found) <= {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
+
+
+def test_killed_it_leaves_no_process_and_its_work_is_done_again(coast: Coast):
+    marks = coast.folder / "killed"
+    job = coast.submit("--", "sh", "-c", f"echo x >>{marks}; test $(wc -l <{marks}) -gt 1 || exec sleep 600")
+    eventually(lambda: marks.exists())
+    first, all_of_it = coast.pid(), [Process.of(pid) for pid in (coast.pid(), *below(coast.pid()))]
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: not any(process.alive() for process in all_of_it), within=20)
+    coast.farm("wait", job)
+    assert marks.read_text() == "x\nx\n"
 
 
 @pytest.fixture
