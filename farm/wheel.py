@@ -45,7 +45,8 @@ class Wheel:
         for provider in self._watchers:
             provider.close()
         for thread in self._threads:
-            thread.join(10)
+            if thread.ident is not None:  # the first listing may take long; those that start after it end at once
+                thread.join(10)
 
     def _turning(self) -> None:
         wait = 0.0

@@ -19,6 +19,7 @@ class By(StrEnum):
     OWNER = "owner"
     PROJECT = "project"
     JOB = "job"
+    POOL = "pool"
 
 
 ByOption = Annotated[By, typer.Option(help="One row for each of these.")]
