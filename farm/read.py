@@ -106,6 +106,7 @@ def _job(tx: Connection, row: AnyRow, cost: int) -> dict[str, Any]:
         "project": row.project,
         "lane": row.lane,
         "priority": row.priority,
+        "deadline": when(row.deadline),
         "state": row.state,
         "submitted": when(row.submitted),
         "started": when(row.started),

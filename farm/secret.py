@@ -4,9 +4,6 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import replace
-
-from executors.contract import Work
 
 LEAST, MOST = 4, 65_536  # bytes; a shorter one would blot out half of every log
 
@@ -38,13 +35,3 @@ def _content(path: str) -> bytes:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is no plain file")
         return file.read(MOST + 2)
-
-
-def filled(work: Work) -> Work:
-    """The work with its secrets instead of where they are, or with the reason why it can't begin."""
-    if not work.secrets:
-        return work
-    try:
-        return replace(work, secrets={name: read(reference) for name, reference in work.secrets.items()})
-    except Unreadable as why:
-        return replace(work, secrets={}, unready=f"the secret {why}")

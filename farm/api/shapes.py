@@ -75,6 +75,7 @@ class Job(Shape):
     project: str
     lane: str
     priority: int
+    deadline: str | None
     state: JobState
     submitted: str
     started: str | None

@@ -102,7 +102,8 @@ def _show_job(job: dict[str, Any], state: str | None, offset: int) -> None:
     shown = [(name, job.get(name)) for name in names]
     took = span(job["started"], job["finished"])
     facts([("job", job["id"]), *shown, ("submitted", moment(job["submitted"])), ("took", took)])
-    facts([("tasks", progress(job["tasks"])), ("cost", job["cost"]), *job["extra"].items()])
+    late = ("deadline", moment(job.get("deadline")))
+    facts([("tasks", progress(job["tasks"])), late, ("cost", job["cost"]), *job["extra"].items()])
     if not job["listed"]:
         return
     print()

@@ -14,13 +14,11 @@ from farm.why.look import Look
 def held_job(look: Look, about: str, state: str, row: AnyRow) -> Why:
     """Of a held job, or of one of its tasks that waits."""
     held = holds.of_job(look.tx, row.id)
-    words = held.words if held else "held"
-    since = f" since {at(held.at)}" if held else ""
     runs = "runs" if row.running == 1 else "run"
     rest = f"; {many(row.running, 'task')} still {runs}, to the end" if row.running else ""
     waits = "" if about.startswith("job ") else f"T{about[1:]} waits: "
     subject = "job" if waits else "Job"
-    sentence = f"{waits}{subject} {row.id} is {words}{since}; nothing more of it starts{rest}."
+    sentence = f"{waits}{subject} {row.id} is {_told(held) if held else 'held'}; nothing more of it starts{rest}."
     rule = "a held job hands nothing out; what runs goes on to its end"
     return Why(about, state, Cause.HELD, rule, sentence, f"farm release {row.id}", _numbers(held))
 
@@ -31,7 +29,7 @@ def held_lane(look: Look, about: str, state: str, lane: str) -> Why | None:
     if held is None:
         return None
     subject = about[0].upper() + about[1:]
-    sentence = f"{subject} waits: its lane {lane} is {held.words} since {at(held.at)}."
+    sentence = f"{subject} waits: its lane {lane} is {_told(held)}."
     rule = "of a held lane nothing is handed out; what runs goes on to its end"
     return Why(about, state, Cause.LANE_HELD, rule, sentence, f"farm release lane:{lane}", _numbers(held))
 
@@ -43,12 +41,18 @@ def closed_pool(look: Look, name: str, cause: Cause, numbers: dict[str, Any]) ->
     has = f"Pool {name} has {many(numbers['executors'], 'executor')}"
     goes = "; they go when their work ends" if numbers["executors"] else ""
     if cause == Cause.POOL_HELD:
-        sentence = f"{has} and orders none: it is {held.words} since {at(held.at)}{goes}."
+        sentence = f"{has} and orders none: it is {_told(held)}{goes}."
         rule, end = "a held pool orders nothing and keeps nobody", f"farm release pool:{name}"
     else:
-        sentence = f"{has} and orders none: spending is {held.words} since {at(held.at)}{goes}."
+        sentence = f"{has} and orders none: spending is {_told(held)}{goes}."
         rule, end = "while spending is stopped, pools that cost money order nothing", "farm resume-spending"
     return Why(f"pool {name}", "held", cause, rule, sentence, end, numbers | _numbers(held))
+
+
+def _told(held: Held) -> str:
+    """`held by ada since 12:00:05 UTC on Jan 05: the scene is wrong`."""
+    verb, why = "stopped" if held.kind == "spending" else "held", f": {held.why}" if held.why else ""
+    return f"{verb} by {held.who} since {at(held.at)}{why}"
 
 
 def _numbers(held: Held | None) -> dict[str, Any]:

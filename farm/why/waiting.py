@@ -104,7 +104,7 @@ def _unmet(look: Look, about: str, state: str, subject: str, unmet: Unmet, numbe
         Cause.NO_POOL: "a pool in farm.toml",
         Cause.CEILING: "a slot becomes free, or a window opens",
         Cause.BREAKER: "a pool is asked again",
-        Cause.POOL_HELD: "its release, as `farm acts` lists it",
+        Cause.POOL_HELD: "farm release pool:" + next((p.name for p in look.seen.pools if p.closed == "held"), ""),
         Cause.SPENDING: "farm resume-spending",
     }
     shut = [p.breaker_open_until for p in look.seen.pools if p.breaker_open_until]

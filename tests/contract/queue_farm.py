@@ -96,7 +96,7 @@ class QueueFarm:
     def counts(self, job: int) -> dict[str, int]:
         """State → number of its tasks, where there are any."""
         tasks = dict(self.job(job)["tasks"])  # type: ignore[call-overload]
-        return {state: n for state, n in tasks.items() if n and state != "total"}
+        return {state: n for state, n in tasks.items() if n and state not in ("total", "claimed")}
 
     def state(self, job: int) -> str:
         return str(self.job(job)["state"])

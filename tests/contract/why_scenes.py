@@ -399,7 +399,7 @@ def job_held_while_it_runs(farm: QueueFarm) -> Why:
     farm.claim()
     steer(farm).hold(str(job))
     answer = ask(farm, str(job))
-    assert "is held by eva: too hot since 12:00:00 UTC on Jan 05" in answer.sentence
+    assert "is held by eva since 12:00:00 UTC on Jan 05: too hot" in answer.sentence
     assert "1 task still runs, to the end" in answer.sentence
     assert answer.next == f"farm release {job}"
     return answer
@@ -648,7 +648,7 @@ def pool_held(farm: QueueFarm) -> Why:
     steer(farm).hold("pool:local")
     answer = ask(farm, "pool local")
     assert answer.state == "held"
-    assert "has 1 executor and orders none: it is held by eva: too hot" in answer.sentence
+    assert "has 1 executor and orders none: it is held by eva since 12:00:00 UTC on Jan 05: too hot" in answer.sentence
     assert ask(farm, "executor e1").cause is Cause.DRAINING
     return answer
 

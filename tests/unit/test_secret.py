@@ -1,9 +1,12 @@
 """Where secrets come from, and what is said when they do not."""
 
+from queue import Queue
+
 import pytest
 
 from executors.contract import Work
-from farm.secret import Unreadable, filled, read
+from farm.secret import Unreadable, read
+from farm.secret_reader import SecretReader
 
 
 def test_a_file_without_its_last_line_feed(tmp_path):
@@ -21,7 +24,14 @@ def test_what_can_not_be_one(tmp_path, content):
 
 
 def test_what_is_not_there_is_the_reason_why_the_work_does_not_begin(tmp_path):
-    work = Work("1.1.1", 1, 1, ("true",), secrets={"KEY": f"file:{tmp_path}/none"})
-    assert "can't be read by the service: No such file" in filled(work).unready
-    assert filled(work).secrets == {}
-    assert "no such variable" in filled(Work("1.1.1", 1, 1, ("true",), secrets={"KEY": "env:NONE_SUCH"})).unready
+    passed = Queue()
+    reader = SecretReader(passed.put)
+    for reference, words in (
+        (f"file:{tmp_path}/none", "can't be read by the service: No such file"),
+        ("env:NONE_SUCH", "no such variable"),
+    ):
+        reader.hand({"e1": [Work("1.1.1", 1, 1, ("true",), secrets={"KEY": reference})]})
+        (work,) = passed.get(timeout=30)["e1"]
+        assert words in work.unready
+        assert work.secrets == {}
+    reader.close()
