@@ -1,6 +1,7 @@
 """How a connection to the TLS port begins: a handshake goes on, plain HTTP is told what is wrong, silence ends."""
 
 import asyncio
+import resource
 import socket
 import ssl
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 HANDSHAKE = 0x16  # the type of a TLS record (RFC 8446, 5.1)
 PATIENCE_S = 20.0  # for the first byte, and for the handshake
+MOST = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # connections at once: the farm itself needs files too
 Refuse = Callable[[str, str], None]
 """Address, why."""
 
@@ -36,6 +38,10 @@ class Entrance(asyncio.Protocol):
         self._transport = transport
         self._transport.pause_reading()
         self._open.add(self)
+        if len(self._open) > MOST:
+            self._refuse(address_of(transport), "too many connections")
+            self.shutdown()
+            return
         self._timer = self._loop.call_later(PATIENCE_S, self._silent)
         self._peek = socket.socket(fileno=_another(transport))
         self._peek.setblocking(False)
@@ -70,7 +76,7 @@ class Entrance(asyncio.Protocol):
             )
         except (OSError, TimeoutError) as error:
             if isinstance(error, ssl.SSLError):
-                self._refuse(_address(self._transport), f"TLS: {_reason(error)}")
+                self._refuse(address_of(self._transport), f"TLS: {_reason(error)}")
             self._leave()
             self._transport.abort()
             return
@@ -93,7 +99,7 @@ class Entrance(asyncio.Protocol):
             self._early += data
             return
         http = data[:1].isalpha()
-        self._refuse(_address(self._transport), "plain HTTP to the TLS port" if http else "no TLS")
+        self._refuse(address_of(self._transport), "plain HTTP to the TLS port" if http else "no TLS")
         self._leave()
         if http:
             self._transport.write(_PLAIN)
@@ -127,7 +133,8 @@ def _another(transport: asyncio.BaseTransport) -> int:
     return own.dup().detach()
 
 
-def _address(transport: asyncio.BaseTransport) -> str:
+def address_of(transport: asyncio.BaseTransport) -> str:
+    """Who is at the other end."""
     name = transport.get_extra_info("peername")
     return str(name[0]) if name else ""
 

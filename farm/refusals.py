@@ -39,7 +39,7 @@ class Refusals:
         if unsaid is not None:
             more = f" ({unsaid} more were not told here)" if unsaid else ""
             shown = f", token {token}" if token else ""
-            log.warning("refused %a from %s: %a%s%s", told["path"], address, why, shown, more)
+            log.warning("refused %a from %a: %a%s%s", told["path"], address, why, shown, more)
 
     def _turn(self, now: datetime) -> int | None:
         """How many were passed over since the last line; None when this one is, too."""

@@ -26,7 +26,8 @@ class Server:
             access_log=False,
             lifespan="on",
             timeout_graceful_shutdown=2,
-            http=_secured(farm, tls) if tls else "httptools",
+            http="httptools" if listening.family == socket.AF_UNIX else _from_anywhere(farm, tls),
+            ws="none",
             server_header=False,
             headers=[("Farm-Api", API), ("Farm-Version", __version__)],
         )
@@ -46,17 +47,18 @@ class Server:
         self._socket.close()
 
 
-def _secured(farm: "Farm", tls: "ssl.SSLContext") -> Any:
+def _from_anywhere(farm: "Farm", tls: "ssl.SSLContext | None") -> Any:
     """What makes the protocol of a connection."""
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+    from farm.api.wire import Wire
     from farm.entrance import Entrance
 
     def refuse(address: str, why: str) -> None:
         farm.refusals.note(address, "", why)
 
-    def made(**about: Any) -> Entrance:
+    def made(**about: Any) -> Entrance | Wire:
         about["_loop"] = None  # that of the thread
-        return Entrance(tls, refuse, lambda: HttpToolsProtocol(**about), about["server_state"].connections)
+        if tls is None:
+            return Wire(refuse, **about)
+        return Entrance(tls, refuse, lambda: Wire(refuse, **about), about["server_state"].connections)
 
     return made

@@ -39,15 +39,16 @@ THREADS = 256  # long polls sit on threads
 def app(farm: "Farm") -> FastAPI:
     """The API of one farm, as an ASGI application."""
     check = access.identified(farm)
+    guard = access.guarded(check)
     made = FastAPI(
         title="Farm",
         version=__version__,
         lifespan=_roomy,
-        dependencies=[Depends(access.guarded(check)), Depends(queries.check)],
+        dependencies=[Depends(guard), Depends(queries.check)],
         docs_url=None,
         redoc_url=None,
     )
-    made.state.farm = farm
+    made.state.farm, made.state.guard = farm, guard
     errors.install(made)
     made.add_middleware(Bounded, largest_upload=farm.config.api.largest_upload)
     made.router.routes.insert(0, sync.route(farm, check))

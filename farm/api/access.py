@@ -94,14 +94,17 @@ def identified(farm: "Farm") -> Check:
 
 
 def guarded(check: Check) -> Callable[[Request], Awaitable[None]]:
-    """Refuses who may not make this call; for the routes of the framework."""
+    """Refuses who may not make this call; for the routes of the framework. Asked again, it has nothing to do."""
 
     async def guard(request: Request) -> None:
+        if getattr(request.state, "guarded", False):
+            return
         path = str(request.scope["route"].path)  # without the prefix of the router, in some versions of the framework
         full = path if path.startswith(f"{PREFIX}/") else PREFIX + path
         needed = NEEDS.get(f"{request.method.lower()} {full}", Scope.ADMIN)
         if needed != Scope.PUBLIC:
             allowed(await check(request), needed)
+        request.state.guarded = True
 
     return guard
 

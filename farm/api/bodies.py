@@ -13,6 +13,7 @@ from farm.api.errors import Unfit
 
 SYNC_LIMIT = 64 << 20  # bytes
 LIMIT = 16 << 20
+UNKNOWN_LIMIT = 64 << 10  # from who has not said yet who it is
 SILENCE_S = 60.0
 Key = Annotated[str, Header(alias="Idempotency-Key", max_length=200)]
 """Chosen by who asks: the same request under the same key is carried out once."""
@@ -33,6 +34,8 @@ class Bounded:
         """Bytes, and what to do about more."""
         if path.startswith("/v1/store/") and path not in ("/v1/store/missing", "/v1/store/pack"):
             return self._upload, "raise largest_upload below [api] in farm.toml, or split the file"
+        if path.startswith("/v1/join"):
+            return UNKNOWN_LIMIT, "send less"
         return SYNC_LIMIT if path.startswith("/v1/sites/") else LIMIT, "send less, or split it"
 
 
@@ -71,12 +74,13 @@ async def _soon(receive: Receive) -> Message:
 
 
 class Checked(APIRoute):
-    """A route whose JSON is read by `parse`."""
+    """A route whose JSON is read by `parse`, and only for who may make the call: the framework would read it first."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
+            await request.app.state.guard(request)
             return await handle(_Strict(request.scope, request.receive))
 
         return checked

@@ -6,12 +6,14 @@ import os
 import socket
 import ssl
 import stat
+from contextlib import contextmanager
 from datetime import timedelta
 from ipaddress import ip_address
 
 import pytest
 
 from farm import entrance, listening, refusals
+from farm.api import wire
 from farm.auth import Scope
 from farm.clock import SystemClock, TurnedClock
 from farm.config import BadConfig, ListenConfig, load
@@ -82,6 +84,64 @@ def test_silence_ends(farm, monkeypatch):
         assert closed(half)
 
 
+def test_silence_after_the_handshake_ends_too(farm, monkeypatch):
+    monkeypatch.setattr(wire, "PATIENCE_S", 0.5)
+    for said in (b"", b"GET /v1/status HTTP/1.1\r\nX: "):
+        with talk(farm) as safe:
+            safe.sendall(said)
+            assert closed(safe)
+    assert farm.farm.refusals.told()["by"] == {"silence": 2}
+
+
+def test_a_head_without_end_is_cut(farm):
+    with talk(farm) as safe:
+        safe.sendall(b"GET /v1/status HTTP/1.1\r\nX: " + b"x" * 100_000)
+        assert safe.recv(12) == b"HTTP/1.1 431"
+    assert farm.farm.refusals.told()["by"] == {"a request without an end": 1}
+
+
+def test_a_second_request_on_the_same_connection_has_its_own_time(farm):
+    _, secret = farm.token(Scope.READ)
+    request = f"GET /v1/status HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n\r\n".encode()
+    with talk(farm) as safe:
+        for _ in range(3):
+            safe.sendall(request)
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += safe.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 200")
+
+
+def test_there_are_not_more_connections_than_the_farm_can_bear(farm, monkeypatch):
+    monkeypatch.setattr(entrance, "MOST", 3)
+    crowd = [socket.create_connection(("127.0.0.1", farm.listener.port), timeout=60) for _ in range(6)]
+    eventually(lambda: farm.farm.refusals.told()["by"].get("too many connections") == 3)
+    for one in crowd:
+        one.close()
+    eventually(lambda: not farm.secure._server.server_state.connections)
+    assert farm.ask("/v1/ca")[0] == 200
+
+
+def test_nobody_is_heard_out_who_may_not_speak(farm):
+    """The body of a call is not waited for, nor kept, before it is known whose it is."""
+    with talk(farm) as safe:
+        safe.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n{")
+        assert safe.recv(12) == b"HTTP/1.1 401"
+    with talk(farm) as safe:
+        safe.sendall(b"POST /v1/join HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{")
+        assert safe.recv(12) == b"HTTP/1.1 413"
+
+
+@contextmanager
+def talk(farm):
+    context = ssl.create_default_context(cadata=farm.listener.ca())
+    with (
+        socket.create_connection(("127.0.0.1", farm.listener.port), timeout=60) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as safe,
+    ):
+        yield safe
+
+
 def closed(connection):
     try:
         return connection.recv(1) == b""
@@ -134,11 +194,7 @@ def test_the_certificate_is_renewed_before_its_end_and_without_a_restart(farm):
 
 
 def test_connections_live_on_while_it_is_renewed(farm):
-    context = ssl.create_default_context(cadata=farm.listener.ca())
-    with (
-        socket.create_connection(("127.0.0.1", farm.listener.port), timeout=60) as plain,
-        context.wrap_socket(plain, server_hostname="localhost") as safe,
-    ):
+    with talk(farm) as safe:
         safe.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n")
         farm.clock.turn(LIFE.total_seconds())
         assert farm.listener.tls.refresh()
