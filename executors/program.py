@@ -10,7 +10,10 @@ _MAIN = """\
 import sys
 if sys.version_info < (3, 11):
     sys.exit("farm: this Python is %d.%d, and an executor needs 3.11 or newer" % sys.version_info[:2])
-from executors.site.elsewhere import main
+if any(word.split("=")[0] == "--join" for word in sys.argv[1:]):
+    from executors.site.standby import main
+else:
+    from executors.site.elsewhere import main
 sys.exit(main())
 """
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)  # the same files make the same bytes

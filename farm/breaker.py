@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, update
+from sqlalchemy import Connection, bindparam, or_, update
 
 from farm import fleet
 from farm import tables as t
@@ -17,7 +17,8 @@ _BREAK = (
 )
 _CLOSE = (
     update(t.PoolFact)
-    .where(t.PoolFact.name == bindparam("p"), t.PoolFact.error.contains(bindparam("e")))
+    .where(t.PoolFact.name == bindparam("p"))
+    .where(or_(t.PoolFact.error.contains(bindparam("e")), t.PoolFact.error == ""))  # "": one has joined meanwhile
     .values(failures=0, breaker_until=None, error="")
 )
 

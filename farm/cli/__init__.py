@@ -42,4 +42,7 @@ def hoist(arguments: list[str]) -> list[str]:
 def _run(arguments: list[str]) -> int:
     from farm.cli.group import root
 
+    words = " ".join(arguments[:2])
+    if words in COMMANDS and arguments[0] in COMMANDS:  # `executor` is a command, and `executor unit` another
+        arguments = [words, *arguments[2:]]
     return root().main(arguments, prog_name="farm", standalone_mode=False) or 0

@@ -95,6 +95,18 @@ COMMANDS: Mapping[str, Entry] = {
         "Let this machine work for a farm elsewhere, by the ticket that the farm has made for it.",
         ("farm executor --ticket ticket.json",),
     ),
+    "executor join": Entry(
+        FLEET,
+        "standby:join",
+        "Let this machine stand by for a farm elsewhere, and work for it while nobody needs it.",
+        ("farm executor join https://farm.example.org:8443 --pool desks --ca farm-ca.pem --ticket ticket",),
+    ),
+    "executor unit": Entry(
+        FLEET,
+        "standby:unit",
+        "Print a systemd unit by which a machine stands by for a farm.",
+        ("farm executor unit https://farm.example.org:8443 --pool desks --when-nobody > farm-executor.service",),
+    ),
     "template build": Entry(
         FLEET,
         "template:build",

@@ -1,7 +1,7 @@
 """What machines start from: layers of files, made once, kept outside the checkout under the key of their recipe.
 
 plain       a bare Debian with python3 and venv, as a cloud's image has it; pip and apt find the bench's registry
-ray         plain, and python3 imports the ray of the lock file
+ray         plain, and python3 has the ray of the lock file, and pip to build packages with
 povray      ray, POV-Ray and ffmpeg
 python3.12  plain, and python3 is 3.12 with ray (python3.13 alike): a Python other than the farm's
 """
@@ -39,8 +39,8 @@ rm -f /usr/sbin/policy-rc.d
 RAY = """set -e
 python3 -m venv /tmp/v
 /tmp/v/bin/pip -q --python /usr/bin/python3 install --break-system-packages --no-index --root-user-action ignore \\
-  --find-links /run/given/wheels ray
-python3 -c 'import ray'
+  --find-links /run/given/wheels ray pip pyproject-hooks
+python3 -c 'import ray, pip'
 """
 POVRAY = """set -e
 echo 'deb [trusted=yes] file:/run/given/debs ./' >/run/here.list
@@ -53,7 +53,7 @@ OTHER_PYTHON = """set -e
 mkdir -p /opt && cp -a /run/given/python /opt/python
 ln -s /opt/python/bin/python3 /usr/local/bin/python3
 echo /opt/python/lib >/etc/ld.so.conf.d/python.conf && ldconfig
-python3 -m pip -q install --no-index --root-user-action ignore --find-links /run/given/wheels ray
+python3 -m pip -q install --no-index --root-user-action ignore --find-links /run/given/wheels ray pip pyproject-hooks
 python3 -c 'import ray'
 """
 
@@ -96,13 +96,13 @@ def registry() -> Path:
 
 
 def ray_pins(lock: str) -> list[str]:
-    """Lines `name==version` of ray and all that it needs, by the lock file's own "via" remarks."""
+    """Lines `name==version` of ray and all that it needs, and of what builds packages, by the lock file's own "via" remarks."""
     pins, via = {}, {}
     for block in re.split(r"\n(?=[a-z0-9])", lock):
         if found := re.match(r"([a-z0-9._-]+)==(\S+)", block):
             pins[found[1]] = found[0]
             via[found[1]] = set(re.findall(r"#\s+(?:via )?([a-z0-9._-]+)$", block, re.MULTILINE))
-    wanted = {"ray"}
+    wanted = {"ray", "pip", "pyproject-hooks"}
     while more := {name for name, users in via.items() if users & wanted} - wanted:
         wanted |= more
     return sorted(pins[name] for name in wanted)

@@ -1,0 +1,325 @@
+"""The light program on an owned machine: asks the farm whether there is work, and works only while nobody needs it.
+
+    python3 executor.pyz --join URL --pool NAME --ticket FILE --ca FILE
+
+The ticket (`farm token create --join POOL`) is exchanged once for a token of this machine's own, which is kept in
+--folder: started again, it needs no ticket. Standard library only.
+"""
+
+import argparse
+import hashlib
+import http.client
+import json
+import os
+import platform
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from executors.invitation import Invitation, NoInvitation
+from executors.reach import BadAddress, Reach, renew_authority
+from executors.site.lodger import GO_S, Lodger
+from executors.site.presence import House
+
+POLL_S = 20.0  # of one question
+LOOK_S = 2.0  # so often it is looked whether the machine is needed
+PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+ANSWER_S = 15.0
+BAD_WORDS, NO_FARM = 2, 3
+
+
+class Unwelcome(Exception):
+    """The farm says no, and asking again is of no use; one sentence says why. `status` is that of the process."""
+
+    def __init__(self, what: str, status: int = NO_FARM) -> None:
+        super().__init__(what)
+        self.status = status
+
+
+class Silent(Exception):
+    """No answer; asking again helps."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Stands by until it is told to end; 0 then, 2 or 3 when it can't."""
+    options = parser().parse_args(words)
+    if options.slots < 1:
+        _say(f"--slots {options.slots}: a machine has one at least")
+        return BAD_WORDS
+    try:
+        stand(options)
+    except (Unwelcome, BadAddress) as error:
+        _say(f"this machine can't stand by for {options.join}: {error}")
+        return getattr(error, "status", BAD_WORDS)
+    except OSError as error:
+        _say(f"this machine can't stand by: {error}")
+        return NO_FARM
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="executor.pyz", description="Stand by for a farm, and work when it wants.")
+    made.add_argument("--join", required=True, metavar="URL", help="the farm, such as https://farm.example.org:8443")
+    made.add_argument("--pool", required=True, metavar="NAME", help="the pool that this machine belongs to")
+    made.add_argument("--ticket", metavar="FILE", default="", help="a ticket for the first time; - is standard input")
+    made.add_argument("--ca", metavar="FILE", default="", help="the farm's authority, as `farm ca show` prints it")
+    made.add_argument("--folder", metavar="DIR", default="", help="where this machine's token and work are kept")
+    made.add_argument("--slots", metavar="N", type=int, default=os.cpu_count() or 1, help="tasks at once (the cores)")
+    made.add_argument("--hold-file", metavar="FILE", default="", help="while this file is there, nothing is worked")
+    made.add_argument("--max-load", metavar="X", type=float, default=0, help="nor while others' load is above X")
+    made.add_argument("--when-nobody", metavar="MIN", type=float, nargs="?", const=10.0, default=None,
+                      help="nor within so many minutes of a key pressed by somebody logged in (10)")  # fmt: skip
+    made.add_argument(
+        "--grace", metavar="S", type=float, default=60, help="seconds for tasks to end, when it is needed"
+    )
+    return made
+
+
+def stand(options: argparse.Namespace) -> None:
+    """Raises Unwelcome, BadAddress, OSError."""
+    folder = _folder(options.folder)
+    if options.ca:
+        _private(folder / "ca.pem", Path(options.ca).read_text())
+    ca = folder / "ca.pem"
+    farm = Desk(Reach(options.join, str(ca) if ca.exists() else "", str(folder / "token")), options.pool)
+    _enter(farm, options, folder)
+    idle_s = None if options.when_nobody is None else 60 * options.when_nobody
+    house = House(options.hold_file, options.max_load, idle_s)
+    Watch(farm, house, Lodger(folder), options.slots, options.grace).keep()
+
+
+def _enter(farm: "Desk", options: argparse.Namespace, folder: Path) -> None:
+    """Exchange the ticket, unless that has been done. Raises Unwelcome, BadAddress, OSError."""
+    known, used = (folder / "token").exists(), folder / "ticket-used"
+    if known and not (options.ticket and os.access(options.ticket, os.R_OK)):
+        return
+    ticket = _ticket(options.ticket, options.pool)
+    mark = hashlib.sha256(ticket.encode()).hexdigest()
+    if not known or not used.exists() or used.read_text() != mark:
+        farm.enter(ticket, folder)
+        _private(used, mark)
+
+
+def _ticket(file: str, pool: str) -> str:
+    if not file:
+        what = f"it has no token yet: get a ticket by `farm token create --join {pool}`, and name its file by --ticket"
+        raise Unwelcome(what, BAD_WORDS)
+    text = sys.stdin.read() if file == "-" else Path(file).read_text()
+    return text.strip()
+
+
+def _folder(said: str) -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    folder = Path(said or ("/var/lib/farm-standby" if os.geteuid() == 0 else f"{state}/farm-standby")).absolute()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_uid != os.geteuid():
+        raise Unwelcome(f"{folder} belongs to somebody else; name another folder by --folder", BAD_WORDS)
+    folder.chmod(0o700)
+    return folder
+
+
+def _private(path: Path, text: str) -> None:
+    fresh = path.with_suffix(".new")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"farm: {text}\n")
+    sys.stderr.flush()
+
+
+class Desk:
+    """Where the farm is asked. One connection, kept open; `interrupt` may be called from another thread."""
+
+    def __init__(self, reach: Reach, pool: str) -> None:
+        self._reach, self._path = reach, f"{reach.prefix}/v1/pools/{pool}/standby"
+        self._line: http.client.HTTPConnection | None = None
+        self._asking = threading.Lock()
+
+    def enter(self, ticket: str, folder: Path) -> None:
+        """Exchange the ticket for this machine's own token. Raises Unwelcome, BadAddress."""
+        about = {"host": socket.gethostname(), "python": platform.python_version(), "nonce": secrets.token_hex(16)}
+        pause, never = PAUSE_S, threading.Event()
+        while True:
+            try:
+                found = self._post(f"{self._path}/ticket", about, ticket)
+                break
+            except Silent as error:
+                _say(f"{error}; tried again")
+            never.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+        _private(folder / "token", str(found["token"]))
+        _say(f"this machine is {found['machine']} now, and stands by")
+
+    def ask(self, word: dict[str, Any]) -> dict[str, Any]:
+        """Raises Silent, Unwelcome, BadAddress."""
+        return self._post(self._path, word, Path(self._reach.token).read_text().strip())
+
+    def _post(self, path: str, body: dict[str, Any], token: str) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        try:
+            if self._line is None:
+                self._line = self._reach.connection(POLL_S + ANSWER_S)
+            self._line.request("POST", path, json.dumps(body), headers)
+            answer = self._line.getresponse()
+            data = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._hang_up()
+            raise self._silence(error) from error
+        if answer.status >= 500 or answer.status == 429:
+            raise Silent(f"the farm answers {answer.status}")
+        try:
+            found: dict[str, Any] = json.loads(data)
+            told = found["error"]["what"] + "; " + found["error"]["remedy"] if answer.status >= 300 else ""
+        except (ValueError, KeyError, TypeError) as error:
+            raise Silent(f"what answers says {answer.status} and is no farm") from error
+        if told:
+            raise Unwelcome(told)
+        return found
+
+    def _silence(self, error: Exception) -> Exception:
+        import ssl
+
+        if not isinstance(error, ssl.SSLCertVerificationError):
+            return Silent(f"the farm does not answer at {self._reach.url} ({error or type(error).__name__})")
+        what = f"who answers at {self._reach.url} can't prove to be the farm ({error.verify_message})"
+        return Unwelcome(f"{what}: compare with `farm ca show`, and give its output by --ca FILE")
+
+    def renew(self) -> None:
+        """Whom to trust may change while we stand by."""
+        if self._reach.ca:
+            try:
+                renew_authority(self._reach)
+            except (OSError, http.client.HTTPException):
+                return
+
+    def interrupt(self) -> None:
+        """Whoever waits for an answer asks anew."""
+        line = self._line.sock if self._line is not None else None
+        if line is not None:
+            try:
+                line.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+        self._line = None
+
+
+class Watch:
+    """Two threads: one asks the farm, one looks after the house and the lodger."""
+
+    def __init__(self, farm: Desk, house: House, lodger: Lodger, slots: int, grace_s: float) -> None:
+        self._farm, self._house, self._lodger = farm, house, lodger
+        self._slots, self._grace = slots, grace_s
+        self._over = threading.Event()
+        self._why = house.needed(0)
+        self._ended = ("", "")
+        self._needed_s = self._going_s = 0.0
+
+    def keep(self) -> None:
+        """Until SIGTERM; the lodger goes first. Raises Unwelcome, BadAddress."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        looking = threading.Thread(target=self._looking, daemon=True)
+        looking.start()
+        pause = PAUSE_S
+        try:
+            while not self._over.is_set():
+                pause = PAUSE_S if self._once(pause) else min(2 * pause, LONGEST_PAUSE_S)
+        finally:
+            self._over.set()
+            self._send_home("the machine stops standing by")
+            looking.join(LOOK_S)
+
+    def _end(self, _number: int, _frame: Any) -> None:
+        self._over.set()
+        self._farm.interrupt()
+
+    def _once(self, pause: float) -> bool:
+        """One question and what follows; whether it was answered."""
+        word = self._word()
+        try:
+            answer = self._farm.ask(word)
+        except Silent as error:
+            if not self._over.is_set() and word == self._word():
+                _say(str(error))
+                self._over.wait(pause)
+            return False
+        self._farm_heard(word)
+        if answer.get("end") and answer["end"] == self._lodger.running:
+            self._lodger.ask("")
+            self._go()
+        elif answer.get("invitation") and not self._lodger.running:
+            self._take_in(str(answer["invitation"]))
+        return True
+
+    def _word(self) -> dict[str, Any]:
+        ended, error = self._ended
+        word = {"slots": self._slots, "free": not self._why, "why": self._why, "running": self._lodger.running}
+        return word | {"ended": ended, "error": error, "wait_s": 0 if ended or self._over.is_set() else POLL_S}
+
+    def _farm_heard(self, word: dict[str, Any]) -> None:
+        if word["ended"] and word["ended"] == self._ended[0]:
+            self._ended = ("", "")
+
+    def _take_in(self, text: str) -> None:
+        try:
+            invitation = Invitation.read(text)
+            _say(f"working as {invitation.executor}")
+            self._farm.renew()
+            self._lodger.start(invitation)
+        except (NoInvitation, OSError) as error:
+            _say(f"the work can't begin: {error}")
+            if (found := text) and (name := _executor_of(found)):
+                self._ended = (name, str(error))
+
+    def _looking(self) -> None:
+        while not self._over.wait(LOOK_S):
+            if self._look():
+                self._farm.interrupt()
+
+    def _look(self) -> bool:
+        """Whether there is something to tell."""
+        before = (self._why, self._ended)
+        self._why = self._house.needed(self._lodger.slots)
+        self._needed_s = self._needed_s + LOOK_S if self._why and self._lodger.running else 0.0
+        if self._needed_s > self._grace:
+            self._lodger.ask(self._why)
+        if not self._ended[0]:
+            self._ended = self._lodger.ended()
+            if self._ended[0]:
+                _say(f"{self._ended[0]} has ended{': ' if self._ended[1] else ''}{self._ended[1]}")
+        return before != (self._why, self._ended)
+
+    def _go(self) -> None:
+        if not self._lodger.wait(GO_S):
+            self._lodger.kill()
+            self._lodger.wait(GO_S)
+        if not self._ended[0]:
+            self._ended = self._lodger.ended()
+
+    def _send_home(self, why: str) -> None:
+        if self._lodger.running:
+            self._lodger.ask(why)
+            self._go()
+
+
+def _executor_of(text: str) -> str:
+    try:
+        return str(json.loads(text)["executor"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,250 @@
+"""Owned machines behind a router: they join by themselves, work while nobody needs them, and stand by again."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.yard import eventually
+from tests.journeys.shell import Shell
+from tests.machines.bench import Bench
+from tests.machines.machine import Machine
+from tests.machines.same_work import FRAMES, at_home, film, packages, wheels
+
+SETTINGS = """\
+[listen]
+address = "{address}:8443"
+url = "https://{name}:8443"
+[site]
+outbound_lease = "{lease}"
+[pools.desks]
+provider = "static"
+slots = 1
+ceiling = 4
+idle = "2s"
+boot = "10s"
+price_per_hour = 0.36
+[pools.other]
+provider = "static"
+ceiling = 0
+"""
+PATIENCE_S = 120
+FETCH = """
+import ssl, sys, urllib.request
+trust = ssl.create_default_context(cafile="/etc/farm/ca.pem")
+with urllib.request.urlopen(sys.argv[1] + "/v1/executor.pyz", context=trust) as answer:
+    open("/usr/local/lib/executor.pyz", "wb").write(answer.read())
+"""
+USER_DATA = """#!/bin/sh
+python3 /etc/farm/fetch.py https://farm.bench:8443
+exec python3 -IS /usr/local/lib/executor.pyz --join https://farm.bench:8443 --pool {pool} \\
+  --ticket /etc/farm/ticket --ca /etc/farm/ca.pem --folder /var/lib/standby --slots 1 {more}
+"""
+
+
+class Desk(Shell):
+    """A person beside a farm that sits in the bench's network."""
+
+    def __init__(self, bench: Bench, folder: Path, lease: str = "10m") -> None:
+        home = folder / "home"
+        home.mkdir()
+        super().__init__(home, folder)
+        self.bench = bench
+        (home / "farm.toml").write_text(SETTINGS.format(address=bench.address, name=bench.name, lease=lease))
+
+    def start(self, *words: str, env=None, **options) -> subprocess.Popen:
+        if words[0] != "up":
+            return super().start(*words, env=env, **options)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+        argv = [sys.executable, "-m", "farm", *words]
+        return self.bench.farm.popen(argv, cwd=self.cwd, env=self.env, start_new_session=True, **pipes)
+
+    def ticket(self, pool: str = "desks") -> str:
+        return self.json("token", "create", "--join", pool)["secret"]
+
+    def furnished(self, name: str, image: str = "povray", ticket: str | None = None) -> Machine:
+        """A machine with what somebody has carried there by hand, still off."""
+        machine = self.bench.machine(name, image)
+        machine.put("/etc/farm/ca.pem", self("ca", "show").partition("\n")[2])
+        machine.put("/etc/farm/ticket", ticket if ticket is not None else self.ticket(), 0o600)
+        machine.put("/etc/farm/fetch.py", FETCH)
+        return machine
+
+    def owned(self, name: str, image: str = "povray", more: str = "") -> Machine:
+        """One that stands by."""
+        machine = self.furnished(name, image)
+        machine.boot(USER_DATA.format(pool="desks", more=more))
+        eventually(lambda: "stands by" in machine.console, PATIENCE_S)
+        return machine
+
+    def executors(self) -> list[dict]:
+        return self.json("executors", "--all")["executors"]
+
+    def until_nothing_is_left(self) -> None:
+        eventually(lambda: all(e["state"] in ("gone", "lost") for e in self.executors()), PATIENCE_S)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="fs-", dir="/tmp") as made:
+        yield Path(made)
+
+
+@pytest.fixture
+def farm(bench: Bench, folder: Path) -> Iterator[Desk]:
+    desk = Desk(bench, folder)
+    desk("up")
+    yield desk
+    desk("down", "--terminate")
+
+
+def _quiet(machine: Machine) -> bool:
+    """Only the first process, the light program, and who looks."""
+    told = machine.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout
+    return "executors.site" not in told and "ray" not in told
+
+
+def test_a_film_and_packages_from_nothing_to_nothing(farm: Desk, folder: Path):
+    machines = [farm.owned("ws-1"), farm.owned("ws-2")]
+    assert farm.executors() == []
+    here = at_home(folder)
+    there = film(farm, folder, "there")
+    assert len(there) == FRAMES
+    work = packages(folder / "work")
+    for shell in (farm, here):
+        shell("rebuild", str(work), "--wait")
+    assert there == film(here, folder, "here")
+    assert set(wheels(farm.home)) == {"base-1-py3-none-any.whl", "leaf-1-py3-none-any.whl"}
+    assert wheels(farm.home) == wheels(here.home)
+    farm.until_nothing_is_left()
+    assert farm.json("database", "check")["findings"] == []
+    for machine in machines:
+        eventually(lambda machine=machine: _quiet(machine), PATIENCE_S)
+        assert machine.run("sh", "-c", "ls -d /tmp/fx-* /var/tmp/farm-executor-*").stdout == ""
+
+
+def test_a_cut_of_half_a_minute_costs_nothing(farm: Desk):
+    machine = farm.owned("ws-1", "ray")
+    script = "for i in $(seq 60); do echo line $i; sleep 1; done; echo whole > out.txt"
+    job = farm.json("submit", "--output", "out.txt", "--", "sh", "-c", script)["id"]
+    eventually(lambda: "line 3" in farm("logs", str(job)), PATIENCE_S)
+    machine.cut()
+    with pytest.raises(AssertionError):  # nothing comes meanwhile
+        eventually(lambda: "line 30" in farm("logs", str(job)), 28)
+    machine.restore()
+    farm("wait", str(job))
+    assert farm("logs", str(job)).split("\n") == [f"line {n}" for n in range(1, 61)] + [""]
+    farm("get", str(job), str(farm.cwd / "got"))
+    assert [f.read_text() for f in (farm.cwd / "got").rglob("out.txt")] == ["whole\n"]
+    (task,) = farm.json("show", f"{job}.1")["attempts"]
+    assert task["state"] == "succeeded"
+
+
+def test_who_is_cut_off_for_longer_than_its_lease_ends_and_its_work_is_done_once(bench: Bench, folder: Path):
+    farm = Desk(bench, folder, lease="15s")
+    farm("up")
+    try:
+        first = farm.owned("ws-1", "ray")
+        job = farm.json("submit", "--", "sh", "-c", "hostname; [ $FARM_ATTEMPT -gt 1 ] || sleep 1000")["id"]
+        eventually(lambda: "ws-1" in farm("logs", str(job)), PATIENCE_S)
+        first.cut()
+        farm.owned("ws-2", "ray")
+        farm("wait", str(job))
+        eventually(lambda: _quiet(first), PATIENCE_S)  # it has ended its task and itself, though nobody could say so
+        first.restore()
+        assert [a["state"] for a in farm.json("show", f"{job}.1")["attempts"]] == ["lost", "succeeded"]
+        eventually(lambda: _stands_by(first, farm), PATIENCE_S)
+        assert farm.json("database", "check")["findings"] == []
+    finally:
+        farm("down", "--terminate")
+
+
+def _stands_by(machine: Machine, farm: Desk) -> bool:
+    """It is given work again: nobody else has any room."""
+    job = farm.json("submit", "--", "hostname")["id"]
+    farm("wait", str(job))
+    return machine.name in farm("logs", str(job))
+
+
+def test_a_hold_file_sends_work_home_which_is_done_elsewhere(farm: Desk):
+    mine = farm.owned("ws-1", "ray", "--hold-file /root/hold --grace 4")
+    job = farm.json("submit", "--", "sh", "-c", "hostname; [ $FARM_ATTEMPT -gt 1 ] || sleep 1000")["id"]
+    eventually(lambda: "ws-1" in farm("logs", str(job)), PATIENCE_S)
+    mine.put("/root/hold", "")
+    eventually(lambda: _quiet(mine), PATIENCE_S)
+    assert "the hold file /root/hold is there" in farm("executors", "--all")
+    eventually(lambda: "the hold file /root/hold is there" in farm("why", "desks"), PATIENCE_S)
+    other = farm.owned("ws-2", "ray")
+    farm("wait", str(job))
+    assert other.name in farm("logs", str(job))
+    first, second = farm.json("show", f"{job}.1")["attempts"]
+    assert (first["state"], second["state"]) == ("lost", "succeeded")  # not charged to it: it is no failure of its own
+    mine.path("/root/hold").unlink()
+    eventually(lambda: _stands_by(mine, farm), PATIENCE_S)
+
+
+def test_tickets_are_good_once_for_their_pool_and_for_who_knows_the_farm(farm: Desk):
+    first = farm.owned("ws-1", "plain")
+    used = first.read("/etc/farm/ticket")
+    strange = "the farm's authority is not this one"
+    for name, pool, ticket, said in (
+        ("thief", "desks", used, "this ticket was used before, by ws-1"),
+        ("lost", "desks", farm.ticket("other"), "this token is for pool 'other', not for 'desks'"),
+        ("liar", "desks", "farm_0123456789_" + "x" * 43, "no token, or a wrong one"),
+        ("nowhere", "attic", farm.ticket(), "there is no pool 'attic'"),
+    ):
+        machine = farm.furnished(name, "plain", ticket)
+        machine.boot(USER_DATA.format(pool=pool, more=""))
+        assert machine.script(PATIENCE_S) == 3, strange
+        assert said in machine.console
+        machine.close()
+    assert used not in "".join(f.read_text(errors="replace") for f in farm.home.glob("*.log"))
+    assert first.run("pgrep", "-f", used).stdout == ""
+    told = first.run("sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'").stdout
+    assert "farm_" not in told
+
+
+def test_who_can_not_prove_to_be_the_farm_is_told_nothing(farm: Desk, folder: Path):
+    machine = farm.furnished("ws-1", "plain")
+    wrong = folder / "wrong.pem"
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    subprocess.run([*argv, "-keyout", "/dev/null", "-out", wrong, "-subj", "/CN=x"], check=True, capture_output=True)
+    machine.boot("python3 /etc/farm/fetch.py https://farm.bench:8443")
+    assert machine.script(PATIENCE_S) == 0
+    machine.put("/etc/farm/ca.pem", wrong.read_text())
+    words = "python3 /usr/local/lib/executor.pyz --pool desks --ticket /etc/farm/ticket --ca /etc/farm/ca.pem --join"
+    done = machine.run(*words.split(), "https://farm.bench:8443")
+    assert (done.returncode, "can't prove to be the farm" in done.stderr) == (3, True)
+    done = machine.run(*words.split(), "http://farm.bench:8443")
+    assert (done.returncode, "nothing is sent there in the clear" in done.stderr) == (2, True)
+
+
+SCAN = """
+import socket, sys
+from concurrent.futures import ThreadPoolExecutor
+def is_open(port):
+    with socket.socket() as s:
+        s.settimeout(3)
+        return port if s.connect_ex((sys.argv[1], port)) == 0 else 0
+with ThreadPoolExecutor(64) as many:
+    print(*filter(None, many.map(is_open, range(1, 65536))))
+"""
+
+
+def test_only_what_was_told_listens(farm: Desk):
+    machine = farm.owned("ws-1", "ray")
+    job = farm.json("submit", "--", "sleep", "600")["id"]
+    eventually(lambda: farm.json("show", str(job))["state"] == "running", PATIENCE_S)
+    assert machine.run("python3", "-c", SCAN, farm.bench.address, timeout_s=170).stdout.split() == ["8443"]
+    assert _reachable(machine.read("/proc/net/tcp") + machine.read("/proc/net/tcp6")) == []
+    farm("cancel", str(job))
+
+
+def _reachable(table: str) -> list[str]:
+    """Local addresses that listen, beside loopback ones; see proc(5)."""
+    rows = [line.split() for line in table.splitlines() if ":" in line and "local" not in line]
+    loopback = ("0100007F:", "00000000000000000000000001000000:", "0000000000000000FFFF00000100007F:")
+    return [row[1] for row in rows if row[3] == "0A" and not row[1].startswith(loopback)]
