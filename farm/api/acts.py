@@ -42,7 +42,7 @@ class Settings(_Body):
     deadline: Annotated[str, Field(max_length=40)] | None = None
 
 
-class Spending(_Body):
+class SpendingWish(_Body):
     stopped: Flag
 
 
@@ -71,7 +71,7 @@ def drain(farm: Farmed, who: Asking, name: str, why: Reasoned) -> dict[str, Any]
 
 
 @router.post("/spending")
-def spending(farm: Farmed, who: Asking, wish: Spending) -> dict[str, Any]:
+def spending(farm: Farmed, who: Asking, wish: SpendingWish) -> dict[str, Any]:
     return _steering(farm, who, wish).spending(wish.stopped)
 
 
