@@ -17,7 +17,7 @@ from farm.login import Login, write_login
 from farm.refusal import Refusal
 
 MARK = "# post-receive of the farm"
-SPOOL, LOGIN = "spool", "login.json"  # in the folder for a farm elsewhere
+SPOOL, LOGIN, ASK = "spool", "login.json", "ask-backends"  # in the folder for a farm elsewhere
 BEFORE = "post-receive.before-farm"
 _BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|[/.]$")  # git-check-ref-format(1)
 _LARGEST = 64 * 1024
@@ -148,12 +148,19 @@ def install(repository: Path, home: Home, program: str = "") -> Path:
     return _install(repository, _script(spool(home), program, home=home))
 
 
-def install_far(repository: Path, login: Login, program: str = "") -> Path:
-    """The same for a farm elsewhere: address and token are kept beside the spool, in the repository's own folder."""
+def install_far(repository: Path, login: Login, program: str = "", ask: bool = False) -> Path:
+    """The same for a farm elsewhere: address and token are kept beside the spool, in the repository's own folder.
+
+    With `ask` code of what is pushed is run here: its build backends say what they need.
+    """
     folder = far_folder(repository)
     folder.mkdir(exist_ok=True, mode=0o700)
     (folder / SPOOL).mkdir(exist_ok=True, mode=0o700)
     write_login(login, folder / LOGIN)
+    if ask:
+        (folder / ASK).touch()
+    else:
+        (folder / ASK).unlink(missing_ok=True)
     return _install(repository, _script(folder / SPOOL, program, far=folder))
 
 

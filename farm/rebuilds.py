@@ -6,6 +6,7 @@ import os
 import pwd
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -169,7 +170,9 @@ def sent_tree(
     about = {"tree": told.title, "commit": told.commit} if told.commit else {"tree": told.title}
     tree = SentTree(told, farm.store.read)
     with _ONE_AT_A_TIME:
-        plan = plan_sent(tree, told.title, about, known(farm), _wish(farm, options), told.changed)
+        plan = plan_sent(
+            tree, told.title, about, known(farm), _wish(farm, {**options, "asked": told.asked}), told.changed
+        )
         return answered(farm, plan, also)
 
 
@@ -183,6 +186,7 @@ def sent_push(farm: "Farm", event: SentEvent, told: "Description | None", owner:
             return Plan(None, f"{event.ref} was deleted: nothing to build")
         about = {"repository": event.repository, "ref": event.ref, "commit": told.commit}
         short = event.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+        wish = replace(wish, asked=told.asked)
         return plan_sent(SentTree(told, farm.store.read), f"{short} of {told.title}", about, known(farm), wish, None)
 
     return taken(farm, event, owner, plan)

@@ -28,6 +28,9 @@ def install(
         str | None, typer.Option(metavar="FILE", help="Its token for pushes; else yours for that farm.")
     ] = None,
     ca: Annotated[str | None, typer.Option("--ca", metavar="FILE", help="Trust the certificates in this file.")] = None,
+    ask_backends: Annotated[
+        bool, typer.Option("--ask-backends", help="Run build backends that are pushed here, to ask what they need.")
+    ] = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -41,7 +44,7 @@ def install(
     else:
         from farm.hooks import install_far
 
-        new, path = True, install_far(where, place)
+        new, path = True, install_far(where, place, ask=ask_backends)
     if json:
         emit({"hook": str(path), "new": new})
     else:

@@ -13,7 +13,7 @@ from typing import Any
 from farm.changes import Repository, is_nothing
 from farm.cli.trees import send_tree
 from farm.client import Client, connect
-from farm.hooks import LOGIN, SPOOL, GitEvent, done, put_aside, read_folder
+from farm.hooks import ASK, LOGIN, SPOOL, GitEvent, done, put_aside, read_folder
 from farm.login import read_login
 from farm.patience import Patience, following_s
 from farm.refusal import Refusal, Unavailable
@@ -50,14 +50,15 @@ def _send_all(folder: Path, patience: Patience, say: Say) -> list[dict[str, Any]
     with patience.endure(lambda: connect(login)) as client:
         client.bear(patience)
         while events := read_folder(folder / SPOOL):
-            answers += [answer for event in events if (answer := _try(client, event, say)) is not None]
+            ask = (folder / ASK).exists()
+            answers += [answer for event in events if (answer := _try(client, event, ask, say)) is not None]
     return answers
 
 
-def _try(client: Client, event: GitEvent, say: Say) -> dict[str, Any] | None:
+def _try(client: Client, event: GitEvent, ask: bool, say: Say) -> dict[str, Any] | None:
     """None when the farm, or git, does not want this one."""
     try:
-        answer = _send(client, event)
+        answer = _send(client, event, ask)
     except Refusal as refusal:
         if refusal.status in (401, 403) or refusal.status >= 500:
             raise
@@ -69,13 +70,13 @@ def _try(client: Client, event: GitEvent, say: Say) -> dict[str, Any] | None:
     return answer
 
 
-def _send(client: Client, event: GitEvent) -> dict[str, Any]:
+def _send(client: Client, event: GitEvent, ask: bool) -> dict[str, Any]:
     name = f"{socket.gethostname()}:{event.repository}"[-200:]
     told = {"repository": name, "ref": event.ref, "old": event.old, "new": event.new}
     if not is_nothing(event.new):
         repository = Repository(event.repository)
         tree = GitTree(repository, repository.commit(event.new))
-        told |= {"new": tree.commit, "tree": send_tree(client, tree, tree.title, tree.commit)}
+        told |= {"new": tree.commit, "tree": send_tree(client, tree, tree.title, tree.commit, ask=ask)}
     answer: dict[str, Any] = client.submit("/v1/events/sent", told | {"tip": event.commit(event.ref)})
     return answer
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import TypeVar
 from farm.changes import GITLINK, Entry, Repository
 from farm.client import Client
 from farm.packs import SMALL, packed
+from farm.workloads.packages.graph import asked
+from farm.workloads.packages.package import read_packages
 from farm.workloads.packages.sent import Description, SentFile
 from farm.workloads.packages.source import FolderTree, GitTree, Tree, changed_paths, open_tree
 
@@ -35,8 +38,14 @@ def send_folder(client: Client, path: Path, old: str, new: str) -> tuple[str, st
     return send_tree(client, tree, f"{new} of {tree.title}", tree.commit, changed), ""
 
 
-def send_tree(client: Client, tree: Tree, title: str, commit: str, changed: frozenset[str] | None = None) -> str:
-    """Brings its files and its description into the store; the digest of that. Raises Refusal."""
+def send_tree(
+    client: Client, tree: Tree, title: str, commit: str, changed: frozenset[str] | None = None, ask: bool = True
+) -> str:
+    """Brings its files and its description into the store; the digest of that. Raises Refusal.
+
+    With `ask` the build backends of the tree say what they need: its code is run here, as this user.
+    """
+    answers = asked(tree, read_packages(tree), _cache()) if ask else {}
     files = [file for part in _parts(tree.entries(), READ) for file in _files(tree, part)]
     lacking = set(_lacking(client, sorted({file.digest for file in files if file.digest})))
     wanted = {file.digest: file.entry for file in files if file.digest in lacking}
@@ -46,7 +55,13 @@ def send_tree(client: Client, tree: Tree, title: str, commit: str, changed: froz
     for digest, entry in large.items():
         data = tree.contents([entry])[entry.path]
         client.upload(digest, io.BytesIO(data), len(data))
-    return _describe(client, Description(title, commit, tuple(files), changed))
+    return _describe(client, Description(title, commit, tuple(files), changed, answers))
+
+
+def _cache() -> Path:
+    """Where answers of build backends are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base, "farm")
 
 
 def _files(tree: Tree, entries: Sequence[Entry]) -> Iterator[SentFile]:

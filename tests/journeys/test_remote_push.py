@@ -133,6 +133,30 @@ def test_tokens_that_are_no_good_any_more_lose_no_push(farm, desk):
     assert "1 of 1 package to build: tokens" in desk.far("hook", "send", str(desk.bare))
 
 
+def sent(farm: Near, desk: Desk, text: str) -> dict:
+    """What the farm answers to a push that was kept for it."""
+    farm.proxy.cut()
+    desk.push(text, FARM_PATIENCE="0.1s")
+    farm.proxy.mend()
+    (answer,) = desk.far.json("hook", "send", str(desk.bare))["events"]
+    desk.far("wait", str(answer["id"]))
+    return answer
+
+
+def test_backends_of_what_is_pushed_are_asked_only_where_that_was_allowed(farm, desk, tmp_path):
+    own, marker = desk.work / "backends" / "own.py", tmp_path / "ran"
+    hook = (
+        f"\n\ndef get_requires_for_build_wheel(settings=None):\n    open({str(marker)!r}, 'w').close()\n    return []\n"
+    )
+    own.write_text(own.read_text() + hook)
+    desk.far("hook", "install", str(desk.bare))
+    assert sent(farm, desk, "x = 1\n")["notes"] == ["backends: its backend was not asked"]
+    marker.unlink(missing_ok=True)  # its build may have asked it, on an executor
+    desk.far("hook", "install", str(desk.bare), "--ask-backends")
+    assert sent(farm, desk, "x = 2\n")["notes"] == []
+    assert marker.exists()
+
+
 def test_trees_are_rebuilt_there_and_their_wheels_come_here(farm, desk):
     desk.change("x = 1\n")
     desk.far("rebuild", str(desk.work), "--fetch", str(desk.work / "wheels"))

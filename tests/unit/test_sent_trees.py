@@ -7,7 +7,12 @@ import pytest
 
 from executors.store import FolderStore
 from farm.changes import Entry
+from farm.cli.trees import send_tree
+from farm.client import Client
+from farm.connection import tcp
 from farm.refusal import Refusal
+from farm.transport import HttpTransport, Unreachable
+from farm.workloads.packages.ask import Answer
 from farm.workloads.packages.sent import Description, SentFile, SentTree, blob_id, read_description
 from farm.workloads.packages.source import FolderTree
 from tests.fuzz.served_farm import ServedFarm
@@ -15,14 +20,17 @@ from tests.fuzz.served_farm import ServedFarm
 FILE = ["a/b.py", 0o100644, "1" * 40, "2" * 64]
 
 
+ASKED = {"a": Answer(("b>=1",)), "b": Answer((), "it took more time than 60 s")}
+
+
 def told(**more) -> bytes:
-    return json.dumps({"title": "t", "commit": "", "files": [FILE], "changed": None, **more}).encode()
+    return json.dumps({"title": "t", "commit": "", "files": [FILE], "changed": None, "asked": {}, **more}).encode()
 
 
 def test_a_description_comes_out_as_it_went_in():
     files = (SentFile(Entry("a", 0o100755, "1" * 40), "2" * 64), SentFile(Entry("b", 0o160000, "3" * 64), ""))
     for changed in (None, frozenset(), frozenset({"a"})):
-        made = Description("title", "4" * 40, files, changed)
+        made = Description("title", "4" * 40, files, changed, ASKED)
         assert read_description(made.as_bytes()) == made
 
 
@@ -39,6 +47,7 @@ def test_a_description_comes_out_as_it_went_in():
         told(files=None),
         told(title=None),
         told(changed=[1]),
+        *(told(asked=asked) for asked in ([], {"a": []}, {"a": [["no requirement!"], ""]}, {"a": [[1], ""]})),
         *(told(files=[[path, *FILE[1:]]]) for path in ("/etc/passwd", "../x", "a/../b", "", ".git/config", "a\\b", 7)),
         *(told(files=[[FILE[0], mode, *FILE[2:]]]) for mode in (0, 0o040000, "0644", None)),
         *(told(files=[[*FILE[:2], blob, FILE[3]]]) for blob in ("", "x", None, "1" * 41)),
@@ -85,3 +94,36 @@ def test_over_the_wire_what_was_never_sent_is_told(tmp_path):
         damaged = served.farm.store.put_bytes(b"[]")
         status, said = ask("/v1/rebuilds/sent", tree=damaged, owner="ada")
         assert (status, said) == (400, "the description of the tree is damaged")
+
+
+EVIL = """
+import pathlib
+def get_requires_for_build_wheel(settings=None):
+    pathlib.Path({!r}).touch()
+    return []
+"""
+
+
+def test_no_code_of_a_tree_runs_where_it_is_planned(tmp_path, monkeypatch):
+    """Who may submit from afar must not come to run something beside the farm's own keys."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    marker, tree = tmp_path / "ran", tmp_path / "tree" / "p"
+    tree.mkdir(parents=True)
+    (tree / "own.py").write_text(EVIL.format(str(marker)))
+    project = '[project]\nname="p"\nversion="1"\n'
+    text = f'[build-system]\nrequires=[]\nbuild-backend="own"\nbackend-path=["."]\n{project}'
+    (tree / "pyproject.toml").write_text(text)
+    with ServedFarm(tmp_path / "home") as served:
+        client = Client(
+            HttpTransport(tcp("127.0.0.1", served.port), lambda e: Unreachable(str(e), "")), served.farm.home.token()
+        )
+        with client:
+            folder = FolderTree(tmp_path / "tree")
+            digest = send_tree(client, folder, "tree", "", ask=False)
+            assert client.post("/v1/rebuilds/sent", {"tree": digest, "owner": "ada"})["id"]
+            new = {"old": "0" * 40, "new": "1" * 40, "tip": "1" * 40}
+            push = {"repository": "h:/r", "ref": "refs/heads/main", **new, "tree": digest}
+            assert client.post("/v1/events/sent", push)["id"]
+            assert not marker.exists()
+            send_tree(client, folder, "tree", "")
+            assert marker.exists(), "the same backend, asked where it comes from"

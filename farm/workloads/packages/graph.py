@@ -44,8 +44,18 @@ def read_graph(tree: Tree, packages: Mapping[str, Package], cache: Path) -> Grap
 
     Raises Refusal naming every requirement that the tree can't meet, or the packages of a cycle.
     """
+    return graph_of(packages, asked(tree, packages, cache))
+
+
+def asked(tree: Tree, packages: Mapping[str, Package], cache: Path) -> dict[str, Answer]:
+    """What the backends ask for: runs code of the tree. Raises Refusal as `read_graph`."""
     declared = {name: needs(package, package.requires, packages) for name, package in packages.items()}
-    answers = Asker(tree, packages, cache).ask(declared)
+    return Asker(tree, packages, cache).ask(declared)
+
+
+def graph_of(packages: Mapping[str, Package], answers: Mapping[str, Answer]) -> Graph:
+    """The same of backends that were asked already; those without an answer count with what they declare."""
+    answers = {name: answers.get(name, Answer(unknown="its backend was not asked")) for name in packages}
     edges = {name: needs(package, _all(package, answers[name]), packages) for name, package in packages.items()}
     notes = tuple(f"{name}: {answers[name].unknown}" for name in sorted(answers) if answers[name].unknown)
     return Graph(edges, build_order(edges), notes)

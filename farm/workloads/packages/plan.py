@@ -11,7 +11,8 @@ from typing import Any
 from farm.changes import Repository, is_nothing, touched
 from farm.model import File, Item, JobSpec, StepSpec
 from farm.refusal import Refusal
-from farm.workloads.packages.graph import Graph, read_graph
+from farm.workloads.packages.ask import Answer
+from farm.workloads.packages.graph import Graph, graph_of, read_graph
 from farm.workloads.packages.pack import pack
 from farm.workloads.packages.package import Package, read_packages
 from farm.workloads.packages.source import FolderTree, GitTree, Tree, changed_paths, open_tree
@@ -60,6 +61,7 @@ class Wish:
     priority: int = 0
     python: str = f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}"  # of the executors
     extra: Mapping[str, str] | None = None
+    asked: Mapping[str, Answer] | None = None  # what the backends ask for, where it is known already
     limits: Mapping[str, Any] | None = None  # fields of a step: timeout_s, silence_s, output_bytes, memory, processes
 
 
@@ -135,7 +137,7 @@ def _plan(tree: Tree, title: str, built: Mapping[str, Built], wish: Wish, paths:
     packages = read_packages(tree)
     if not packages:
         raise Refusal("no package here", tree.title, "a package is a folder with a pyproject.toml or a setup.py")
-    graph = read_graph(tree, packages, wish.cache)
+    graph = graph_of(packages, wish.asked) if wish.asked is not None else read_graph(tree, packages, wish.cache)
     how = recipe(wish.python)
     changed = _changed(packages, graph, built, how)
     chosen = changed | {name for name in packages if name in built and built[name].contested}

@@ -3,11 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from farm.changes import GITLINK, SYMLINK, Entry, is_object_id, safe_path
 from farm.refusal import Refusal
+from farm.workloads.packages.ask import Answer
 from farm.workloads.packages.source import MOST
 
 LARGEST = 128 << 20  # bytes of a description
@@ -28,17 +31,21 @@ class SentFile:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """`commit` is "" for a plain folder; `changed`: the paths that count, None for all."""
+    """`commit` is "" for a plain folder; `changed`: the paths that count, None for all. `asked`: what the backends ask
+    for, by package: they are code of the tree, and were run where it comes from, never where it is planned."""
 
     title: str
     commit: str
     files: tuple[SentFile, ...]
     changed: frozenset[str] | None = None
+    asked: Mapping[str, Answer] = field(default_factory=dict)
 
     def as_bytes(self) -> bytes:
         changed = None if self.changed is None else sorted(self.changed)
         rows = [file.row() for file in self.files]
-        return json.dumps({"title": self.title, "commit": self.commit, "files": rows, "changed": changed}).encode()
+        asked = {name: [list(answer.requires), answer.unknown] for name, answer in self.asked.items()}
+        told = {"title": self.title, "commit": self.commit, "files": rows, "changed": changed, "asked": asked}
+        return json.dumps(told).encode()
 
 
 def read_description(data: bytes) -> Description:
@@ -47,8 +54,9 @@ def read_description(data: bytes) -> Description:
         told = json.loads(data)
         changed = None if told["changed"] is None else frozenset(map(_text, told["changed"]))
         files = tuple(_file(*row) for row in told["files"])
-        made = Description(_text(told["title"])[:200], _text(told["commit"]), files, changed)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        asked = {_text(name): _answer(*given) for name, given in told.get("asked", {}).items()}
+        made = Description(_text(told["title"])[:200], _text(told["commit"]), files, changed, asked)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refusal("the description of the tree is damaged", "tree", _AGAIN) from error
     if len(files) > MOST or len({file.entry.path for file in files}) != len(files):
         raise Refusal(f"the tree has more than {MOST:,} files, or one of them twice", "tree", "send packages only")
@@ -59,6 +67,10 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError
     return value
+
+
+def _answer(requires: Any, unknown: Any) -> Answer:
+    return Answer(tuple(str(Requirement(_text(line))) for line in requires), _text(unknown)[:500])
 
 
 def _file(path: Any, mode: Any, blob: Any, digest: Any) -> SentFile:
