@@ -1,5 +1,6 @@
 """Owned machines behind a router: they join by themselves, work while nobody needs them, and stand by again."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,9 @@ class Desk(Shell):
         eventually(lambda: "stands by" in machine.console, PATIENCE_S)
         return machine
 
+    def submit(self, *words: str) -> int:
+        return json.loads(self("submit", "--json", *words))["id"]
+
     def executors(self) -> list[dict]:
         return self.json("executors", "--all")["executors"]
 
@@ -129,7 +133,7 @@ def test_a_film_and_packages_from_nothing_to_nothing(farm: Desk, folder: Path):
 def test_a_cut_of_half_a_minute_costs_nothing(farm: Desk):
     machine = farm.owned("ws-1", "ray")
     script = "for i in $(seq 60); do echo line $i; sleep 1; done; echo whole > out.txt"
-    job = farm.json("submit", "--output", "out.txt", "--", "sh", "-c", script)["id"]
+    job = farm.submit("--output", "out.txt", "--", "sh", "-c", script)
     eventually(lambda: "line 3" in farm("logs", str(job)), PATIENCE_S)
     machine.cut()
     with pytest.raises(AssertionError):  # nothing comes meanwhile
@@ -148,7 +152,7 @@ def test_who_is_cut_off_for_longer_than_its_lease_ends_and_its_work_is_done_once
     farm("up")
     try:
         first = farm.owned("ws-1", "ray")
-        job = farm.json("submit", "--", "sh", "-c", "hostname; [ $FARM_ATTEMPT -gt 1 ] || sleep 1000")["id"]
+        job = farm.submit("--", "sh", "-c", "hostname; [ $FARM_ATTEMPT -gt 1 ] || sleep 1000")
         eventually(lambda: "ws-1" in farm("logs", str(job)), PATIENCE_S)
         first.cut()
         farm.owned("ws-2", "ray")
@@ -164,14 +168,14 @@ def test_who_is_cut_off_for_longer_than_its_lease_ends_and_its_work_is_done_once
 
 def _stands_by(machine: Machine, farm: Desk) -> bool:
     """It is given work again: nobody else has any room."""
-    job = farm.json("submit", "--", "hostname")["id"]
+    job = farm.submit("--", "hostname")
     farm("wait", str(job))
     return machine.name in farm("logs", str(job))
 
 
 def test_a_hold_file_sends_work_home_which_is_done_elsewhere(farm: Desk):
     mine = farm.owned("ws-1", "ray", "--hold-file /root/hold --grace 4")
-    job = farm.json("submit", "--", "sh", "-c", "hostname; [ $FARM_ATTEMPT -gt 1 ] || sleep 1000")["id"]
+    job = farm.submit("--", "sh", "-c", "hostname; [ $FARM_ATTEMPT -gt 1 ] || sleep 1000")
     eventually(lambda: "ws-1" in farm("logs", str(job)), PATIENCE_S)
     mine.put("/root/hold", "")
     eventually(lambda: _quiet(mine), PATIENCE_S)
@@ -236,7 +240,7 @@ with ThreadPoolExecutor(64) as many:
 
 def test_only_what_was_told_listens(farm: Desk):
     machine = farm.owned("ws-1", "ray")
-    job = farm.json("submit", "--", "sleep", "600")["id"]
+    job = farm.submit("--", "sleep", "600")
     eventually(lambda: farm.json("show", str(job))["state"] == "running", PATIENCE_S)
     assert machine.run("python3", "-c", SCAN, farm.bench.address, timeout_s=170).stdout.split() == ["8443"]
     assert _reachable(machine.read("/proc/net/tcp") + machine.read("/proc/net/tcp6")) == []
