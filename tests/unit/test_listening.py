@@ -399,3 +399,14 @@ def test_the_log_of_refusals_does_not_fill_the_disk(caplog):
     assert "\n" not in caplog.records[0].getMessage()
     assert made.count() == 1001
     assert len(made.told()["last"]) == refusals.KEPT
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1:0", ":0"])
+def test_answers_do_not_wait_to_be_acknowledged(tmp_path, place):
+    home = Home(tmp_path / "home").make()
+    listener = Listener(home, ListenConfig(), parse_place(place, "--listen"), SystemClock())
+    try:
+        with socket.create_connection(("127.0.0.1", listener.port)), listener.socket.accept()[0] as taken:
+            assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    finally:
+        listener.close()
