@@ -49,7 +49,7 @@ ANSWERS = {
     "post /v1/hold": Told(shapes.Holding, (*_BODY, 404, 409)),
     "post /v1/release": Told(shapes.Holding, (*_BODY, 404, 409)),
     "post /v1/executors/{name}/drain": Told(shapes.Drained, (*_BODY, 404, 409)),
-    "post /v1/spending": Told(shapes.Spending, (*_BODY, 409)),
+    "post /v1/spending": Told(shapes.SpendingNow, (*_BODY, 409)),
     "get /v1/acts": Told(shapes.Acts, (400, 404)),
     "get /v1/tasks/{ref}": Told(shapes.TaskNow, (400, 404)),
     "get /v1/logs/{ref}": Told(BYTES, (400, 404)),

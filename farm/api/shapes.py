@@ -331,7 +331,7 @@ class Drained(Shape):
     state: Literal["draining"]
 
 
-class Spending(Shape):
+class SpendingNow(Shape):
     """`pools`: those that order nothing while it is stopped."""
 
     stopped: bool

@@ -152,7 +152,7 @@ def test_a_cancelled_job_is_no_demand(new: Callable[..., Any]) -> None:
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)  # explaining traces every line
 STEPS = st.sampled_from(["nothing", "nothing", "break", "gateway", "service", "both", "submit", "cancel"])
-PEOPLE = ("hold", "release", "set", "drain", "spending")
+PEOPLE = ("hold", "release", "set", "drain", "spending", "cut")
 STEERED = st.sampled_from(["nothing", "nothing", "break", "gateway", "both", "submit", "cancel", *PEOPLE, *PEOPLE])
 
 
@@ -223,6 +223,8 @@ def _steer(farm: SimulatedFarm, step: str) -> None:
                     [Setting(priority=9), Setting(lane="bulk"), Setting(lane="default"), Setting(deadline=soon)]
                 )
                 farm.steer().set(choose([1, 2]), new)
+            case "cut":
+                _cancel(farm, f"{choose([1, 2])}.{choose(range(1, 12))}")
             case "drain":
                 farm.steer().drain(choose([*farm.alive(), "nobody"]))
             case "spending":
@@ -291,14 +293,14 @@ def _happen(farm: SimulatedFarm, step: str) -> None:
         _cancel(farm)
 
 
-def _cancel(farm: SimulatedFarm) -> None:
+def _cancel(farm: SimulatedFarm, ref: str = "1") -> None:
     from farm.queue.cancel import cancel
     from farm.reference import parse_reference
     from farm.refusal import Conflict
 
     with farm.db.write() as tx:
         try:
-            done = cancel(tx, parse_reference("1"), farm.clock.now())
+            done = cancel(tx, parse_reference(ref), farm.clock.now())
         except Conflict:
             return
     for _, attempt in done.attempts:
