@@ -8,7 +8,7 @@ from types import TracebackType
 
 from tests.machines import image
 from tests.machines.image import Missing
-from tests.machines.machine import Machine
+from tests.machines.machine import Machine, sweep
 from tests.machines.netspace import NetSpace
 from tests.machines.network import FARM, NAME, Network
 from tests.machines.registry import Registry
@@ -23,6 +23,7 @@ class Bench:
 
     def __enter__(self) -> "Bench":
         check()
+        sweep()
         with contextlib.ExitStack() as stack:
             self.network = Network()
             stack.callback(self.network.close)

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,6 +27,7 @@ LOCK = ROOT / "requirements" / "run.txt"
 PACKAGES = "ca-certificates,python3,python3-venv"
 DEBS = ("povray", "povray-includes", "ffmpeg")
 PYTHONS = {"python3.12": "3.12", "python3.13": "3.13"}
+WEEK_S = 7 * 86400
 IMAGES = ("plain", "ray", "povray", *PYTHONS)
 
 PLAIN = f"""set -e
@@ -96,7 +98,7 @@ def registry() -> Path:
 
 
 def ray_pins(lock: str) -> list[str]:
-    """Lines `name==version` of ray and all that it needs, and of what builds packages, by the lock file's own "via" remarks."""
+    """Lines `name==version` of ray, of what builds packages, and of all they need, by the "via" remarks of the lock."""
     pins, via = {}, {}
     for block in re.split(r"\n(?=[a-z0-9])", lock):
         if found := re.match(r"([a-z0-9._-]+)==(\S+)", block):
@@ -175,7 +177,16 @@ def _kept(kind: str, words: list[str], make: Callable[[Path], object]) -> Path:
         fresh.mkdir()
         make(fresh)
         fresh.rename(folder)
+        _forget(kind)
+    os.utime(folder)
     return folder
+
+
+def _forget(kind: str) -> None:
+    """Those of recipes that nobody has used for a week."""
+    for old in cache().glob(f"{kind}-*"):
+        if time.time() - old.stat().st_mtime > WEEK_S:
+            _remove(old)
 
 
 def _run(*argv: str, **env: str) -> None:

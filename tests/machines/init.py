@@ -15,6 +15,7 @@ USER_DATA = Path("/var/lib/machine/user-data")
 ENDED = Path("/run/machine/ended")  # the exit status of the user data
 GRACE_S = 5.0
 pressed = False
+started: list["subprocess.Popen[bytes]"] = []  # kept: one that is thrown away buries its child, unseen by us
 
 
 def press(_signal: int, _frame: FrameType | None) -> None:
@@ -27,7 +28,8 @@ def run(script: Path) -> int:
     said = script.read_bytes()[:2] == b"#!"
     argv = [str(script)] if said else ["/bin/sh", str(script)]
     script.chmod(0o700)
-    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True).pid
+    started.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL, cwd="/", start_new_session=True))
+    return started[0].pid
 
 
 def bury() -> tuple[int, int]:

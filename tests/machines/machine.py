@@ -13,9 +13,11 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from executors.site.process import Process, sign
 from tests.machines.cable import Cable
 
 HERE = Path(__file__).parent
+PLACE, PREFIX, OWNER = Path("/var/tmp"), "farm-machine-", "owner"
 POWER = ("poweroff", "halt", "reboot", "shutdown", "systemctl")
 LIMITS = {"memory.limit_in_bytes": "3G", "memory.max": "3G", "pids.max": "3000"}  # a hostile task ends here
 
@@ -24,15 +26,27 @@ CAPABILITIES = "-" + _HOSTS.replace(" ", ",-")
 """What not even root has in a machine: the clock, the modules and the devices are the host's."""
 
 
+def sweep() -> None:
+    """Take away the disks of machines whose test process was killed; its guardians have seen to the rest."""
+    for folder in PLACE.glob(f"{PREFIX}*"):
+        try:
+            pid, started = (folder / OWNER).read_text().split()
+        except (OSError, ValueError):
+            continue
+        if not Process(int(pid), int(started)).alive():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Machine:
     """Off at first. What is on its disk survives `power_off` and `kill`, and is gone after `close`."""
 
     def __init__(self, name: str, layers: Sequence[Path], cable: Cable, hosts: Mapping[str, str]) -> None:
         self.name, self.cable = name, cable
         self._layers, self._hosts = layers, dict(hosts)
-        self._folder = Path(tempfile.mkdtemp(prefix="farm-machine-", dir="/var/tmp"))
+        self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=PLACE))
         for part in ("root", "disk", "work"):
             (self._folder / part).mkdir(mode=0o755)
+        sign(self._folder / OWNER)
         self.console_file = self._folder / "console"
         self.console_file.touch()
         self._guardian: subprocess.Popen[bytes] | None = None
