@@ -72,7 +72,7 @@ def ensure_head(run: str, farm: str, alone: bool = False) -> HeadInfo:
     prepare(run)
     if stock := _living_stock(run):
         return stock
-    if version("ray") == ray_private.PINNED:
+    if ray_private.is_known(version("ray")):
         for tried in range(3):
             try:
                 return _fast_head(run, farm, alone)

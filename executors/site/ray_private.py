@@ -43,6 +43,11 @@ _SELDOM = (
 """What Ray looks after many times a second and we do not use: object store, leases of workers, metrics."""
 
 
+def is_known(version: str) -> bool:
+    """Whether its private interfaces are those of the pinned version: patches of a release have not changed them."""
+    return version.split(".")[:2] == PINNED.split(".")[:2]
+
+
 def ray_environment(run: str) -> dict[str, str]:
     """What every Ray process and driver of a run must have in its environment before `import ray`.
 

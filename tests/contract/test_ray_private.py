@@ -276,3 +276,10 @@ def test_another_version_of_ray_is_started_the_public_way(run, join, monkeypatch
     assert ray_head.ensure_head(run, "f1") == head
     join()
     until_joined(head)
+
+
+@pytest.mark.parametrize(
+    ("version", "known"), [("2.60.0", True), ("2.60.7", True), ("2.61.0", False), ("3.60.0", False)]
+)
+def test_patches_of_the_pinned_release_are_known(version: str, known: bool):
+    assert ray_private.is_known(version) is known
