@@ -14,6 +14,7 @@ from farm.config import FarmConfig
 from farm.fleet import ALIVE, alive, pool_fact
 from farm.model import ExecutorState, OrderState
 from farm.observe import observe
+from farm.queue import holds
 from farm.read import money, when
 from farm.tables import AnyRow
 from schedules.idle import patience
@@ -40,6 +41,7 @@ def status(farm: "Farm") -> dict[str, Any]:
         jobs = {row.state: row.n for row in tx.execute(_JOBS)}
         states = [row.state for row in alive(tx)]
         spent = tx.execute(_SPENT).scalar_one()
+        held = sorted(" ".join(about).strip() for about in holds.held(tx))
     executors = {str(s): states.count(s) for s in ExecutorState if s in states}
     return {
         "farm": farm.id,
@@ -47,7 +49,8 @@ def status(farm: "Farm") -> dict[str, Any]:
         "engine": farm.config.site.engine,
         "running": farm.wheel is not None,
         "processes": _processes(farm),
-        "queue": {"queued": jobs.get("queued", 0), "running": jobs.get("running", 0)},
+        "queue": {state: jobs.get(state, 0) for state in ("queued", "running", "held")},
+        "held": held,
         "executors": executors,
         "spent": money(int(spent)),
         "currency": farm.config.currency,

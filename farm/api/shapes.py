@@ -241,6 +241,7 @@ class Status(Shape):
     running: bool
     processes: list[Process]
     queue: Mapping[str, int]
+    held: list[str]
     executors: Mapping[ExecutorState, int]
     spent: str
     currency: str

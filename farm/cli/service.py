@@ -233,6 +233,7 @@ def _show(found: Any, client: Client) -> None:
             ("runs on", found["engine"]),
             ("jobs", ", ".join(f"{count} {state}" for state, count in queue.items())),
             ("executors", ", ".join(f"{n} {state}" for state, n in executors.items() if n) or "none"),
+            ("held", ", ".join(found.get("held", ()))),
             ("spent", f"{found['spent']} {found['currency']}"),
         ]
     )

@@ -50,6 +50,8 @@ def test_hold_and_release(typed: Typed) -> None:
     assert "pool ec2 is held by " in typed("pools")
     assert "is held by" in typed("why", "pool", "ec2")
     assert typed("release", "lane:bulk") == "lane bulk is released\n"
+    assert json.loads(typed("status", "--json"))["held"] == ["pool ec2"]
+    assert "held       pool ec2" in typed("status")
     assert json.loads(typed("release", "1", "--json")) == {"kind": "job", "name": "1", "held": False, "running": 0}
     listed = typed("acts")
     assert [line.split()[4:6] for line in listed.splitlines()[-5:]] == [

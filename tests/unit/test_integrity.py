@@ -99,7 +99,7 @@ DAMAGE = {
     "UPDATE job SET state = 'held' WHERE id = 4": "job 4 is held, and nobody held it",
     "UPDATE hold SET act = 99": "lane bulk is held by act 99, which is not there",
     "UPDATE hold SET kind = 'job'": "job bulk is held by act 1, which is not there or is about something else",
-    "UPDATE task SET lane = 'odd' WHERE job = 3 AND number = 2": "task 3.2 waits in lane odd, its job is in lane default",
+    "UPDATE task SET lane = 'odd' WHERE job = 3 AND number = 2": "task 3.2 waits in lane odd, its job is in",
     "UPDATE job SET finished = NULL WHERE id = 1": "job 1 is done, its end is None",
     "UPDATE attempt SET finished = NULL WHERE job = 1 AND number = 1": "attempt 1.1.1 is succeeded, its end is None",
     "UPDATE executor SET ended = NULL": "its end is None",
