@@ -17,6 +17,7 @@ from tests.contract.yard import eventually
 from tests.machines.kubernetes_cluster import SHELL, Namespace, account, cluster, namespace
 from tools.kubernetes import place
 
+pytestmark = pytest.mark.timeout(1800)  # the first time all is built
 SECRET = "hush-hush-hush"
 WAITS = ["sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"]
 

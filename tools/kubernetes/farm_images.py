@@ -1,8 +1,10 @@
 """The farm's image and its executors', made of this checkout's environment: Python, Ray, and for renders POV-Ray."""
 
 import configparser
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -12,6 +14,7 @@ CHECKOUT = place.HERE.parents[1]
 PYTHON = CHECKOUT / ".venv" / "bin" / "python"
 EXECUTOR, FARM = "localhost/elastic-farm-executor:tests", "localhost/elastic-farm:tests"
 ENV = {"PATH": f"/opt/python/bin:{oci.PATH}", "PYTHONDONTWRITEBYTECODE": "1"}
+BUILDING = ["ray", "pip", "setuptools", "hatchling"]
 TOOLS = ["setpriv", "unshare"]  # by which an executor keeps its tasks apart
 RENDERING = ["povray"]
 RENDERING_FILES = ["/usr/share/povray-3.7", "/etc/povray"]
@@ -34,19 +37,35 @@ def archives() -> list[Path]:
     return [farm, images.archive(EXECUTOR, images.key_of(*_ground()), _executor)]
 
 
-def _executor(work: Path) -> oci.Image:
-    return oci.Image(EXECUTOR, _layers(work), ENV, user="1000:1000")
+def _executor(_work: Path) -> oci.Image:
+    shell, python, ray, programs, _ = _layers()
+    return oci.Image(EXECUTOR, [shell, python, ray, programs], ENV, user="1000:1000")
 
 
 def _farm(work: Path) -> oci.Image:
-    needs = images.site_layer(work, PYTHON, "needs", ["elastic-farm"], besides=["ray"])
-    return oci.Image(FARM, [*_layers(work), needs, _own(work)], ENV, user="1000:1000")
+    return oci.Image(FARM, [*_layers(), _own(work)], ENV, user="1000:1000")
 
 
-def _layers(work: Path) -> list[Path]:
-    ray = images.site_layer(work, PYTHON, "ray", ["ray", "pip", "setuptools", "hatchling"])
+def _layers() -> list[Path]:
+    """What does not change with the farm's sources: shell, Python, Ray, programs, and what the service needs."""
+    folder = place.images() / f"layers-{images.key_of(*_ground())}"
+    if not folder.exists():
+        for old in place.images().glob("layers-*"):
+            shutil.rmtree(old)
+        with tempfile.TemporaryDirectory(dir=place.images()) as work:
+            made = _made(Path(work))
+            (Path(work) / "done").mkdir()
+            for number, layer in enumerate(made):
+                layer.rename(Path(work) / "done" / f"{number}.tar")
+            (Path(work) / "done").rename(folder)
+    return sorted(folder.iterdir())
+
+
+def _made(work: Path) -> list[Path]:
+    ray = images.site_layer(work, PYTHON, "ray", BUILDING)
     programs = images.programs_layer(work, [*TOOLS, *RENDERING], RENDERING_FILES)
-    return [images.shell_layer(work), images.python_layer(work, PYTHON), ray, programs]
+    needs = images.site_layer(work, PYTHON, "needs", ["elastic-farm"], besides=BUILDING)
+    return [images.shell_layer(work), images.python_layer(work, PYTHON), ray, programs, needs]
 
 
 def _ground() -> list[str | Path]:

@@ -1,5 +1,6 @@
 """The cluster's own mount, network and process namespaces. With their first process all ends that runs in them."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -149,7 +150,8 @@ def close() -> None:
     if pid:
         os.kill(pid, signal.SIGKILL)
     for guest in _guests(network):
-        os.kill(guest, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(guest, signal.SIGKILL)
     until("the end of the cluster", 20, lambda: not any(p and lives(p) for p in (pid, outer)))
 
 
