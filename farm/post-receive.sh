@@ -35,7 +35,7 @@ keep() {
 # Status 2: the farm refuses, and says why; 124: the time was up; else no farm answered.
 tell() {
   if [ -n "$far" ]; then # goes on in the background when the time is up, and takes from the spool what the farm has
-    timeout -k 1 "$((${wait_s%%.*} + 5))" "$program" event "$git_dir" --spooled "$far" --for "$wait_s" 2>&1
+    timeout -k 1 "$((${wait_s%%.*} + 20))" "$program" event "$git_dir" --spooled "$far" --for "$wait_s" 2>&1
   else
     printf '%s\n' "$good" | timeout -k 1 "$wait_s" "$program" event "$git_dir" --home "$home" 2>&1
   fi
