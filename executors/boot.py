@@ -174,7 +174,7 @@ def suited(ticket: Ticket, folder: str, version: str) -> str:
     if not os.path.exists(own):
         venv = [sys.executable, "-m", "venv", os.path.join(folder, "venv")]
         run("making a virtual environment (Debian: python3-venv)", venv, folder)
-    quiet = ["--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-compile", "--only-binary=:all:"]
     run("installing Ray with pip", [own, "-m", "pip", "install", *quiet, f"ray=={version}"], folder)
     return own
 
