@@ -1,5 +1,6 @@
 """`farm login`, `farm logout`."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -39,6 +40,9 @@ def login(
     _check(made)
     path = login_file()
     write_login(made, path)
+    for name in ("FARM_HOME", "FARM_URL"):
+        if os.environ.get(name):
+            say(f"{name} is set and goes before the login: unset it to use that farm")
     if json:
         emit({"url": str(made), "file": str(path)})
     else:

@@ -167,6 +167,15 @@ def test_files_that_are_no_certificates_or_tokens_are_told(far, server, token, t
     assert "can't be read" in far.says(*words, str(tmp_path / "absent"), status=2)
 
 
+def test_a_login_that_has_no_effect_says_so(far, server, token, authority):
+    words = ("login", server.url, "--fingerprint", authority.fingerprint, "--token-file", token)
+    process = far.start(*words, env={"FARM_HOME": "/nowhere"})
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, "FARM_HOME is set" in err) == (0, True)
+    far(*words)
+    assert far.err == ""
+
+
 def test_a_login_that_others_can_read_is_refused(far, server, token, authority):
     far("login", server.url, "--fingerprint", authority.fingerprint, "--token-file", token)
     kept(far).chmod(0o640)
