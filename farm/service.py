@@ -105,6 +105,9 @@ def main(arguments: list[str]) -> int:
     home = Home.find(_value(arguments, "--home"))
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    early: list[int] = []  # in a container nobody else hears a signal that comes before we are there
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: early.append(number))
     try:
         service = run(home, _value(arguments, "--listen"))
     except Exception as error:
@@ -114,8 +117,10 @@ def main(arguments: list[str]) -> int:
         if known is not error and type(error).__name__ != "Refused":
             logging.getLogger(__name__).exception("the farm can't start")
         return 3
-    signal.signal(signal.SIGTERM, lambda *_: service.stop_soon(terminate=False))
-    signal.signal(signal.SIGINT, lambda *_: service.stop_soon(terminate=False))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop_soon(terminate=False))
+    if early:
+        service.stop_soon(terminate=False)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while not service.join(3600):
