@@ -5,6 +5,7 @@ import fcntl
 import json
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -103,6 +104,7 @@ def main(arguments: list[str]) -> int:
     Why it can't start is told as JSON, for `farm up` to read, or with `--words` as a sentence.
     """
     home = Home.find(_value(arguments, "--home"))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # it would hold tokens
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     early: list[int] = []  # in a container nobody else hears a signal that comes before we are there

@@ -229,6 +229,7 @@ def _show(found: Any, client: Client) -> None:
             ("at", client.at),
             ("home", found["home"]),
             ("others reach it at", (found.get("listening") or {}).get("url")),
+            ("refused calls", found.get("refused") or None),
             ("version", found.get("version")),
             ("runs on", found["engine"]),
             ("jobs", ", ".join(f"{count} {state}" for state, count in queue.items())),

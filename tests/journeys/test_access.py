@@ -3,6 +3,8 @@
 import http.client
 import json
 import os
+import re
+import resource
 import socket
 import ssl
 import tempfile
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from farm.listening import own_addresses
 from tests.contract.yard import eventually
 from tests.journeys.shell import Shell
 
@@ -26,7 +29,12 @@ class Farm(Shell):
         self.offset = folder / "offset"
         self.offset.write_text("0")
         self.env["FARM_CLOCK_OFFSET"] = str(self.offset)
-        self.said = self("up", "--listen", "0.0.0.0:0")
+        before = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))
+        try:
+            self.said = self("up", "--listen", "0.0.0.0:0")
+        finally:
+            resource.setrlimit(resource.RLIMIT_CORE, before)
         self.port = self.json("status")["listening"]["port"]
         self.ca = self("ca", "show")
 
@@ -107,7 +115,16 @@ def test_a_bad_token_is_refused_in_a_sentence(farm, secret):
     assert farm.json("status")["refused"] == before + 1
 
 
-def test_the_homes_own_token_is_worth_nothing_without_a_token_of_the_kind_for_others(farm):
+def test_the_homes_own_token_is_good_on_its_machine_only(farm):
+    own = (farm.home / "token").read_text()
+    assert farm.ask("GET", "/v1/status", own)[0] == 200
+    for address in {one for one in own_addresses() if "." in one} - {"127.0.0.1"}:
+        status, said = farm.ask("GET", "/v1/status", own, server=address)
+        assert (status, said["error"]["where"]) == (403, "Authorization")
+        assert "farm token create" in said["error"]["remedy"]
+
+
+def test_a_token_gives_what_its_scopes_say(farm):
     _, secret = farm.token("--owner", "ada", "--scope", "read")
     status, said = farm.ask("POST", "/v1/jobs", secret, {"name": "n", "owner": "ada", "steps": [{"argv": ["true"]}]})
     assert (status, said["error"]["what"]) == (403, "this token has not the scope submit")
@@ -208,6 +225,7 @@ def test_no_token_is_seen_where_others_look(farm):
     farm("token", "revoke", secret)
     eventually(lambda: number in (farm.home / "service.log").read_text())
     for pid in (one["pid"] for one in farm.json("status")["processes"]):
+        assert re.search(r"Max core file size +0 ", Path(f"/proc/{pid}/limits").read_text())
         shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
         assert not [word for word in hidden if word in shown]
     for file in (one for one in farm.home.rglob("*") if one.is_file() and one.name != "token"):
