@@ -101,4 +101,5 @@ class Cable:
     def close(self) -> None:
         if self._line:
             self._line.communicate(timeout=30)
+            self._line = None
         self.machine.close()

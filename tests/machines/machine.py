@@ -125,10 +125,11 @@ class Machine:
         self.kill()
 
     def close(self) -> None:
-        """Take it away, its disk and its cable too."""
+        """Take it away, its disk and its cable too. Repeating it is fine."""
         self.kill()
         self.cable.close()
-        shutil.rmtree(self._folder)
+        if self._folder.exists():
+            shutil.rmtree(self._folder)
 
     # ── faults ──
 

@@ -57,7 +57,8 @@ class NetSpace:
 
     def close(self) -> None:
         """Let it go; the kernel takes it when its last process ends."""
-        self._holder.communicate(timeout=30)
+        if self._holder.returncode is None:
+            self._holder.communicate(timeout=30)
 
 
 def _set(libc: ctypes.CDLL, fd: int) -> None:
