@@ -167,4 +167,8 @@ def _explained(error: OSError) -> tuple[str, str, bool]:
         return "what answers there speaks another protocol", "check the port, and http against https", True
     if kind in _KINDS:
         return *_KINDS[kind], False
-    return f"the farm went away: {error.strerror or text or kind}", "check the network, and that the farm is up; then try again", False
+    return (
+        f"the farm went away: {error.strerror or text or kind}",
+        "check the network, and that the farm is up; then try again",
+        False,
+    )
