@@ -26,7 +26,8 @@ class Host:
 
     def __init__(self, ticket: Ticket, about: Mapping[str, Any]) -> None:
         self._folder = Path(ticket.folder)
-        self._door = _door(about["line"])
+        self._place = Path(about["line"])
+        self._door = _door(self._place)
         self._held = contextlib.ExitStack()
         template = opened(Path(about["template"]))
         if template is None:
@@ -63,14 +64,15 @@ class Host:
                 with contextlib.suppress(OSError):
                     socket.send_fds(caller, [WORD + str(machine.process.pid).encode()], [machine.line.fileno()])
                     break
+        self._place.unlink(missing_ok=True)
         self._door.close()
         machine.line.close()
 
 
-def _door(path: str) -> socket.socket:
-    Path(path).unlink(missing_ok=True)
+def _door(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
     door = socket.socket(socket.AF_UNIX)
-    door.bind(path)
+    door.bind(str(path))
     os.chmod(path, 0o600)
     door.listen(4)
     return door

@@ -1,16 +1,18 @@
 """The contracts of providers and sites, kept by clones of a virtual machine: real QEMU, emulated."""
 
+import fcntl
 import json
 import os
 import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from executors.contract import Provider, Surroundings
+from executors.contract import MachineState, Provider, Surroundings
 from executors.site.plain_site import PlainSite
 from executors.site.ray_site import RaySite
 from tests.contract.provider_suite import ProviderSuite
@@ -38,6 +40,34 @@ class TestProvider(ProviderSuite):
         signed = Path(self.around.home, "executors", machine, "machine.json")
         eventually(signed.exists)
         os.kill(json.loads(signed.read_text())["pid"], signal.SIGKILL)
+
+    def test_a_clone_that_does_not_wake_up_is_told(self, provider: Provider, monkeypatch: pytest.MonkeyPatch):
+        made = template(1)
+        spoilt = Path(self.around.home, "cache", "elastic-farm", "vmclone", made.folder.name)
+        spoilt.mkdir(parents=True)
+        for file in made.folder.iterdir():
+            (spoilt / file.name).symlink_to(file)
+        (spoilt / "state").unlink()
+        (spoilt / "state").write_bytes(b"no machine was ever in this state")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(spoilt.parents[2]))
+        (one,) = provider.launch(self.order("a")).machines
+        eventually(lambda: [m.state for m in provider.machines()] == [MachineState.ENDED])
+        (ended,) = provider.machines()
+        assert ended.id == one.id
+        assert "the guest has ended" in ended.error
+        assert "QEMU" in ended.error or "qemu" in ended.error
+
+    def test_while_a_clone_lives_its_template_stays(self, provider: Provider):
+        (one,) = provider.launch(self.order("a")).machines
+        doors = Path(self.around.run, "x")
+        eventually(lambda: Path(self.around.home, "executors", one.id, "disk.qcow2").exists())
+        eventually(lambda: not list(doors.glob("*.guest")))  # it has woken up, and somebody speaks for it
+        pause = threading.Event()
+        with open(template(1).folder / "manifest.json") as held:
+            for _ in range(10):
+                pause.wait(0.05)
+                with pytest.raises(BlockingIOError):
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class CloneSuite(SiteSuite):
