@@ -309,13 +309,14 @@ def no_address(path: Path, pool: str) -> BadConfig:
     """An executor elsewhere must be told where its farm is."""
     what = f"the executors of pool {pool!r} are elsewhere, and this farm has no address for them"
     return _at_pool(
-        path, pool, "network", what, "start it with `farm up --listen HOST:PORT`, or say url below [listen]"
+        path, pool, "network", what, "start it with `farm up --listen HOST:PORT`, or say address below [listen]"
     )
 
 
 def no_setup(path: Path, pool: str, said: str, error: Exception) -> BadConfig:
-    what = f"pool {pool!r}: the setup script {said[:200]!r} can't be read: {error}"
-    return _at_pool(path, pool, "setup", what, "name a file below the home, or write the script itself from #! on")
+    why = getattr(error, "strerror", None) or str(error)
+    what = f"pool {pool!r}: the setup script {said[:200]!r} can't be read: {why}"
+    return _at_pool(path, pool, "setup", what, "name a file below the home, or write the script itself")
 
 
 def _at_pool(path: Path, pool: str, key: str, what: str, remedy: str) -> BadConfig:

@@ -1,5 +1,6 @@
 """One farm: its home, settings, queue and books."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -138,9 +139,10 @@ def _invite(farm: Farm, pool: str, setup: str, needed: bool) -> Invite | None:
 def _setup(farm: Farm, pool: str) -> str:
     """The script of a pool, or that of the file it names. Raises BadConfig."""
     said = farm.config.pools[pool].setup
-    if not said or "\n" in said or said.startswith("#!"):
+    file = farm.home.path / os.path.expanduser(said)
+    if not said or "\n" in said or (" " in said and not file.exists()):
         return said
     try:
-        return (farm.home.path / said).expanduser().read_text()
+        return file.read_text()
     except (OSError, ValueError) as error:
         raise no_setup(farm.home.config_file, pool, said, error) from error

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
+from executors import metered, registry
+from executors.contract import Surroundings
 from executors.invitation import PROTOCOL
 from farm import tables as t
 from farm.clock import TurnedClock
-from farm.context import Farm, open_farm
+from farm.config import BadConfig
+from farm.context import Farm, open_farm, providers
 from farm.home import Home
 from farm.joining import KEPT, Asked, NotWelcome, exchange, failed, last_failures, secret_of
 from farm.model import ExecutorState, OrderState
@@ -158,3 +161,49 @@ def test_failures_are_bounded_and_those_of_unknown_pools_not_kept(farm: Farm):
         exchange(farm, asked(farm, pool="no-such-pool"))
     with farm.db.read() as tx:
         assert len(tx.execute(select(t.JoinFailure.id)).all()) == KEPT
+
+
+def settled(tmp_path: Path, text: str) -> Farm:
+    home = Home(tmp_path / "another").make()
+    home.config_file.write_text(text)
+    return open_farm(home, TurnedClock())
+
+
+def test_a_pool_elsewhere_needs_an_address_of_the_farm(tmp_path: Path):
+    farm = settled(tmp_path, '[pools.far]\nprovider = "local"\nnetwork = "outbound"\n')
+    with pytest.raises(BadConfig) as caught:
+        providers(farm)
+    assert "this farm has no address for them" in caught.value.what
+    assert caught.value.where.endswith("farm.toml line 3")
+    assert "farm up --listen HOST:PORT" in caught.value.remedy
+    farm.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "script"),
+    [
+        ("apt-get install -y povray", "apt-get install -y povray"),
+        ("one\\ntwo", "one\ntwo"),
+        ("tools.sh", "#!/bin/sh\ntrue\n"),
+        ("", ""),
+    ],
+)
+def test_a_setup_is_a_script_or_the_name_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, script: str
+):
+    farm = settled(tmp_path, f'[pools.far]\nprovider = "local"\nsetup = "{said}"\n')
+    (farm.home.path / "tools.sh").write_text("#!/bin/sh\ntrue\n")
+    seen: list[Surroundings] = []
+    monkeypatch.setattr(registry, "provider", lambda _name, _options, around: seen.append(around))
+    monkeypatch.setattr(metered, "metered", lambda made, _name: made)
+    providers(farm)
+    assert [around.setup for around in seen] == [script]
+    farm.close()
+
+
+def test_a_setup_script_that_is_not_there(tmp_path: Path):
+    farm = settled(tmp_path, '[pools.far]\nprovider = "local"\nsetup = "nothing.sh"\n')
+    with pytest.raises(BadConfig, match=r"'nothing.sh' can't be read: No such file") as caught:
+        providers(farm)
+    assert caught.value.where.endswith("farm.toml line 3")
+    farm.close()
