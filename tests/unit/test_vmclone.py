@@ -24,6 +24,7 @@ from executors.vmclone.peer import Failed, Gone, Peer, plainly
 from executors.vmclone.provider import provider
 from executors.vmclone.proxy import Proxy
 from executors.vmclone.template import folder_of
+from tests.journeys.shell import Shell
 
 FACTS = {"clock": "tsc", "interfaces": [], "sockets": 0}
 
@@ -216,7 +217,7 @@ def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Surround
     programs = tmp_path / "bin"
     programs.mkdir()
     said = 'case $1 in --version) echo "QEMU emulator version 7.2.22";; *) echo "q35  Q35 (alias of pc-q35-7.2)";; esac'
-    for name, text in ((qemu.QEMU, said), (qemu.IMAGES, "exit 1")):
+    for name, text in ((qemu.QEMU, said), (qemu.IMAGES, "exit 1"), ("mmdebstrap", "exit 1"), ("mkfs.ext4", "exit 1")):
         (programs / name).write_text(f"#!/bin/sh\n{text}\n")
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
@@ -273,3 +274,27 @@ def test_a_newer_qemu_reads_the_state_by_its_name(around: Surroundings):
     assert qemu.state_uri(form, Path("/t/state"), 7) == "fd:7"
     newer = qemu.Shape(1, 512, "tcg", "8.2.0", "pc-q35-8.2")
     assert qemu.state_uri(newer, Path("/t/state"), 7) == "file:/t/state"
+
+
+# ── templates ahead of time, as a person asks for them ──
+
+
+@pytest.fixture
+def farm(tmp_path: Path, around: Surroundings) -> Shell:
+    home = tmp_path / "farm"
+    home.mkdir()
+    (home / "farm.toml").write_text('[pools.local]\nprovider = "local"\n[pools.clones]\nprovider = "vmclone"\n')
+    return Shell(home, tmp_path)
+
+
+def test_what_can_be_made_ahead_is_made_and_what_cannot_is_told(farm: Shell):
+    farm("template", "list")
+    assert "no templates" in farm.err
+    farm("template", "build", "clone", status=2)
+    assert "there is no pool 'clone'; did you mean 'clones'?" in farm.err
+    farm("template", "build", "local", status=2)
+    assert "pool 'local' needs no template" in farm.err
+    farm("template", "build", status=3)  # this QEMU is a script, and nothing makes disks here
+    assert "pool 'clones'" in farm.err
+    assert "Traceback" not in farm.err
+    assert farm.json("template", "list") == {"templates": []}
