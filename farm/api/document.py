@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from farm.api import shapes
+from farm.api import shapes, shapes_access
 
 JSON, BYTES = "application/json", "application/octet-stream"
 REFUSALS = {
@@ -69,12 +69,12 @@ ANSWERS = {
     "post /v1/join/failed": Told(shapes.Noted, (*_BODY, 403)),
     "get /v1/executor.pyz": Told("application/zip"),
     "get /v1/health": Told(shapes.Health),
-    "post /v1/tokens": Told(shapes.NewToken, _BODY),
-    "get /v1/tokens": Told(shapes.Tokens, (400,)),
-    "post /v1/tokens/{token}/revoke": Told(shapes.Token, (400, 404)),
-    "get /v1/refused": Told(shapes.RefusedCalls),
-    "get /v1/ca": Told(shapes.Trusted),
-    "post /v1/ca/rotate": Told(shapes.Rotated, (*_BODY, 409)),
+    "post /v1/tokens": Told(shapes_access.NewToken, _BODY),
+    "get /v1/tokens": Told(shapes_access.Tokens, (400,)),
+    "post /v1/tokens/{token}/revoke": Told(shapes_access.Token, (400, 404)),
+    "get /v1/refused": Told(shapes_access.RefusedCalls),
+    "get /v1/ca": Told(shapes_access.Trusted),
+    "post /v1/ca/rotate": Told(shapes_access.Rotated, (*_BODY, 409)),
     "post /v1/prune": Told(shapes.Pruned, _BODY),
     "post /v1/rebuilds": Told(shapes.Planned, (*_BODY, 409)),
     "post /v1/rebuilds/sent": Told(shapes.Planned, (*_BODY, 409)),

@@ -1,7 +1,6 @@
 """A farm that others can reach: TLS and nothing but TLS, certificates that change while it runs."""
 
 import json
-import logging
 import os
 import socket
 import ssl
@@ -12,7 +11,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from farm import entrance, listening, refusals
+from farm import entrance, listening
 from farm.api import wire
 from farm.auth import Scope
 from farm.clock import SystemClock, TurnedClock
@@ -372,39 +371,6 @@ def test_a_port_that_is_taken_is_told(tmp_path):
     with pytest.raises(BadListening) as refused:
         Listener(home, ListenConfig(), Place("192.0.2.1", 0), SystemClock())
     assert "127.0.0.1" in refused.value.remedy
-
-
-# ── What was refused ─────────────────────────────────────────────────────────────────────────────
-
-
-def test_refused_calls_are_counted_and_told_without_the_secret(farm, caplog):
-    number, secret = farm.token(Scope.READ)
-    wrong = secret[:-4] + "AAAA"
-    with caplog.at_level(logging.WARNING):
-        assert farm.ask(f"/v1/jobs/{secret}", secret=wrong)[0] == 401
-        assert farm.ask("/v1/prune", secret=secret, method="POST", body=b"{}")[0] == 403
-    told = farm.farm.refusals.told()
-    assert told["refused"] == farm.ask("/v1/status", secret=secret)[1]["refused"] == 2
-    assert [one["token"] for one in told["last"]] == [number, number]
-    assert [one["path"] for one in told["last"]] == ["/v1/prune", f"/v1/jobs/farm_{number}_…"]
-    assert "127.0.0.1" in caplog.text
-    for hidden in (secret, wrong, farm.farm.home.token()):
-        assert hidden.rpartition("_")[2] not in caplog.text + str(told)
-
-
-def test_the_log_of_refusals_does_not_fill_the_disk(caplog):
-    clock = TurnedClock()
-    made = refusals.Refusals(clock)
-    with caplog.at_level(logging.WARNING):
-        for _ in range(1000):
-            made.note("192.0.2.1", "/x\n2026 INFO all is well", "no token")
-        clock.turn(1)
-        made.note("192.0.2.1", "/y", "no token")
-    assert len(caplog.records) == refusals.BURST + 1
-    assert "980 more were not told" in caplog.records[-1].getMessage()
-    assert "\n" not in caplog.records[0].getMessage()
-    assert made.count() == 1001
-    assert len(made.told()["last"]) == refusals.KEPT
 
 
 @pytest.mark.parametrize("place", ["127.0.0.1:0", ":0"])
