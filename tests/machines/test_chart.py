@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 
 from executors.kubernetes.options import KubernetesOptions
 from executors.options import checked
@@ -126,6 +127,22 @@ def test_a_token_of_a_farm_is_made_and_one_that_is_named_is_not():
     token = base64.b64decode(rendered()["Secret/rel-farm-admin"]["data"]["token"]).decode()
     assert token_id(token)
     assert not [name for name in rendered(*values(**{"adminToken.existingSecret": "x"})) if name.endswith("-admin")]
+
+
+def test_the_certificate_holds_for_every_name():
+    said = {
+        "listen.url": "https://farm.example.org:443",
+        "listen.names": ["10.1.2.3", "other"],
+        "service.clusterIP": ADDRESS,
+    }
+    data = rendered(*values(**said))["Secret/rel-farm-tls"]["data"]
+    found = x509.load_pem_x509_certificate(base64.b64decode(data["tls.crt"]))
+    held = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    names = {"rel-farm", "rel-farm.ns.svc", "rel-farm.ns.svc.cluster.local", "localhost", "other", "farm.example.org"}
+    assert set(held.get_values_for_type(x509.DNSName)) == names
+    assert {str(ip) for ip in held.get_values_for_type(x509.IPAddress)} == {"127.0.0.1", "10.1.2.3", ADDRESS}
+    authority = x509.load_pem_x509_certificate(base64.b64decode(data["ca.crt"]))
+    found.verify_directly_issued_by(authority)
 
 
 def test_who_may_reach_whom():
