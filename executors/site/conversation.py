@@ -194,6 +194,7 @@ class Conversation:
             try:
                 more["now"] = time.time_ns() if report.events and self._protocol > 1 else 0
                 answer = channel.call(_with(report, term=self._term, received=self._received, **more))
+                self._protocol = answer.protocol
                 if not answer.settle:
                     self._heard(answer)
                     return answer
@@ -205,7 +206,6 @@ class Conversation:
         return None
 
     def _heard(self, answer: Answer) -> None:
-        self._protocol = answer.protocol
         with self._handling:
             self._enter(answer.term)
         now = time.monotonic()
