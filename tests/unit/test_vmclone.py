@@ -288,8 +288,7 @@ def farm(tmp_path: Path, around: Surroundings) -> Shell:
 
 
 def test_what_can_be_made_ahead_is_made_and_what_cannot_is_told(farm: Shell):
-    farm("template", "list")
-    assert "no templates" in farm.err
+    assert farm.json("template", "list") == {"templates": []}
     farm("template", "build", "clone", status=2)
     assert "there is no pool 'clone'; did you mean 'clones'?" in farm.err
     farm("template", "build", "local", status=2)
@@ -297,4 +296,3 @@ def test_what_can_be_made_ahead_is_made_and_what_cannot_is_told(farm: Shell):
     farm("template", "build", status=3)  # this QEMU is a script, and nothing makes disks here
     assert "pool 'clones'" in farm.err
     assert "Traceback" not in farm.err
-    assert farm.json("template", "list") == {"templates": []}
