@@ -26,7 +26,7 @@ from executors.vmclone.recipe import Spec, cache
 TRIES = 3  # a host may be too busy at times
 BOOT_S = 900.0  # emulated, on a busy host, with a warm script
 ANSWER_S, FREEZE_S = 60.0, 120.0
-ABANDONED_S = 30 * 86400.0  # a template that nobody has cloned for so long goes
+ABANDONED_S = 7 * 86400.0  # a template that nobody has cloned for so long goes
 
 
 class Unfit(Lost):

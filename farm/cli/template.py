@@ -42,7 +42,7 @@ def build(
 
 
 def show(home: HomeOption = None, json: JsonOption = False) -> int:
-    """All that this machine keeps, for whatever farm; one that nobody has cloned for a month goes by itself."""
+    """All that this machine keeps, for whatever farm; one that nobody has cloned for a week goes by itself."""
     from farm.templates import preparing
 
     with _opened(home) as farm:
