@@ -1,6 +1,11 @@
 """Pods on a real cluster: the provider's contract, and what a cluster does beyond it."""
 
+import contextlib
+import os
 import secrets
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +19,8 @@ from executors.invitation import Invitation
 from executors.kubernetes.pod import Identity
 from tests.contract.provider_suite import ProviderSuite
 from tests.contract.yard import eventually
-from tests.machines.kubernetes_cluster import SHELL, Namespace, account, cluster, namespace
-from tools.kubernetes import place
+from tests.machines.kubernetes_cluster import CHECKOUT, SHELL, Namespace, account, cluster, namespace
+from tools.kubernetes import place, space
 
 pytestmark = pytest.mark.timeout(1800)  # the first time all is built
 SECRET = "hush-hush-hush"
@@ -272,3 +277,43 @@ def test_the_server_takes_the_pod_without_a_warning(pool: Pool):
     query = {"fieldValidation": "Strict", "dryRun": "All"}
     answer = api._request("POST", f"/api/v1/namespaces/{name}/pods", query, asked, 20)
     assert answer.headers.get("Warning") is None
+
+
+@pytest.fixture
+def server() -> Iterator[int]:
+    """Process id of the API server; it is well again afterwards."""
+    pid = space.noted("kube-apiserver")
+    assert pid is not None
+    yield pid
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+    subprocess.run([sys.executable, "-m", "tools.kubernetes", "up"], cwd=CHECKOUT, check=True)
+
+
+def test_a_frozen_server_holds_nobody_for_long(pool: Pool, server: int):
+    provider = pool.make()
+    (one,) = launched(provider)
+    provider.vanished(timedelta(0))  # begins to watch
+    os.kill(server, signal.SIGSTOP)
+    with pytest.raises(Lost, match="the cluster does not answer"):
+        provider.machines()
+    os.kill(server, signal.SIGCONT)
+    eventually(lambda: running(provider, one))
+    pool.kill(one.id)
+    assert list(provider.vanished(timedelta(seconds=90))) == [one.id]
+    provider.close()
+
+
+def test_a_server_that_was_restarted_is_listened_to_again(pool: Pool, server: int):
+    provider = pool.make()
+    (one,) = launched(provider)
+    eventually(lambda: running(provider, one))
+    provider.vanished(timedelta(0))
+    os.kill(server, signal.SIGKILL)
+    with pytest.raises(Lost):
+        launched(provider, "b")
+    subprocess.run([sys.executable, "-m", "tools.kubernetes", "up"], cwd=CHECKOUT, check=True)
+    pool.kill(one.id)
+    assert list(provider.vanished(timedelta(seconds=90))) == [one.id]
+    assert len(launched(provider, "b")) == 1
+    provider.close()
