@@ -190,7 +190,7 @@ def test_a_login_that_others_can_read_is_refused(far, server, token, authority):
 
 def test_no_command_shows_the_token_to_the_machine(far, server, token, authority):
     far("login", server.url, "--fingerprint", authority.fingerprint, "--token-file", token)
-    process = far.start("wait", "1")
+    process = far.start("jobs")
     shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
     out, err = process.communicate(timeout=60)
     assert TOKEN not in shown.decode() + out + err
