@@ -48,7 +48,7 @@ GONE = {"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"}
 OTHER_WORDS = "IdempotentParameterMismatch"
 ENDED_BEFORE = "IdempotentInstanceTerminated"
 
-_CREDENTIALS = "look at the credentials: `aws sts get-caller-identity` with the same profile"
+_CREDENTIALS = "look at the credentials that `farm up` was given: its environment, ~/.aws or `profile`"
 _ADVICE = {
     "AuthFailure": _CREDENTIALS,
     "InvalidClientTokenId": _CREDENTIALS,
@@ -113,5 +113,5 @@ def _unsaid(error: Exception) -> ProviderError:
     if isinstance(error, ConnectionError) and not isinstance(error, SSLError):
         return Throttled(text)  # it was never reached
     if isinstance(error, BotoCoreError):
-        return Refused(text)
+        return Refused(f"{text.rstrip('.')}; {_CREDENTIALS}" if "Credential" in type(error).__name__ else text)
     raise error

@@ -230,7 +230,9 @@ class TestBuying(OnEc2):
             monkeypatch.delenv(name)
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         monkeypatch.setenv("HOME", "/nonexistent")
-        with pytest.raises(Refused, match="Unable to locate credentials"):
+        with pytest.raises(
+            Refused, match="Unable to locate credentials; look at the credentials that `farm up` was given"
+        ):
             self.make().machines()
         with pytest.raises(Refused, match="nobody's"):
             self.make(profile="nobody's").machines()
