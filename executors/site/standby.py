@@ -17,6 +17,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ POLL_S = 20.0  # of one question
 LOOK_S = 2.0  # so often it is looked whether the machine is needed
 PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
 ANSWER_S = 15.0
+RENEW_S = 3600.0  # the farm tells of a new authority long before the old one is worth nothing
 BAD_WORDS, NO_FARM = 2, 3
 
 
@@ -224,7 +226,8 @@ class Watch:
         self._over = threading.Event()
         self._why = house.needed(0)
         self._ended = ("", "")
-        self._needed_s = self._going_s = 0.0
+        self._needed_s = 0.0
+        self._renewed = time.monotonic()
 
     def keep(self) -> None:
         """Until SIGTERM; the lodger goes first. Raises Unwelcome, BadAddress."""
@@ -248,6 +251,9 @@ class Watch:
     def _once(self, pause: float) -> bool:
         """One question and what follows; whether it was answered."""
         word = self._word()
+        if time.monotonic() - self._renewed > RENEW_S:
+            self._renewed = time.monotonic()
+            self._farm.renew()
         try:
             answer = self._farm.ask(word)
         except Silent as error:
@@ -276,7 +282,6 @@ class Watch:
         try:
             invitation = Invitation.read(text)
             _say(f"working as {invitation.executor}")
-            self._farm.renew()
             self._lodger.start(invitation)
         except (NoInvitation, OSError) as error:
             _say(f"the work can't begin: {error}")

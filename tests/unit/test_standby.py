@@ -14,7 +14,10 @@ import pytest
 
 from executors.invitation import Invitation
 from executors.program import packed
+from executors.reach import Reach
+from executors.site import standby
 from executors.site.lodger import Lodger
+from executors.site.presence import House
 from tests.contract.yard import eventually
 
 WAIT_S = 30
@@ -239,3 +242,14 @@ def test_it_is_light(farm, start):
     eventually(lambda: last(farm, free=True))
     pss = next(line for line in Path(f"/proc/{one.pid}/smaps_rollup").read_text().splitlines() if "Pss:" in line)
     assert int(pss.split()[1]) <= 15 << 10
+
+
+def test_a_new_authority_is_learned_while_it_stands_by(farm, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(standby, "RENEW_S", -1.0)
+    desk = standby.Desk(Reach(farm.url, "", str(tmp_path / "token")), "desks")
+    (tmp_path / "token").write_text("own")
+    monkeypatch.setattr(desk, "renew", lambda: asked.append("renew"))
+    watch = standby.Watch(desk, House(), Lodger(tmp_path), 1, 60)
+    assert watch._once(0)
+    assert asked == ["renew"]
