@@ -146,6 +146,13 @@ def check_secrets(farm: "Farm", who: Principal, spec: JobSpec) -> None:
                 raise Forbidden(f"{reference[:100]!r} may not be read for you", f"--secret {name}", remedy)
 
 
+def check_kind(who: Principal, spec: JobSpec) -> None:
+    """What a job of packages makes is published under the names that it says itself: those are planned by the farm, from
+    sources. Raises Forbidden."""
+    if spec.kind == "packages" and who.kind != Kind.HOME and not who.may(Scope.OPERATE):
+        raise Forbidden("packages are published from what their sources say", "kind", "send the sources: `farm rebuild`")
+
+
 def owner(who: Principal, said: str) -> str:
     """Whose job it becomes. Only the farm's own user says on whose behalf."""
     return said if who.kind == Kind.HOME else who.owner

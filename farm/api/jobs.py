@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 
 from executors.site.protocol import Message
 from farm import read
-from farm.api.access import Asking, check_own, check_secrets, owner
+from farm.api.access import Asking, check_kind, check_own, check_secrets, owner
 from farm.api.bodies import Checked, Key
 from farm.api.farmed import Farmed
 from farm.api.polls import Left, poll
@@ -28,6 +28,7 @@ ENDED = ("done", "failed", "cancelled")
 @router.post("/jobs", status_code=201)
 def submit(farm: Farmed, who: Asking, spec: JobSpec, key: Key = "") -> dict[str, Any]:
     check_secrets(farm, who, spec)
+    check_kind(who, spec)
     mine = spec.model_copy(update={"owner": owner(who, spec.owner)})
 
     def act(note: Note) -> dict[str, Any]:

@@ -105,6 +105,13 @@ def test_the_owner_is_who_is_authenticated(served):
         assert json.loads(found)["owner"] == owner
 
 
+def test_who_may_submit_publishes_no_package_under_a_name_of_his_own(served):
+    _, secret = token(served, Scope.SUBMIT, owner="ada")
+    body = json.dumps({"name": "n", "owner": "ada", "kind": "packages", "steps": [{"argv": ["true"]}]}).encode()
+    assert ask(served, "post /v1/jobs", secret, body)[0] == 403
+    assert ask(served, "post /v1/jobs", served.farm.home.token(), body)[0] == 201
+
+
 @pytest.mark.parametrize("act", ["cancel", "retry"])
 def test_own_is_for_ones_own_jobs(served, act):
     job = served.submit(owner="grace", steps=[{"argv": ["true"]}])
