@@ -147,10 +147,11 @@ def check_secrets(farm: "Farm", who: Principal, spec: JobSpec) -> None:
 
 
 def check_kind(who: Principal, spec: JobSpec) -> None:
-    """What a job of packages makes is published under the names that it says itself: those are planned by the farm, from
-    sources. Raises Forbidden."""
+    """What a job of packages makes is published under the names that it says itself: such jobs are planned by the farm,
+    from sources. Raises Forbidden."""
     if spec.kind == "packages" and who.kind != Kind.HOME and not who.may(Scope.OPERATE):
-        raise Forbidden("packages are published from what their sources say", "kind", "send the sources: `farm rebuild`")
+        remedy = "send the sources: `farm rebuild`"
+        raise Forbidden("packages are published from what their sources say", "kind", remedy)
 
 
 def owner(who: Principal, said: str) -> str:
