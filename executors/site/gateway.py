@@ -25,6 +25,7 @@ from executors.reach import Reach, renew_authority
 from executors.site.channel import Channel
 from executors.site.conversation import Conversation, ListsProcesses
 from executors.site.head import head_processes, stop_head
+from executors.site.nursery import die_with_parent
 from executors.site.process import sign, started_at
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class Gateway:
     def run(self) -> int:
         """Until SIGTERM or `halt`. Exit status: 0 ended as asked, 3 no head, 4 another gateway is there;
         70 the conversation has died, see `died`."""
+        die_with_parent()
         logging.basicConfig(level=logging.INFO, format="%(asctime)s gateway %(levelname)s %(message)s")
         _go_where_nothing_is(self._options.run)
         if not self._alone():

@@ -85,7 +85,7 @@ class Household:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment({}) | {nursery.VARIABLE: str(theirs.fileno())},
+                env=environment({}) | nursery.variable(theirs.fileno()),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )

@@ -3,9 +3,12 @@
 The gateway asks over a socket that it inherits: one line of JSON {argv, env, log}, answered by {pid} or {error}.
 """
 
+import ctypes
 import json
 import os
+import signal
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,7 @@ from executors.site.raylet import dying_with_parent, spawn
 
 VARIABLE = "FARM_NURSERY"
 ANSWER_S = 10.0
+SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +30,25 @@ def has_parent() -> bool:
     return VARIABLE in os.environ
 
 
+def variable(line: int) -> dict[str, str]:
+    """What a child finds in its environment: its end of the line, and who we are."""
+    return {VARIABLE: f"{line}:{os.getpid()}"}
+
+
+def die_with_parent() -> None:
+    """Called in the main thread. A signal at the parent's death is asked for anew in each program: exec in another
+    thread loses it (measured)."""
+    if not has_parent():
+        return
+    ctypes.CDLL(None).prctl(SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(os.environ[VARIABLE].partition(":")[2]):
+        sys.exit("the executor is gone")
+
+
 def parent_spawns(argv: list[str], env: Mapping[str, str], log: Path) -> Born:
     """As `spawn`, by the parent of this process. Raises Lost."""
     word = json.dumps({"argv": argv, "env": dict(env), "log": str(log)}).encode() + b"\n"
-    with socket.socket(fileno=os.dup(int(os.environ[VARIABLE]))) as line:
+    with socket.socket(fileno=os.dup(int(os.environ[VARIABLE].partition(":")[0]))) as line:
         line.settimeout(ANSWER_S)
         try:
             line.sendall(word)

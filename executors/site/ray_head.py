@@ -81,6 +81,8 @@ def ensure_head(run: str, farm: str, alone: bool = False) -> HeadInfo:
             if tried:
                 stop_head(run)
                 prepare(run)
+    if alone:  # what `ray start` leaves behind would outlive the executor
+        raise Lost("Ray's head does not come up; see gateway.log")
     from executors.site.ray_stock import stock_head
 
     return stock_head(run)
