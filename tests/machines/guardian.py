@@ -25,12 +25,22 @@ def kinds() -> list[Path]:
     return [top / kind for kind in ("freezer", "memory", "pids") if (top / kind).is_dir()]
 
 
+def make(folder: Path) -> None:
+    """Another guardian may take the folder above away between our two steps."""
+    while not folder.exists():
+        folder.parent.mkdir(exist_ok=True)
+        try:
+            folder.mkdir()
+        except FileNotFoundError:
+            continue
+
+
 def make_groups(name: str, limits: dict[str, str]) -> list[Path]:
     """One folder in each hierarchy, with the limits that it knows."""
     folders = []
     for kind in kinds():
         folder = kind / "farm-bench" / name
-        folder.mkdir(parents=True, exist_ok=True)
+        make(folder)
         if (kind / "cgroup.controllers").exists():
             for above in (kind, kind / "farm-bench"):
                 (above / "cgroup.subtree_control").write_text("+memory +pids")
@@ -59,6 +69,10 @@ def drop_groups(folders: list[Path]) -> None:
                     os.rmdir(below)
                 except OSError:
                     time.sleep(0.02)  # noqa: TID251  # the kernel tells nobody when a group becomes empty
+        try:
+            folder.parent.rmdir()
+        except OSError:  # other machines are on
+            continue
 
 
 def start(spec: dict[str, Any], folders: list[Path]) -> "subprocess.Popen[bytes]":
