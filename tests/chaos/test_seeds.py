@@ -8,7 +8,7 @@ from tests.chaos.campaign import run
 
 
 @pytest.mark.timeout(500)  # one that is stuck says so by itself
-@pytest.mark.parametrize("seed", map(int, os.environ["FARM_SEEDS"].split(",")))
+@pytest.mark.parametrize("seed", [int(seed) for seed in os.environ["FARM_SEEDS"].split(",")])
 def test_nothing_is_lost_doubled_or_left(seed: int) -> None:
     outcome = run(seed)
     again = f"again: .venv/bin/python -m tests.chaos.campaign --seed {seed}"
