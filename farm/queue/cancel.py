@@ -93,6 +93,8 @@ def _end_early(tx: Connection, ref: Reference, now: datetime) -> End:
         raise NotFound(f"job {ref.job} has no task {ref.number}", remedy=f"see `farm show {ref.job}`")
     if step.state == "ended":
         raise Conflict(f"task {ref} was skipped already, for something before it did not succeed")
+    if step.next == step.total:  # a whole job that was cancelled, of which another task goes again
+        raise Conflict(f"task {ref} is cancelled already")
     end = early.cancel(tx, step, ref.number or 0, now)
     if end is None:
         raise Conflict(f"task {ref} is just being handed out", remedy="cancel it again")

@@ -297,7 +297,7 @@ def give_up(tx: Connection, job: int, why: str, changed: Changed, now: datetime)
         if step.state == "ended":
             continue
         rows = tx.execute(_CANCEL_TASKS, {"j": job, "o": step.ordinal, "at": now}).rowcount
-        rows += step.total - step.next - step.early
+        rows += max(0, step.total - step.next - step.early)  # below 0 where all was given up once before
         tx.execute(_HAND_OUT_ALL, {"j": job, "o": step.ordinal})
         if rows:
             number = step.first_number

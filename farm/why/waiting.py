@@ -19,7 +19,7 @@ from farm.why.rooms import kept_room
 from schedules.model import Unmet
 
 _AHEAD = select(func.coalesce(func.sum(t.Step.total - t.Step.next - t.Step.early), 0)).where(
-    sql(t.STEP_WAITS), t.Step.due < bindparam("d")
+    sql(t.STEP_WAITS), t.Step.due < bindparam("d"), t.Step.next + t.Step.early < t.Step.total
 )
 _PAUSED = (
     select(func.min(t.Task.not_before).label("until"), func.min(t.Task.licence_since).label("since"))

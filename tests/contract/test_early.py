@@ -2,9 +2,11 @@
 
 import random
 import shutil
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -172,13 +174,41 @@ def test_while_others_claim_no_task_is_lost_or_run_when_cancelled(farm: QueueFar
     assert farm.counts(job) == dict(Counter(tasks.values()))
 
 
+def test_what_was_cancelled_with_its_job_stays_so_when_another_task_goes_again(farm: QueueFarm) -> None:
+    job = farm.submit(array(9))
+    farm.claim(1)
+    drop(farm, str(job))
+    farm.retry(f"{job}.1")
+    with pytest.raises(Conflict, match="is cancelled already"):
+        drop(farm, f"{job}.2")
+    farm.run(job)
+    assert farm.counts(job) == {"done": 1, "cancelled": 8}
+
+
+def test_a_job_can_be_cancelled_task_retried_and_cancelled_again(farm: QueueFarm) -> None:
+    job = farm.submit(array(9))
+    farm.claim(1)
+    drop(farm, f"{job}.2")
+    drop(farm, str(job))
+    farm.retry(f"{job}.1")
+    drop(farm, str(job))
+    assert farm.counts(job) == {"cancelled": 9}
+    farm.retry(str(job))
+    farm.run(job)
+    assert farm.counts(job) == {"done": 9}
+
+
 STORY = st.lists(st.tuples(st.sampled_from(["claim", "cancel", "cancel", "finish", "retry", "all"]), st.integers(1, 9)))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(story=STORY, order=st.sampled_from(ORDERS))
-def test_in_any_order(tmp_path: Path, empty: Path, story: list[tuple[str, int]], order: str) -> None:
-    farm = QueueFarm(Database.file(Path(shutil.copy(empty, tmp_path))))
+def test_in_any_order(empty: Path, story: list[tuple[str, int]], order: str) -> None:
+    with tempfile.TemporaryDirectory() as folder, closing(Database.file(Path(shutil.copy(empty, folder)))) as db:
+        live(QueueFarm(db), story, order)
+
+
+def live(farm: QueueFarm, story: list[tuple[str, int]], order: str) -> None:
     job, flying = farm.submit(array(9, order=order)), []
     for step, n in story:
         try:
@@ -202,4 +232,3 @@ def test_in_any_order(tmp_path: Path, empty: Path, story: list[tuple[str, int]],
     sound(farm.db)
     assert sum(farm.counts(job).values()) == 9
     assert set(farm.counts(job)) <= {"done", "cancelled"}
-    farm.db.close()
