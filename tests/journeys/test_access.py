@@ -185,18 +185,25 @@ def test_nothing_but_what_was_told_listens(farm):
 
 
 def listening_ports(pid):
-    """TCP ports on which a process listens, by /proc (proc(5): state 0A is LISTEN)."""
-    inodes = set()
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            inodes.add(os.readlink(descriptor).removeprefix("socket:[").removesuffix("]"))
-        except OSError:
-            continue
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+    """TCP ports on which a process listens, by /proc (proc(5): state 0A is LISTEN); none of one that has ended."""
+    try:
+        inodes = set(_sockets(pid))
+        tables = [Path(f"/proc/{pid}/net/{table}").read_text() for table in ("tcp", "tcp6")]
+    except FileNotFoundError:
+        return
+    for table in tables:
+        for line in table.splitlines()[1:]:
             words = line.split()
             if words[3] == "0A" and words[9] in inodes:
                 yield int(words[1].rpartition(":")[2], 16)
+
+
+def _sockets(pid):
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            yield os.readlink(descriptor).removeprefix("socket:[").removesuffix("]")
+        except OSError:
+            continue
 
 
 def test_a_second_up_says_when_it_would_listen_elsewhere(farm):
@@ -225,9 +232,12 @@ def test_no_token_is_seen_where_others_look(farm):
     farm("token", "revoke", secret)
     eventually(lambda: number in (farm.home / "service.log").read_text())
     for pid in (one["pid"] for one in farm.json("status")["processes"]):
-        assert re.search(r"Max core file size +0 ", Path(f"/proc/{pid}/limits").read_text())
-        shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
-        assert not [word for word in hidden if word in shown]
+        try:
+            limits, *shown = (Path(f"/proc/{pid}/{name}").read_bytes() for name in ("limits", "cmdline", "environ"))
+        except (FileNotFoundError, ProcessLookupError):  # it has ended
+            continue
+        assert re.search(rb"Max core file size +0 ", limits)
+        assert not [word for word in hidden if word in b"".join(shown)]
     for file in (one for one in farm.home.rglob("*") if one.is_file() and one.name != "token"):
         assert not [word for word in hidden if word in file.read_bytes()], file
 
