@@ -3,6 +3,11 @@
 import os
 import random
 import signal
+from pathlib import Path
+
+import pytest
+
+from farm.db import Database, migrate
 
 COUNT = 5  # runs of the campaign in tests/chaos
 
@@ -18,3 +23,13 @@ def pytest_configure() -> None:
 
 def pytest_report_header() -> str:
     return f"to have the same runs of the campaign again: FARM_SEEDS={os.environ['FARM_SEEDS']}"
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh database, made once; to be copied."""
+    path = tmp_path_factory.mktemp("empty") / "farm.db"
+    db = Database.file(path)
+    migrate(db, "farm.db")
+    db.close()
+    return path

@@ -1,15 +1,12 @@
 """`farm cancel` and `farm retry` at every state of job and task: each works, or answers a sentence; nothing breaks."""
 
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import func, select
 
 from executors.contract import Work
 from farm import tables as t
-from farm.db import Database, migrate
 from farm.model import AttemptState, Item, JobState, Range, StepSpec, TaskState
 from farm.queue import settle
 from farm.queue.cancel import cancel
@@ -18,22 +15,6 @@ from farm.reference import parse_reference
 from farm.refusal import Refusal
 from tests.contract.queue_farm import QueueFarm, made, of
 from tests.contract.why_scenes import begin, vars_of
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "farm.db"
-    db = Database.file(path)
-    migrate(db, "farm.db")
-    db.close()
-    return path
-
-
-@pytest.fixture
-def farm(tmp_path: Path, empty: Path) -> Iterator[QueueFarm]:
-    db = Database.file(Path(shutil.copy(empty, tmp_path)))
-    yield QueueFarm(db)
-    db.close()
 
 
 def step(**more: object) -> StepSpec:

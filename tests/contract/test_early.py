@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from farm import read
-from farm.db import Database, migrate
+from farm.db import Database
 from farm.integrity_rules import COUNTERS, MOVES, STATES
 from farm.model import Range, StepSpec
 from farm.observe import observe
@@ -26,15 +26,6 @@ from tests.contract.queue_farm import QueueFarm
 from tests.contract.why_scenes import LOCAL
 
 ORDERS = ("linear", "ends-first")
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "farm.db"
-    db = Database.file(path)
-    migrate(db, "farm.db")
-    db.close()
-    return path
 
 
 @pytest.fixture

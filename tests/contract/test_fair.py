@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -13,29 +13,13 @@ from sqlalchemy import select
 from executors.contract import Work
 from farm import tables as t
 from farm.config import FarmConfig
-from farm.db import Database, migrate
+from farm.db import Database
 from farm.model import Item, Range, StepSpec
 from farm.queue.cancel import cancel
 from farm.queue.claim import Claim
 from farm.queue.room import Room
 from farm.reference import parse_reference
 from tests.contract.queue_farm import LANES, QueueFarm, of
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "farm.db"
-    db = Database.file(path)
-    migrate(db, "farm.db")
-    db.close()
-    return path
-
-
-@pytest.fixture
-def farm(tmp_path: Path, empty: Path) -> Iterator[QueueFarm]:
-    db = Database.file(Path(shutil.copy(empty, tmp_path)))
-    yield QueueFarm(db)
-    db.close()
 
 
 def array(last: int, **more: object) -> StepSpec:

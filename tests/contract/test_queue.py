@@ -1,9 +1,6 @@
 """The queue's contract, against every database that Farm supports."""
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -11,7 +8,6 @@ from sqlalchemy import select
 from farm import read
 from farm import tables as t
 from farm.config import FarmConfig
-from farm.db import Database, migrate
 from farm.model import File, Item, Range, StepSpec
 from farm.observe import observe
 from farm.queue import settle
@@ -20,24 +16,6 @@ from farm.queue.retry import retry
 from farm.reference import parse_reference
 from farm.refusal import Conflict, NotFound, Refusal
 from tests.contract.queue_farm import QueueFarm, made, of
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh database, made once."""
-    path = tmp_path_factory.mktemp("empty") / "farm.db"
-    db = Database.file(path)
-    migrate(db, "farm.db")
-    db.close()
-    return path
-
-
-@pytest.fixture
-def farm(tmp_path: Path, empty: Path) -> Iterator[QueueFarm]:
-    db = Database.file(Path(shutil.copy(empty, tmp_path)))
-    yield QueueFarm(db)
-    db.close()
-
 
 TRUE = StepSpec(argv=("true",))
 

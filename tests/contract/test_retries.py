@@ -1,9 +1,6 @@
 """Retry budgets by cause: lost infrastructure, licences, memory and real failures do not pay for each other."""
 
-import shutil
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +9,6 @@ from sqlalchemy import select
 from executors.contract import Work
 from farm import tables as t
 from farm.config import FarmConfig
-from farm.db import Database, migrate
 from farm.model import ExecutorState, Item, Range, StepSpec
 from farm.observe import observe
 from farm.queue import quarantine, settle
@@ -20,22 +16,6 @@ from farm.queue.cancel import cancel
 from farm.queue.verdict import DISK_PAUSE, HOSTS, LOSSES, PAUSE, PAUSE_MAX
 from farm.reference import parse_reference
 from tests.contract.queue_farm import MOST_MEMORY, QueueFarm, of
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "farm.db"
-    db = Database.file(path)
-    migrate(db, "farm.db")
-    db.close()
-    return path
-
-
-@pytest.fixture
-def farm(tmp_path: Path, empty: Path) -> Iterator[QueueFarm]:
-    db = Database.file(Path(shutil.copy(empty, tmp_path)))
-    yield QueueFarm(db)
-    db.close()
 
 
 def step(**more: object) -> StepSpec:

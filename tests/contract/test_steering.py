@@ -12,7 +12,7 @@ from farm import fleet
 from farm import tables as t
 from farm.acts import By, acts, held_now
 from farm.config import FarmConfig, PoolConfig
-from farm.db import Database, migrate
+from farm.db import Database
 from farm.integrity import examine
 from farm.model import ExecutorState, Item, Range, StepSpec
 from farm.observe import observe
@@ -26,15 +26,6 @@ from tests.contract.queue_farm import QueueFarm
 from tests.contract.why_scenes import there
 
 CONFIG = FarmConfig(pools={"local": PoolConfig(slots=2, ceiling=4), "paid": PoolConfig(ceiling=4, price_per_hour=1)})
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "farm.db"
-    db = Database.file(path)
-    migrate(db, "farm.db")
-    db.close()
-    return path
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 import ast
 import json
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +12,6 @@ from sqlalchemy import insert
 from executors import contract
 from farm import tables as t
 from farm import why
-from farm.db import Database, migrate
 from farm.model import ExecutorState, StepSpec
 from farm.queue import settle
 from farm.refusal import NotFound
@@ -23,22 +20,6 @@ from tests.contract.queue_farm import QueueFarm
 from tests.contract.why_scenes import SCENES, Scene, ask, begin, end, step, there
 
 FOLDER = Path(why.__file__).parent
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "farm.db"
-    db = Database.file(path)
-    migrate(db, "farm.db")
-    db.close()
-    return path
-
-
-@pytest.fixture
-def farm(tmp_path: Path, empty: Path) -> Iterator[QueueFarm]:
-    db = Database.file(Path(shutil.copy(empty, tmp_path)))
-    yield QueueFarm(db)
-    db.close()
 
 
 def test_every_cause_has_a_scene() -> None:

@@ -14,22 +14,12 @@ from sqlalchemy import select
 from executors.simulated import SimulatedOptions
 from farm import tables as t
 from farm.config import FarmConfig
-from farm.db import Database, migrate
 from farm.model import Range, StepSpec
 from farm.queue import quarantine
 from tests.contract.queue_farm import of
 from tests.properties.simulated_farm import SimulatedFarm
 
 POOL = {"provider": "simulated", "price_per_hour": "0.36", "ceiling": 4, "boot": 5, "idle": 10}
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "farm.db"
-    db = Database.file(path)
-    migrate(db, "farm.db")
-    db.close()
-    return path
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from executors.simulated import Fault, SimulatedOptions
 from farm import tables as t
 from farm.acts import held_now
 from farm.config import FarmConfig
-from farm.db import Database, migrate
 from farm.integrity_rules import RULES
 from farm.ledger import HOUR
 from farm.model import Range, StepSpec
@@ -27,15 +26,6 @@ from farm.refusal import Refusal
 from tests.properties.simulated_farm import SimulatedFarm
 
 POOL = {"provider": "simulated", "price_per_hour": "0.36", "ceiling": 4, "boot": 5, "idle": 10}
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "farm.db"
-    db = Database.file(path)
-    migrate(db, "farm.db")
-    db.close()
-    return path
 
 
 @pytest.fixture
