@@ -1,5 +1,7 @@
 """The farm's end of `sync`: what gateways report becomes state, what the farm wants becomes numbered messages."""
 
+import errno
+import logging
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -28,6 +30,8 @@ from farm.refusal import NotFound
 from farm.secret_reader import SecretReader
 from farm.site_desk import Desk, Outbox
 from farm.site_report import its_own, timed
+
+log = logging.getLogger(__name__)
 
 NEWS_AGAIN = timedelta(seconds=1)
 CATCH_UP = timedelta(seconds=1)
@@ -328,12 +332,7 @@ class Sites:
                 continue
             path = spool_path(self._logs, executor, event.spool)
             path.parent.mkdir(exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-            try:
-                os.pwrite(descriptor, event.data, event.lo)
-            finally:
-                os.close(descriptor)
-            if event.attempt:
+            if _mirrored(path, event) and event.attempt:
                 self.shipped[event.attempt] = event.hi
                 if len(self.shipped) > self._most:
                     self._forget_ended()
@@ -345,6 +344,21 @@ class Sites:
             active = {f"{r.job}.{r.number}.{r.ordinal}" for r in tx.execute(_ACTIVE)}
         self.shipped = {attempt: end for attempt, end in self.shipped.items() if attempt in active}
         self._most = max(SHIPPED, 2 * len(self.shipped))
+
+
+def _mirrored(path: Path, event: Event) -> bool:
+    """False when no file can hold bytes there: refusing the report would only bring it again. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.pwrite(descriptor, event.data, event.lo)
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EFBIG, errno.EINVAL):
+            raise
+        log.warning("%s: output at %d is left out: %s", path.parent.name, event.lo, error)
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def spool_path(logs: Path, executor: str, spool: str) -> Path:

@@ -3,16 +3,14 @@
 import contextlib
 import json
 import os
-import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from executors.contract import Event, EventKind, Running
+from executors.contract import Event, Running
 from executors.errors import Lost
 from executors.packed import Events, Works
 from executors.site.agent import Lease
@@ -20,15 +18,14 @@ from executors.site.proc import started_at
 from executors.store import FolderStore
 from executors.vmclone.far_store import Counter
 from executors.vmclone.frames import Garbled
+from executors.vmclone.honest import TIME, attempt, honest, text, whole
 from executors.vmclone.host import WORD
 from executors.vmclone.peer import Gone, Peer
 
 COME_S = 28.0  # from an executor's start to the first word of its guest; a site waits a little longer
 CALL_S = 6.0  # a guest that is mute for longer is replaced
 GUEST_ENDED = 70  # EX_SOFTWARE of sysexits.h
-SPOOL = re.compile(r"\d{1,9}-\d{1,9}\Z")
-NUMBERS = tuple(f.name for f in fields(Event) if f.type in (int, "int"))
-TEXTS = tuple(f.name for f in fields(Event) if f.type in (str, "str"))
+MOST_PID = 1 << 22
 STATES = ("waiting", "running", "finished")
 
 
@@ -75,22 +72,14 @@ class Proxy:
         """Only what an honest agent could say goes on to the farm. Raises Garbled."""
         try:
             found = list(events)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Garbled(f"the guest's events are none: {error}") from error
         if len(found) != len(events) or not all(map(self._plausible, found)):
             raise Garbled("the guest says what no agent says")
         return events
 
     def _plausible(self, event: Event) -> bool:
-        numbers = (getattr(event, name) for name in NUMBERS)
-        texts = (getattr(event, name) for name in TEXTS)
-        brought = event.kind is not EventKind.FINISHED or all(o.digest in self._counter.known for o in event.outputs)
-        return (
-            all(type(number) is int for number in numbers)
-            and all(type(text) is str for text in texts)
-            and (not event.spool or bool(SPOOL.match(event.spool)))
-            and brought
-        )
+        return honest(event) and all(o.digest in self._counter.known for o in event.outputs)
 
     def nudge(self) -> None:
         with contextlib.suppress(Gone):
@@ -101,7 +90,7 @@ class Proxy:
 
     def snapshot(self) -> list[Running]:
         found = [Running(self._executor, str(a), int(t), str(s)) for a, t, s in self._ask("snapshot")]
-        return [running for running in found if running.state in STATES]
+        return [r for r in found if r.state in STATES and attempt(r.attempt) and whole(r.token, 0, TIME)]
 
     def stop(self, grace_s: float) -> None:
         self._ask("stop", grace_s, more_s=grace_s)
@@ -115,7 +104,7 @@ class Proxy:
 
     def _here(self) -> list[dict[str, Any]]:
         clone = self._process("clone", self._clone)
-        inside = [clone | _told(one) for one in self._ask("processes")]
+        inside = [clone | told for told in map(_told, self._ask("processes")) if told]
         return [self._process("agent", os.getpid()), clone, *inside]
 
     def _process(self, role: str, pid: int) -> dict[str, Any]:
@@ -123,11 +112,12 @@ class Proxy:
 
 
 def _told(one: Mapping[str, Any]) -> dict[str, Any]:
+    """Empty when the farm would not show it."""
+    name, pid, command = one["attempt"], one["inside"], one["command"]
+    if not (name == "" or attempt(name)) or not whole(pid, 0, MOST_PID) or not text(command):
+        return {}
     role = "keeper" if one["role"] == "keeper" else "task"
-    return {"role": role, "attempt": str(one["attempt"])} | {
-        "inside": int(one["inside"]),
-        "command": str(one["command"])[:4096],
-    }
+    return {"role": role, "attempt": name, "inside": pid, "command": command[:4096]}
 
 
 def _line(path: str) -> tuple[int, int]:

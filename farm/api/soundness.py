@@ -9,6 +9,7 @@ from executors.site.protocol import Report
 from farm.model import BIG
 
 LONGEST_WAIT_S = 120
+LONGEST_SPOOL = 1 << 42  # bytes; what file systems hold in one file is more
 _NANO = 2**63 - 1  # nanoseconds since the epoch, and what databases hold
 _ATTEMPT = re.compile(r"[1-9][0-9]{0,17}(\.[1-9][0-9]{0,17}){2}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -60,6 +61,8 @@ def _range(event: Event) -> None:
         event.data and (len(event.data) != event.hi - event.lo or not event.spool)
     ):
         raise ValueError(f"event {event.seq} has bytes that are not those of its range")
+    if event.hi > LONGEST_SPOOL:
+        raise ValueError(f"event {event.seq} has a range beyond {LONGEST_SPOOL} bytes")
 
 
 def _output(output: FileRef) -> None:

@@ -128,6 +128,15 @@ def test_the_farm_takes_nothing_in_under_a_wrong_name(tmp_path: Path, far: FarSt
     line.cut()
 
 
+SNAPSHOT = [["1.1.1", 7, "running"], ["none", 7, "running"], ["1.1.2", -1, "running"]]
+PROCESSES = [
+    {"role": "task", "attempt": "1.1.1", "inside": 5, "command": "true"},
+    {"role": "task", "attempt": "none", "inside": 5, "command": "bad attempt"},
+    {"role": "task", "attempt": "", "inside": 10**400, "command": "bad pid"},
+    {"role": "task", "attempt": "", "inside": 5, "command": "bad text \ud800"},
+]
+
+
 class Liar:
     """A guest that says what it is told to say."""
 
@@ -138,7 +147,9 @@ class Liar:
         self.door.bind(self.path)
         self.door.listen(1)
         self.ours, self.theirs = socket.socketpair()
-        peer = Peer(self.ours.fileno(), {"clock": plainly(lambda _at: None), "poll": lambda *_: self._polled()})
+        served = {"clock": plainly(lambda _at: None), "poll": lambda *_: self._polled()}
+        served |= {"snapshot": plainly(lambda: SNAPSHOT), "processes": plainly(lambda: PROCESSES)}
+        peer = Peer(self.ours.fileno(), served)
         threading.Thread(target=peer.serve, daemon=True).start()
         threading.Thread(target=self._open, daemon=True).start()
 
@@ -153,6 +164,7 @@ class Liar:
 
 STARTED = {"kind": EventKind.STARTED, "attempt": "1.1.1", "token": 1, "at": 5, "spool": "0-1"}
 FINISHED = {"kind": EventKind.FINISHED, "attempt": "1.1.1", "token": 1, "at": 5, "started": 4}
+LOG = {"kind": EventKind.LOG, "attempt": "1.1.1", "spool": "0-1"}
 BROUGHT = [{"path": "x", "digest": "2" * 64, "size": 1}]
 
 
@@ -163,6 +175,15 @@ BROUGHT = [{"path": "x", "digest": "2" * 64, "size": 1}]
         {**STARTED, "at": "yesterday"},
         {**STARTED, "attempt": ["1.1.1"]},
         {**FINISHED, "outputs": BROUGHT},
+        {**FINISHED, "outputs": [{"path": "x", "digest": "../x", "size": 1}]},
+        {**FINISHED, "attempt": "1.1"},
+        {**FINISHED, "attempt": ""},
+        {**FINISHED, "started": -1},
+        {**FINISHED, "at": 1 << 63},
+        {**FINISHED, "lo": 2, "hi": 1},
+        {**FINISHED, "message": "\ud800"},
+        {**LOG, "spool": ""},
+        {**LOG, "lo": 1 << 50, "hi": 1 << 50},
     ],
 )
 def test_what_an_honest_agent_would_not_say_is_not_passed_on(tmp_path: Path, said: dict):
@@ -181,6 +202,14 @@ def test_what_an_honest_agent_would_not_say_is_not_passed_on(tmp_path: Path, sai
     assert not ended.is_set()
     liar.ours.shutdown(socket.SHUT_RDWR)
     assert ended.wait(10)  # it goes with its guest
+
+
+def test_a_guests_processes_and_snapshot_are_shown_as_far_as_the_farm_would_take_them(tmp_path: Path):
+    liar = Liar(tmp_path)
+    proxy = Proxy("e-1", str(tmp_path), str(tmp_path / "store"), {"line": liar.path}, lambda: None)
+    assert [(r.attempt, r.token) for r in proxy.snapshot()] == [("1.1.1", 7)]
+    assert [p["command"] for p in proxy.processes()[2:]] == ["true"]
+    liar.ours.shutdown(socket.SHUT_RDWR)
 
 
 def test_a_template_that_would_make_bad_clones_is_not_frozen():
