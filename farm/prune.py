@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
 
 from farm import tables as t
 from farm.fleet import ALIVE
+from farm.given import FILE
 
 if TYPE_CHECKING:
     from farm.context import Farm
@@ -30,11 +31,13 @@ _ENDED_LATELY = select(t.Executor.id).where(t.Executor.ended > bindparam("cut"))
 _STATED = select(t.Meta.value).where(t.Meta.key == _LAST)
 _STATE = update(t.Meta).where(t.Meta.key == _LAST).values(value=bindparam("v"))
 _FIRST = insert(t.Meta)
+# a token that was given stays: where its row is missing, the next start takes it anew, revoked or not
+_GOOD_NO_MORE = case((t.Token.created_by != FILE, func.coalesce(t.Token.revoked, t.Token.expires)))
 _OLD: dict[str, tuple[Any, Any]] = {
     "decisions": (t.DecisionRow.id, t.DecisionRow.at),
     "refused": (t.Refused.id, t.Refused.at),
     "quarantines": (t.Quarantine.executor, t.Quarantine.at),
-    "tokens": (t.Token.id, func.coalesce(t.Token.revoked, t.Token.expires)),
+    "tokens": (t.Token.id, _GOOD_NO_MORE),
 }
 
 

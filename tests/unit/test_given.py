@@ -10,6 +10,7 @@ from farm.clock import SystemClock
 from farm.context import open_farm
 from farm.given import FILE, take_given
 from farm.home import Home
+from farm.prune import prune
 from farm.refusal import Refusal
 
 SECRET = "farm_0123456789_" + "a" * 43
@@ -49,6 +50,15 @@ def test_it_is_taken_once_and_stays_revoked(farm, given: Path):
         auth.revoke(tx, "0123456789", farm.clock.now())
     take_given(farm.db, farm.clock)
     assert kept(farm).bad(farm.clock.now() + timedelta(days=1)) == "revoked"
+
+
+def test_it_stays_revoked_when_what_is_old_is_pruned(farm, given: Path):
+    take_given(farm.db, farm.clock)
+    with farm.db.write() as tx:
+        auth.revoke(tx, "0123456789", farm.clock.now() - timedelta(days=1000))
+    assert (prune(farm, dry=True).tokens, prune(farm).tokens) == (0, 0)
+    take_given(farm.db, farm.clock)
+    assert kept(farm).bad(farm.clock.now()) == "revoked"
 
 
 def test_none_is_given_where_none_is_named(farm, monkeypatch: pytest.MonkeyPatch):
