@@ -135,14 +135,14 @@ def check_own(tx: Connection, who: Principal, job: int) -> None:
 def check_secrets(farm: "Farm", who: Principal, spec: JobSpec) -> None:
     """The service reads them, so from afar only what was put into the home's folder for it can be named: else everybody
     could have a task print any file of the farm's user. Raises Forbidden."""
-    if who.kind == Kind.HOME or who.may(Scope.OPERATE):
+    if who.kind == Kind.HOME or who.may(Scope.ADMIN):
         return
     folder = os.path.realpath(farm.home.path / "secrets")
     for step in spec.steps:
         for name, reference in step.secrets.items():
             kind, _, path = reference.partition(":")
             if kind != "file" or not os.path.realpath(path).startswith(folder + os.sep):
-                remedy = f"ask an operator to put it into {folder}, then write {name}=file:{folder}/NAME"
+                remedy = f"ask an administrator to put it into {folder}, then write {name}=file:{folder}/NAME"
                 raise Forbidden(f"{reference[:100]!r} may not be read for you", f"--secret {name}", remedy)
 
 

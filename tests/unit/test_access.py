@@ -46,7 +46,7 @@ def _calls(route):
 
 
 def token(served, holder, **about):
-    kind, scopes = (holder, ()) if isinstance(holder, Kind) else (Kind.PERSON, (holder,))
+    kind, scopes = (holder, ()) if isinstance(holder, Kind) else (Kind.PERSON, about.pop("scopes", (holder,)))
     with served.farm.db.write() as tx:
         return create_token(tx, kind, served.farm.clock.now(), scopes=scopes, **about)
 
@@ -162,7 +162,8 @@ def test_secrets_of_the_service_are_read_for_those_elsewhere_only_where_they_wer
     folder.mkdir(exist_ok=True)
     (folder / "link").unlink(missing_ok=True)
     (folder / "link").symlink_to(served.farm.home.token_file)
-    _, secret = token(served, Scope.SUBMIT, owner="ada")
+    _, secret = token(served, Scope.SUBMIT, scopes=(Scope.SUBMIT, Scope.OPERATE), owner="ada")
+    _, admin = token(served, Scope.ADMIN)
     statuses = {}
     for reference in (
         f"file:{served.farm.home.token_file}",
@@ -176,6 +177,7 @@ def test_secrets_of_the_service_are_read_for_those_elsewhere_only_where_they_wer
         body = json.dumps({"name": "n", "owner": "ada", "steps": [step]}).encode()
         statuses[reference] = ask(served, "post /v1/jobs", secret, body)[0]
         assert ask(served, "post /v1/jobs", served.farm.home.token(), body)[0] == 201
+        assert ask(served, "post /v1/jobs", admin, body)[0] == 201
     assert list(statuses.values()) == [403, 403, 403, 403, 403, 201]
 
 
