@@ -17,7 +17,7 @@ from executors.site.agent import Agent
 from executors.vmclone.facts import facts, settle
 from executors.vmclone.far_store import FarStore
 from executors.vmclone.frames import packed, unpacked
-from executors.vmclone.identity import Identity, assume, drawn, reseed_libraries, set_clock
+from executors.vmclone.identity import Identity, assume, drawn, only_in_guest, reseed_libraries, set_clock
 from executors.vmclone.inside import processes
 from executors.vmclone.peer import Peer, Serve, plainly
 
@@ -120,7 +120,8 @@ def _polled(agent: Agent, *about: float) -> tuple[list[int], bytes]:
 
 
 def main(line: int) -> None:
-    """The first process collects orphans and ends the machine with the guest; the guest is its child."""
+    """The first process collects orphans and ends the machine with the guest, its child. Raises NoGuest."""
+    only_in_guest()
     child = os.fork()
     if not child:
         _live(line)

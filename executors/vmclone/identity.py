@@ -7,7 +7,34 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 SEED = 64  # bytes
+PORTS, PORT = "/sys/class/virtio-ports", "farm"  # the line to the host, by which a guest of ours is known
 RNDADDENTROPY, RNDRESEEDCRNG = 0x40085203, 0x5207  # ioctl(2) of /dev/urandom
+
+
+class NoGuest(Exception):
+    """This is a machine of somebody's: its clock, its name and its life are not ours."""
+
+
+def in_guest() -> bool:
+    """Whether this machine is a guest of ours."""
+    try:
+        return any(_name(f"{PORTS}/{port}/name") == PORT for port in os.listdir(PORTS))
+    except OSError:
+        return False
+
+
+def _name(file: str) -> str:
+    try:
+        with open(file) as name:
+            return name.read().strip()
+    except OSError:
+        return ""
+
+
+def only_in_guest() -> None:
+    """Raises NoGuest; called before anything is changed."""
+    if not in_guest():
+        raise NoGuest(f"this is no guest of the farm: it has no port {PORT!r} in {PORTS}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +61,8 @@ class Identity:
 
 def assume(identity: Identity) -> None:
     """Become this one. What the kernel and this interpreter would have drawn next, every other clone would draw too:
-    all of it is stirred. Raises OSError when the kernel can't be."""
+    all of it is stirred. Raises NoGuest, and OSError when the kernel can't be."""
+    only_in_guest()
     reseed_kernel(bytes.fromhex(identity.seed))
     reseed_libraries()
     set_clock(identity.at)
@@ -62,13 +90,16 @@ def reseed_libraries() -> None:
 
 
 def set_clock(at: int) -> None:
-    """Monotonic time goes on from the template's; the wall clock jumps to now."""
+    """Monotonic time goes on from the template's; the wall clock jumps to now. Raises NoGuest."""
+    only_in_guest()
     time.clock_settime_ns(time.CLOCK_REALTIME, at)
 
 
 def rename(hostname: str, machine_id: str) -> None:
+    """Raises NoGuest, OSError."""
     import socket
 
+    only_in_guest()
     socket.sethostname(hostname)
     for file, text in (("/etc/hostname", hostname), ("/etc/machine-id", machine_id)):
         with open(file, "w") as out:

@@ -15,7 +15,7 @@ from executors.contract import EventKind, FileRef, Order, Surroundings
 from executors.errors import Refused, Throttled
 from executors.packed import Events
 from executors.store import FolderStore, Missing
-from executors.vmclone import program, qemu
+from executors.vmclone import guest, identity, init, program, qemu
 from executors.vmclone.facts import unfit
 from executors.vmclone.far_store import Counter, FarStore
 from executors.vmclone.frames import LENGTHS, MOST_DATA, Garbled, packed, unpacked
@@ -227,6 +227,37 @@ def test_each_identity_is_its_own_and_its_name_is_a_hosts():
     one, other = Identity.fresh("A_b.c-1"), Identity.fresh("A_b.c-1")
     assert one.hostname == "a-b-c-1"
     assert not {one.nonce, one.seed, one.machine_id} & {other.nonce, other.seed, other.machine_id}
+
+
+def test_what_changes_a_machine_is_refused_outside_of_a_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def never(*_: object) -> None:
+        raise AssertionError("it was about to be changed")
+
+    for owner, name in ((identity, "reseed_kernel"), (socket, "sethostname"), (os, "fork")):
+        monkeypatch.setattr(owner, name, never)
+    monkeypatch.setattr(identity.time, "clock_settime_ns", never)
+    monkeypatch.setattr(identity, "PORTS", str(tmp_path / "none"))
+    for change in (
+        lambda: identity.assume(Identity.fresh("e-1")),
+        lambda: identity.set_clock(1),
+        lambda: identity.rename("e-1", "1"),
+        lambda: guest.main(0),
+    ):
+        with pytest.raises(identity.NoGuest):
+            change()
+
+
+def test_a_guest_is_known_by_the_line_to_its_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(identity, "PORTS", str(tmp_path))
+    for name, known in (("org.qemu.guest_agent.0", False), ("farm", True)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "name").write_text(f"{name}\n")
+        assert identity.in_guest() == known
+    assert identity.PORT == init.PORT
+    nowhere = Path("/none")
+    shape = qemu.Shape(1, 256, "tcg", "7.2.22", "pc-q35-7.2")
+    words = qemu.argv(shape, qemu.Parts(nowhere, False, nowhere, nowhere, nowhere, nowhere, 0, 0))
+    assert f"virtserialport,chardev=line,name={identity.PORT},nr=1" in words
 
 
 def test_the_program_for_guests_is_whole_and_always_the_same():
