@@ -85,8 +85,9 @@ def exchange(farm: "Farm", asked: Asked) -> str:
     """The token of this executor's own. Raises NotWelcome; why is kept for `farm why pool`."""
     now = farm.clock.now()
     try:
+        _check(farm, asked)  # before the writer is taken: anybody can ask
         with farm.db.write() as tx:
-            _check(tx, farm, asked)
+            _check_wanted(tx, asked)
             _spend(tx, asked, now)
             return create_machine_token(tx, asked.executor, asked.pool, now)
     except NotWelcome as error:
@@ -118,8 +119,11 @@ def last_failures(tx: Connection, pool: str) -> list[Mapping[str, Any]]:
 
 
 def _keep(farm: "Farm", asked: Asked, what: str, now: datetime) -> None:
-    log.warning("executor %a of pool %a can't join: %a", asked.executor, asked.pool, what)
-    if asked.pool not in farm.config.pools:
+    """One line in the log at a time, and of those without a ticket one row at a time: anybody can fail."""
+    if (unsaid := farm.refusals.joins.take()) is not None:
+        more = f" ({unsaid} more were not told here)" if unsaid else ""
+        log.warning("executor %a of pool %a can't join: %a%s", asked.executor, asked.pool, what, more)
+    if asked.pool not in farm.config.pools or not (_genuine(farm, asked) or farm.refusals.stranger(asked.pool)):
         return
     row = {"at": now, "pool": asked.pool, "executor": asked.executor, "host": asked.host}
     with farm.db.write() as tx:
@@ -127,8 +131,8 @@ def _keep(farm: "Farm", asked: Asked, what: str, now: datetime) -> None:
         tx.execute(_FORGET)
 
 
-def _check(tx: Connection, farm: "Farm", asked: Asked) -> None:
-    """Raises NotWelcome."""
+def _check(farm: "Farm", asked: Asked) -> None:
+    """What needs no database. Raises NotWelcome."""
     if abs(asked.protocol - PROTOCOL) > 1:
         age = "old" if asked.protocol < PROTOCOL else "new"
         what = f"its program is too {age}: it speaks protocol {asked.protocol}, this farm {PROTOCOL}"
@@ -138,6 +142,10 @@ def _check(tx: Connection, farm: "Farm", asked: Asked) -> None:
         raise NotWelcome(what, "farm", "give it a ticket of this farm, or its own farm's address")
     if not _genuine(farm, asked):
         raise _wrong(asked)
+
+
+def _check_wanted(tx: Connection, asked: Asked) -> None:
+    """Raises NotWelcome."""
     if why := _unwanted(tx, asked):
         raise NotWelcome(why, "executor", "its ticket is of no more use: end this machine")
 

@@ -1,5 +1,6 @@
 """A ticket is good for one executor of one pool, once, while it is wanted; who is refused is told why."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from farm.context import Farm, open_farm, providers
 from farm.home import Home
 from farm.joining import KEPT, Asked, NotWelcome, exchange, failed, last_failures, secret_of
 from farm.model import ExecutorState, OrderState
+from farm.refusals import BURST
 
 POOLS = '[pools.far]\nprovider = "local"\n[pools.other]\nprovider = "local"\n'
 
@@ -161,6 +163,39 @@ def test_failures_are_bounded_and_those_of_unknown_pools_not_kept(farm: Farm):
         exchange(farm, asked(farm, pool="no-such-pool"))
     with farm.db.read() as tx:
         assert len(tx.execute(select(t.JoinFailure.id)).all()) == KEPT
+
+
+def fails(farm: Farm, said: Asked) -> None:
+    with pytest.raises(NotWelcome):
+        exchange(farm, said)
+
+
+def failures(farm: Farm) -> int:
+    with farm.db.read() as tx:
+        return len(tx.execute(select(t.JoinFailure.id)).all())
+
+
+def test_of_strangers_one_a_second_is_kept_of_each_pool(farm: Farm, caplog: pytest.LogCaptureFixture):
+    stranger = asked(farm, secret="join_guess")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(BURST + 10):
+            fails(farm, stranger)
+        assert failures(farm) == 1
+        fails(farm, asked(farm, "beef-1"))  # never ordered, but it has a ticket
+        fails(farm, replace(stranger, pool="other"))
+        assert failures(farm) == 3
+        farm.clock.turn(1)
+        fails(farm, stranger)
+    assert failures(farm) == 4
+    lines = [one.getMessage() for one in caplog.records if "can't join" in one.getMessage()]
+    assert len(lines) == BURST + 1
+    assert "(12 more were not told here)" in lines[-1]
+
+
+def test_strangers_never_take_the_writer(farm: Farm, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(type(farm.db), "write", lambda _self: pytest.fail("somebody without a ticket writes"))
+    for change in ({"secret": "join_guess"}, {"farm": "ffff"}, {"protocol": PROTOCOL + 2}):
+        fails(farm, asked(farm, pool="no-such-pool", **change))
 
 
 def settled(tmp_path: Path, text: str) -> Farm:

@@ -10,6 +10,16 @@ from farm.clock import TurnedClock
 from tests.unit.tls_farm import TlsFarm
 
 
+def test_reasons_that_repeat_what_was_sent_do_not_fill_the_memory():
+    made = refusals.Refusals(TurnedClock())
+    for number in range(3 * refusals.DIFFERENT):
+        made.note("192.0.2.1", "/v1/join", f"it is of the farm {number}")
+    made.note("192.0.2.1", "/v1/join", "it is of the farm 0")
+    by = made.told()["by"]
+    assert (len(by), by[refusals.OTHERS]) == (refusals.DIFFERENT + 1, 2 * refusals.DIFFERENT)
+    assert (by["it is of the farm 0"], made.count()) == (2, 3 * refusals.DIFFERENT + 1)
+
+
 @pytest.fixture
 def farm(tmp_path):
     with TlsFarm(tmp_path) as made:
