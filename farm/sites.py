@@ -19,6 +19,7 @@ from farm.clock import Clock
 from farm.db import Database, after_commit
 from farm.dispatch import Dispatcher, rest
 from farm.feed import Feed
+from farm.fleet import drain
 from farm.fleet import lost as lose_executor
 from farm.fleet import ready as executor_ready
 from farm.home import SITE
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 NEWS_AGAIN = timedelta(seconds=1)
 CATCH_UP = timedelta(seconds=1)
+HEARD_S = 10.0  # processes of a site that has not been heard of for longer are none that can be told of
 IDLE_S = 60.0  # a site of no living executor that is silent for longer is forgotten
 GIVEN_UP_S = 2.0  # between TERM and KILL of what still runs on an executor that was given up
 SHIPPED = 10_000  # attempts whose logs are followed, before it is asked which of them still run
@@ -123,7 +125,8 @@ class Sites:
     @property
     def processes(self) -> Sequence[Mapping[str, Any]]:
         """What the gateways say of processes; those elsewhere are told with the machine that they are on."""
-        far = [{**process, "site": d.name} for d in list(self._elsewhere.values()) for process in d.processes]
+        heard = [d for d in list(self._elsewhere.values()) if d.silence_s < HEARD_S]
+        far = [{**process, "site": d.name} for d in heard for process in d.processes]
         return (*self._local.processes, *far)
 
     # ── what the farm wants ──
@@ -249,6 +252,8 @@ class Sites:
         """Executors that joined, events, and then executors that went: their last events still count. Answers the
         numbers up to which events are on our disk."""
         self._arrived(desk, report.ready)
+        if report.leaving and desk is not self._local:
+            self._leaves(desk.name)
         upto: dict[str, int] = {}
         if report.events:
             for executor, events in report.events.items():
@@ -270,6 +275,13 @@ class Sites:
             if moved:
                 self.dispatch(tx, now)
         desk.named = (ready, now)
+        if moved:
+            self._wake()
+
+    def _leaves(self, executor: str) -> None:
+        """What it hands back next must not be given to it again."""
+        with self._db.write() as tx:
+            moved = drain(tx, executor, "it was told on its own machine to go", self._clock.now())
         if moved:
             self._wake()
 

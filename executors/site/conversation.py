@@ -56,7 +56,8 @@ class Conversation:
         self._renewed = 0.0
         self._handling = threading.RLock()  # a snapshot is never taken in the middle of a message
         self._closed = threading.Event()
-        self._finishing = False
+        self._finishing = self._leaving = False
+        self._told_leaving = threading.Event()
         self._told_all = threading.Event()
         self._threads = [
             threading.Thread(target=self._live, args=(way,), name=way.__name__, daemon=True)
@@ -85,6 +86,16 @@ class Conversation:
         self._finishing = True
         return self._told_all.wait(within_s)
 
+    def leave(self, within_s: float) -> bool:
+        """From now on every report says that the executors here go; False when the farm has not heard it in time."""
+        self._leaving = True
+        return self._told_leaving.wait(within_s)
+
+    def gone(self, executors: Sequence[str], within_s: float) -> bool:
+        """Tell that they are no more; False when the farm has not heard it in time."""
+        self._lost.update(executors)
+        return self.finish(within_s)
+
     def tell_processes(self, processes: Sequence[Mapping[str, Any]]) -> None:
         """What goes with the next report."""
         self._processes = tuple(processes)
@@ -100,12 +111,12 @@ class Conversation:
             self._lost.update(self._site.lost())
             ready = tuple(self._site.ready())
             now = time.monotonic()
-            if not (events or self._lost or ready != told or now >= due):
+            if not (events or self._lost or (ready, self._leaving) != told or now >= due):
                 if self._finishing:
                     self._told_all.set()
                 continue
-            self._tell(channel, Report(self._session, ready=ready, events=_portion(events)))
-            told, due = ready, now + HEARTBEAT_S
+            told, due = (ready, self._leaving), now + HEARTBEAT_S
+            self._tell(channel, Report(self._session, ready=ready, events=_portion(events), leaving=self._leaving))
             if sum(map(len, events.values())) >= MANY:  # many short tasks: fewer, larger reports cost less
                 self._closed.wait(now + GROUP_S - time.monotonic())
 
@@ -117,6 +128,8 @@ class Conversation:
         if answer is None:
             return
         self._lost.difference_update(lost)
+        if report.leaving:
+            self._told_leaving.set()
         if self._processes is processes:
             self._processes = ()
         self._acknowledge(answer)

@@ -34,6 +34,7 @@ PROCESSES_S = 2.0
 AUTHORITY_S = 300.0  # how often it is asked for
 GRACE_S = 3.0  # between TERM and KILL of what runs on an executor that goes
 FINISH_S = 5.0  # for the farm to hear of it
+LEAVE_S = 2.0  # … that it goes, and that it has gone
 DIED = 70  # EX_SOFTWARE of sysexits.h
 
 
@@ -168,10 +169,12 @@ class Gateway:
 
 
 def _take_leave(site: Site, conversation: Conversation) -> None:
-    """The executor goes: end what runs there, and tell the farm how all of it ended."""
-    for one in site.ready():
-        site.stop(one.executor, grace=timedelta(seconds=GRACE_S))
-    if not conversation.finish(FINISH_S):
+    """The executor goes: have it get no more work, end what runs there, tell the farm how all of it ended, and go."""
+    going = [one.executor for one in site.ready()]
+    conversation.leave(LEAVE_S)
+    for executor in going:
+        site.stop(executor, grace=timedelta(seconds=GRACE_S))
+    if not (conversation.finish(FINISH_S) and conversation.gone(going, LEAVE_S)):
         log.warning("the farm was not told how the last attempts ended")
 
 

@@ -41,6 +41,7 @@ class Report:
     protocol: int = PROTOCOL
     processes: tuple[Mapping[str, Any], ...] = ()  # {role, pid, started, executor, attempt} below this gateway
     now: int = 0  # nanoseconds since the epoch on the clock that the events are timed by; 0 is unknown
+    leaving: bool = False  # the executor goes by its own wish: it gets no more work, and `lost` tells when it has gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,3 +89,10 @@ def test_it_takes_leave_once_the_farm_has_heard_all(farm, site, conversation):
 
 def test_with_nothing_to_tell_it_leaves_at_once(conversation):
     assert conversation.finish(30)
+
+
+def test_it_says_that_it_goes_before_it_ends_anything_and_then_that_it_is_gone(farm, conversation):
+    assert conversation.leave(30)
+    assert farm.reports[-1].leaving
+    assert conversation.gone(["e1"], 30)
+    assert [r.lost for r in farm.reports if r.lost] == [("e1",)]

@@ -41,10 +41,10 @@ class Far:
             self.told.append(message)
             self.works |= {w.attempt: w for w in Works.of(message.works)}
 
-    def finish(self, work: Work, ahead_s: float = 0) -> None:
+    def finish(self, work: Work, ahead_s: float = 0, **how: object) -> None:
         self.seq += 1
         now = micros(self.farm.clock.now()) * 1000 + int(ahead_s * 1e9)
-        end = Event(self.seq, EventKind.FINISHED, work.attempt, work.token, started=now - 10**9, at=now)
+        end = Event(self.seq, EventKind.FINISHED, work.attempt, work.token, started=now - 10**9, at=now, **how)
         self.works.pop(work.attempt, None)
         self.sync(events={self.name: [end]}, now=now)
 
@@ -194,3 +194,23 @@ def test_processes_elsewhere_are_told_with_their_machine(farm: SimulatedFarm):
     (one,) = joined(farm)
     one.sync(processes=({"role": "agent", "pid": 7},))
     assert [*farm.sites.processes] == [{"role": "agent", "pid": 7, "site": one.name}]
+
+
+def test_processes_of_a_machine_that_is_silent_are_told_no_more(farm: SimulatedFarm):
+    (one,) = joined(farm)
+    one.sync(processes=({"role": "agent", "pid": 7},))
+    silence(farm, one, 11)
+    assert [*farm.sites.processes] == []
+
+
+def test_what_an_executor_hands_back_when_it_goes_is_not_given_to_it_again(farm: SimulatedFarm):
+    (one,) = joined(farm)
+    (work,) = one.works.values()
+    one.sync(leaving=True)
+    one.finish(work, cause="cancelled", exit=-15)
+    one.sync(leaving=True)
+    assert one.works == {}
+    one.sync(leaving=True, ready=(), lost=(one.name,))
+    assert farm.alive() == []
+    assert farm.job(1)["state"] in ("queued", "running")
+    assert states(farm) == ["lost"]
