@@ -8,6 +8,7 @@ import pkgutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 from executors.invitation import Invitation
@@ -17,25 +18,32 @@ GO_S = 30.0  # after it was asked to go: it ends its tasks and tells the farm
 
 
 class Lodger:
-    """At most one. Everything of it is below `folder`, which is its owner's alone."""
+    """At most one. Everything of it is below `folder`, which is its owner's alone. For several threads at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._note = folder, folder / "running.json"
         self._child: subprocess.Popen[bytes] | None = None
         self._going = ""
+        self._turn = threading.RLock()  # who starts it and who looks whether it has ended are two
         self._name, self._slots, self._process = _noted(self._note)
 
     @property
     def running(self) -> str:
         """The executor that lives here now."""
-        return self._name if self._process and self._process.alive() else ""
+        with self._turn:
+            return self._name if self._process and self._process.alive() else ""
 
     @property
     def slots(self) -> int:
-        return self._slots if self.running else 0
+        with self._turn:
+            return self._slots if self.running else 0
 
     def start(self, invitation: Invitation) -> None:
         """Raises OSError."""
+        with self._turn:
+            self._start(invitation)
+
+    def _start(self, invitation: Invitation) -> None:
         kit = self._kit(invitation)
         _private(kit / "boot.py", _boot())
         _private(kit / "ticket.json", invitation.text())
@@ -44,8 +52,9 @@ class Lodger:
             self._child = subprocess.Popen(
                 argv, cwd=kit, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        self._name, self._slots, self._going = invitation.executor, invitation.slots, ""
         self._process = Process.of(self._child.pid)
+        self._slots, self._going = invitation.slots, ""
+        self._name = invitation.executor
         note = {"executor": self._name, "slots": self._slots, "pid": self._child.pid, "started": self._process.started}
         _private(self._note, json.dumps(note))
 
@@ -72,6 +81,10 @@ class Lodger:
 
     def ended(self) -> tuple[str, str]:
         """(executor, what was wrong with it) of one that has ended, told once; else ("", "")."""
+        with self._turn:
+            return self._ended()
+
+    def _ended(self) -> tuple[str, str]:
         if not self._name or self.running:
             return "", ""
         status = self._child.wait() if self._child else 0

@@ -226,6 +226,8 @@ class Watch:
         self._over = threading.Event()
         self._why = house.needed(0)
         self._ended = ("", "")
+        self._telling = threading.Lock()  # of `_ended`: who asks and who looks both write it
+        self._blind: Exception | None = None
         self._needed_s = 0.0
         self._renewed = time.monotonic()
 
@@ -243,6 +245,8 @@ class Watch:
             self._over.set()
             self._send_home("the machine stops standing by")
             looking.join(LOOK_S)
+        if self._blind:
+            raise Unwelcome(f"it could not look whether the machine is needed ({self._blind!r})") from self._blind
 
     def _end(self, _number: int, _frame: Any) -> None:
         self._over.set()
@@ -275,8 +279,9 @@ class Watch:
         return word | {"ended": ended, "error": error, "wait_s": 0 if ended or self._over.is_set() else POLL_S}
 
     def _farm_heard(self, word: dict[str, Any]) -> None:
-        if word["ended"] and word["ended"] == self._ended[0]:
-            self._ended = ("", "")
+        with self._telling:
+            if word["ended"] and word["ended"] == self._ended[0]:
+                self._ended = ("", "")
 
     def _take_in(self, text: str) -> None:
         try:
@@ -289,9 +294,15 @@ class Watch:
                 self._ended = (name, str(error))
 
     def _looking(self) -> None:
-        while not self._over.wait(LOOK_S):
-            if self._look():
-                self._farm.interrupt()
+        """Who can't look ends the program: it is started again, and works on nobody's machine meanwhile."""
+        try:
+            while not self._over.wait(LOOK_S):
+                if self._look():
+                    self._farm.interrupt()
+        except Exception as error:
+            self._blind = error
+            self._over.set()
+            self._farm.interrupt()
 
     def _look(self) -> bool:
         """Whether there is something to tell."""
@@ -300,18 +311,23 @@ class Watch:
         self._needed_s = self._needed_s + LOOK_S if self._why and self._lodger.running else 0.0
         if self._needed_s > self._grace:
             self._lodger.ask(self._why)
-        if not self._ended[0]:
-            self._ended = self._lodger.ended()
-            if self._ended[0]:
-                _say(f"{self._ended[0]} has ended{': ' if self._ended[1] else ''}{self._ended[1]}")
+        if self._collect():
+            _say(f"{self._ended[0]} has ended{': ' if self._ended[1] else ''}{self._ended[1]}")
         return before != (self._why, self._ended)
 
     def _go(self) -> None:
         if not self._lodger.wait(GO_S):
             self._lodger.kill()
             self._lodger.wait(GO_S)
-        if not self._ended[0]:
+        self._collect()
+
+    def _collect(self) -> bool:
+        """Whether one has ended just now; what is not told yet stays to be told."""
+        with self._telling:
+            if self._ended[0]:
+                return False
             self._ended = self._lodger.ended()
+            return bool(self._ended[0])
 
     def _send_home(self, why: str) -> None:
         if self._lodger.running:

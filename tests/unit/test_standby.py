@@ -15,7 +15,7 @@ import pytest
 from executors.invitation import Invitation
 from executors.program import packed
 from executors.reach import Reach
-from executors.site import standby
+from executors.site import lodger, standby
 from executors.site.lodger import Lodger
 from executors.site.presence import House
 from tests.contract.yard import eventually
@@ -235,6 +235,47 @@ def test_a_lodger_is_found_again(tmp_path: Path):
     assert again.ended() == ("", "")
     assert Lodger(tmp_path).running == ""
     one.ended()
+
+
+def test_one_that_begins_is_never_taken_for_one_that_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    began, go_on, found = threading.Event(), threading.Event(), []
+    of = lodger.Process.of
+
+    def slowly(pid: int) -> lodger.Process:
+        began.set()
+        assert go_on.wait(WAIT_S)
+        return of(pid)
+
+    monkeypatch.setattr(lodger.Process, "of", slowly)
+    one = Lodger(tmp_path)
+    invitation = Invitation("http://127.0.0.1:9", "", "f1", "desks", "a-1", 2, "s", 60, "plain")
+    starting = threading.Thread(target=one.start, args=(invitation,))
+    starting.start()
+    assert began.wait(WAIT_S)
+    looking = threading.Thread(target=lambda: found.append((one.running, one.ended())))
+    looking.start()
+    looking.join(0.2)  # it must wait, however long it is given
+    go_on.set()
+    starting.join(WAIT_S)
+    looking.join(WAIT_S)
+    assert found == [("a-1", ("", ""))]
+    one.kill()
+    assert one.wait(WAIT_S)
+    one.ended()
+
+
+def test_who_can_no_longer_look_ends_with_a_status_that_starts_it_again(farm, tmp_path, monkeypatch):
+    monkeypatch.setattr(standby, "LOOK_S", 0.01)
+    (tmp_path / "token").write_text("own")
+    house = House()
+    watch = standby.Watch(
+        standby.Desk(Reach(farm.url, "", str(tmp_path / "token")), "desks"), house, Lodger(tmp_path), 1, 60
+    )
+    monkeypatch.setattr(House, "needed", lambda *_: 1 / 0)
+    monkeypatch.setattr(standby.signal, "signal", lambda *_: None)
+    with pytest.raises(standby.Unwelcome, match="ZeroDivisionError") as told:
+        watch.keep()
+    assert told.value.status == standby.NO_FARM
 
 
 def test_it_is_light(farm, start):
