@@ -1,13 +1,17 @@
 """Which owned machine was made which executor, on disk: it outlives the service that wrote it."""
 
 import json
+import logging
+import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from executors.contract import Machine, MachineState
+
+log = logging.getLogger(__name__)
 
 REMEMBERED_NS = 600 * 10**9  # how long one that ended is listed
 
@@ -56,8 +60,12 @@ class StaticBooks:
         kept = {name: one for name, one in self._loans.items() if not one.ended_at or one.ended_at > old}
         kept[loan.id] = loan
         fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps([asdict(one) for one in kept.values()]))
+        with open(fresh, "w") as file:
+            file.write(json.dumps([asdict(one) for one in kept.values()]))
+            file.flush()
+            os.fsync(file.fileno())
         fresh.replace(self._file)
+        _settled(self._file.parent)
         self._loans = kept
         return loan
 
@@ -68,11 +76,34 @@ class StaticBooks:
 
 
 def _read(file: Path) -> Mapping[str, Loan]:
+    """What is damaged is moved aside: machines that work for an executor that nobody knows are told to end it."""
     try:
-        found = [Loan(**raw) for raw in json.loads(file.read_text())]
+        found = [_sound(Loan(**raw)) for raw in json.loads(file.read_text())]
     except FileNotFoundError:
         return {}
+    except (ValueError, TypeError, RecursionError) as error:
+        aside = file.with_name(f"{file.name}.damaged-{time.time_ns()}")
+        file.replace(aside)
+        log.error("%s is damaged (%s): it is %s now, and what was lent is forgotten", file, error, aside.name)
+        return {}
     return {loan.id: loan for loan in found}
+
+
+def _sound(loan: Loan) -> Loan:
+    """Raises TypeError."""
+    wrong = [f.name for f in fields(Loan) if type(getattr(loan, f.name)) is not f.type]
+    if wrong:
+        raise TypeError(f"{', '.join(wrong)} of a loan is nonsense")
+    return loan
+
+
+def _settled(folder: Path) -> None:
+    """Names are on the disk, too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _when(ns: int) -> datetime:

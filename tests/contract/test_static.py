@@ -1,5 +1,6 @@
 """Owned machines keep the provider contract, and are lent to the farm only while nobody needs them."""
 
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -250,6 +251,32 @@ def test_a_restarted_service_knows_what_it_lent_and_hears_them_out(tmp_path: Pat
     assert [(m.id, m.state) for m in again.machines()] == [("a-1", MachineState.RUNNING)]
     assert told(again, replace(ADA, running="a-1")) == Answer()
     assert [m.id for m in again.launch(order("a")).machines] == ["a-1"]
+
+
+@pytest.mark.parametrize("text", ["", "[{", "7", '[{"id": "a-1"}]', '[["a-1"]]', "null", "[" * 100_000, "WRONG"])
+def test_damaged_loans_are_moved_aside_and_the_farm_starts(tmp_path: Path, pool: StaticProvider, text: str):
+    told(pool, ADA)
+    pool.launch(order("a"))
+    file = tmp_path / "loans.json"
+    text = text if text != "WRONG" else file.read_text().replace('"slots": 1', '"slots": "1"')
+    file.write_text(text)
+    again = StaticProvider(StaticOptions(), around(tmp_path))
+    assert list(again.machines()) == []
+    assert told(again, replace(ADA, running="a-1")) == Answer(end="a-1")
+    (aside,) = tmp_path.glob("loans.json.damaged-*")
+    assert aside.read_text() == text
+
+
+def test_a_loan_is_on_the_disk_before_it_takes_the_old_ones_place(
+    pool: StaticProvider, monkeypatch: pytest.MonkeyPatch
+):
+    done: list[str] = []
+    fsync, moved = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("fsync"), fsync(file))[1])
+    monkeypatch.setattr(Path, "replace", lambda *files: (done.append("replace"), moved(*files))[1])
+    told(pool, ADA)
+    pool.launch(order("a"))
+    assert done[:3] == ["fsync", "replace", "fsync"]
 
 
 def test_the_ceiling_counts_slots(tmp_path: Path):

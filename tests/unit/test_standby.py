@@ -258,10 +258,10 @@ def test_one_that_begins_is_never_taken_for_one_that_has_ended(tmp_path: Path, m
     go_on.set()
     starting.join(WAIT_S)
     looking.join(WAIT_S)
-    assert found == [("a-1", ("", ""))]
     one.kill()
     assert one.wait(WAIT_S)
     one.ended()
+    assert found == [("a-1", ("", ""))]
 
 
 def test_who_can_no_longer_look_ends_with_a_status_that_starts_it_again(farm, tmp_path, monkeypatch):
