@@ -11,6 +11,7 @@ from farm.model import ExecutorState
 from farm.queue import settle
 from farm.tables import AnyRow
 
+WENT = "it was told on its own machine to go"
 ALIVE = (ExecutorState.BOOTING, ExecutorState.READY, ExecutorState.DRAINING)
 
 _INSERT = insert(t.Executor)
@@ -40,6 +41,7 @@ _END = (
     .where(t.Executor.id == bindparam("e"), t.Executor.state.in_(ALIVE))
     .values(state=bindparam("to"), ended=_NOT_BEFORE_BILLED, why=bindparam("w"), idle_since=None)
 )
+_SAID = update(t.Executor).where(t.Executor.id == bindparam("e"), t.Executor.why == WENT).values(why=bindparam("w"))
 _SINCE_NOW = tuple(
     update(t.Executor).where(t.Executor.state.in_(ALIVE), column > bindparam("at")).values({column: bindparam("at")})
     for column in (t.Executor.ordered, t.Executor.idle_since, t.Executor.stopping)
@@ -154,6 +156,11 @@ def lost(tx: Connection, executor: str, why: str, now: datetime) -> settle.Settl
     to, said = (ExecutorState.GONE, row.why) if as_told else (ExecutorState.LOST, why)
     tx.execute(_END, {"e": executor, "to": to, "w": said, "at": now})
     return settled
+
+
+def said(tx: Connection, executor: str, why: str) -> None:
+    """Its provider knows more of why it went by its own wish."""
+    tx.execute(_SAID, {"e": executor, "w": why})
 
 
 def ended(tx: Connection, executor: str, why: str, now: datetime) -> settle.Settled:

@@ -19,7 +19,7 @@ from farm.clock import Clock
 from farm.db import Database, after_commit
 from farm.dispatch import Dispatcher, rest
 from farm.feed import Feed
-from farm.fleet import drain
+from farm.fleet import WENT, drain
 from farm.fleet import lost as lose_executor
 from farm.fleet import ready as executor_ready
 from farm.home import SITE
@@ -260,7 +260,8 @@ class Sites:
                 self._write_logs(executor, events)
             upto = self._take_events(report.events if desk is self._local else timed(report, self._clock.now()))
         if report.lost:
-            self._left([e for e in report.lost if desk is not self._local or e not in self._elsewhere])
+            gone = [e for e in report.lost if desk is not self._local or e not in self._elsewhere]
+            self._left(gone, WENT if report.leaving else "its executor vanished")
         return upto
 
     def _arrived(self, desk: Desk, ready: Sequence[Ready]) -> None:
@@ -281,15 +282,15 @@ class Sites:
     def _leaves(self, executor: str) -> None:
         """What it hands back next must not be given to it again."""
         with self._db.write() as tx:
-            moved = drain(tx, executor, "it was told on its own machine to go", self._clock.now())
+            moved = drain(tx, executor, WENT, self._clock.now())
         if moved:
             self._wake()
 
-    def _left(self, executors: Sequence[str]) -> None:
+    def _left(self, executors: Sequence[str], why: str) -> None:
         now, changed, moved = self._clock.now(), Changed(), False
         with self._db.write() as tx:
             for executor in executors:
-                gone = lose_executor(tx, executor, "its executor vanished", now)
+                gone = lose_executor(tx, executor, why, now)
                 moved = moved or gone is not None
                 changed.join(gone.changed if gone else Changed())
             if moved:

@@ -9,6 +9,7 @@ from executors.contract import Event, EventKind, Ready, Running, Work
 from executors.packed import Works
 from executors.simulated import SimulatedOptions
 from executors.site.protocol import Message, Report
+from farm import fleet
 from farm import tables as t
 from farm.clock import micros
 from farm.config import FarmConfig
@@ -214,3 +215,14 @@ def test_what_an_executor_hands_back_when_it_goes_is_not_given_to_it_again(farm:
     assert farm.alive() == []
     assert farm.job(1)["state"] in ("queued", "running")
     assert states(farm) == ["lost"]
+
+
+def test_why_it_went_is_told_by_who_knows(farm: SimulatedFarm):
+    one, two = joined(farm, 2)
+    one.sync(leaving=True, ready=(), lost=(one.name,))
+    two.sync(ready=(), lost=(two.name,))
+    with farm.db.write() as tx:
+        fleet.said(tx, one.name, "somebody needs it")
+        fleet.said(tx, two.name, "somebody needs it")
+        rows = tx.execute(select(t.Executor.id, t.Executor.why)).all()
+    assert dict(tuple(row) for row in rows) == {one.name: "somebody needs it", two.name: "its executor vanished"}
