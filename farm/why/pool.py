@@ -88,7 +88,8 @@ def _numbers(look: Look, name: str, found: OpenHours) -> dict[str, Any]:
 def _shut(look: Look, seen: Pool, numbers: dict[str, Any]) -> Why:
     fact = pool_fact(look.tx, seen.name)
     until = at(seen.breaker_open_until)
-    sentence = f"Pool {seen.name} is not asked before {until}: {fact.error}."
+    reason = fact.error or numbers["last_refused"] or "its last order gave less than was asked"
+    sentence = f"Pool {seen.name} is not asked before {until}: {reason}."
     rule = "after a failure a pool is left alone for a while, each time for longer"
     numbers |= {"error": fact.error, "failures": fact.failures, "asked_again": read.when(seen.breaker_open_until)}
     return Why(f"pool {seen.name}", "shut", Cause.BREAKER, rule, sentence, f"it is asked again at {until}", numbers)
