@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -84,12 +85,24 @@ class Place:
 
 
 def sweep() -> None:
-    """Remove what executors elsewhere that were killed have left on this machine."""
-    for run in _short().glob(f"{RUN}*"):
-        with contextlib.suppress(OSError), open(run / "alive", "r+") as lock:
+    """Remove what executors elsewhere that were killed have left on this machine. Where everybody may write, only what
+    is ours counts."""
+    for run in filter(_ours, _short().glob(f"{RUN}*")):
+        with contextlib.suppress(OSError), open(os.open(run / "alive", os.O_RDWR | os.O_NOFOLLOW)) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(_roomy() / (ROOMY + run.name.removeprefix(RUN)), ignore_errors=True)
+            roomy = _roomy() / (ROOMY + run.name.removeprefix(RUN))
+            if _ours(roomy):
+                shutil.rmtree(roomy, ignore_errors=True)
             shutil.rmtree(run, ignore_errors=True)
+
+
+def _ours(folder: Path) -> bool:
+    """A folder of our own user, and no link to one."""
+    try:
+        told = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(told.st_mode) and told.st_uid == os.getuid()
 
 
 def _short() -> Path:
