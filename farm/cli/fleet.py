@@ -21,7 +21,7 @@ def executors(
         emit(found)
         return 0
     if not found["executors"]:
-        say("no executors: nothing needs one")
+        say("no executors; `farm why JOB` tells what a job waits for")
         return 0
     table(
         ("executor", "pool", "state", "busy", "ordered", "ready", "gone", "price", "why"),
