@@ -53,7 +53,7 @@ class Conversation:
         self._cursor: dict[str, int] = {}
         self._lost: set[str] = set()
         self._processes: tuple[Mapping[str, Any], ...] = ()
-        self._renewed = 0.0
+        self._renewed = 0.0  # when the answer was asked for that the lease was renewed by last
         self._handling = threading.RLock()  # a snapshot is never taken in the middle of a message
         self._closed = threading.Event()
         self._finishing = self._leaving = False
@@ -204,12 +204,13 @@ class Conversation:
         """Call until there is an answer to this very report; None when we are closed first."""
         pause = FIRST_PAUSE_S
         while not self._closed.is_set():
+            asked = time.monotonic()
             try:
                 more["now"] = time.time_ns() if report.events and self._protocol > 1 else 0
                 answer = channel.call(_with(report, term=self._term, received=self._received, **more))
                 self._protocol = answer.protocol
                 if not answer.settle:
-                    self._heard(answer)
+                    self._heard(answer, asked)
                     return answer
                 self._settle(channel, answer.term)
             except Away as error:
@@ -218,13 +219,14 @@ class Conversation:
                 pause = min(pause * 2, LONGEST_PAUSE_S)
         return None
 
-    def _heard(self, answer: Answer) -> None:
+    def _heard(self, answer: Answer, asked: float) -> None:
+        """The farm counts from when it has heard us at the latest; an answer that took long is worth the less."""
         with self._handling:
             self._enter(answer.term)
-        now = time.monotonic()
-        if now - self._renewed > min(1.0, answer.lease_s / 4):
-            self._renewed = now
-            self._site.renew(timedelta(seconds=answer.lease_s))
+            left_s = answer.lease_s - (time.monotonic() - asked)
+            if left_s > 0 and asked - self._renewed > min(1.0, answer.lease_s / 4):
+                self._renewed = asked
+                self._site.renew(timedelta(seconds=left_s))
 
     def _enter(self, term: int) -> None:
         """Messages are numbered anew in each term. Answers of a term that is over change nothing."""

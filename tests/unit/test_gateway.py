@@ -11,18 +11,20 @@ import time
 from datetime import timedelta
 from multiprocessing.connection import Listener
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from executors.contract import Event, EventKind, Ready, Running, Work
 from executors.errors import Lost
 from executors.packed import Events
+from executors.site import conversation as conversation_file
 from executors.site import feed as feed_file
 from executors.site.channel import Away, Channel
 from executors.site.conversation import MOST_BYTES, Conversation, _portion
 from executors.site.feed import Feed
 from executors.site.plain_site import PlainSite
-from executors.site.protocol import Report
+from executors.site.protocol import Answer, Report
 from executors.site.wire import address, key
 from tests.unit.sync_farm import TOKEN, Farm
 
@@ -191,8 +193,28 @@ def test_a_new_term_gets_a_snapshot_and_numbers_its_messages_anew(farm, site, co
     site.until(lambda: ("cancel", ["1.1.1"]) in site.calls)
 
 
+def test_a_lease_counts_from_when_it_was_asked_for(monkeypatch):
+    """The farm gives the work to others when its own count is over: ours must not end later."""
+    clock = SimpleNamespace(monotonic=lambda: clock.now, time_ns=time.time_ns, now=100.0)
+    monkeypatch.setattr(conversation_file, "time", clock)
+
+    class Slow:
+        takes_s = 5
+
+        def call(self, report):
+            clock.now += self.takes_s
+            return Answer(1, lease_s=20)
+
+    site, slow = Site(), Slow()
+    talk = Conversation(site, lambda _: slow, threading.Event().set, threading.Event().set)
+    talk._ask(slow, Report("s"))
+    slow.takes_s = 30
+    talk._ask(slow, Report("s"))  # it is over before it comes
+    assert site.calls == [("renew", timedelta(seconds=15))]
+
+
 def test_no_lease_is_renewed_while_the_farm_is_away_and_it_comes_back(farm, site, conversation):
-    site.until(lambda: ("renew", timedelta(seconds=7)) in site.calls)
+    site.until(lambda: any(c[0] == "renew" and timedelta() < c[1] <= timedelta(seconds=7) for c in site.calls))
     with farm.changed:
         farm.refuse = True
         farm.changed.notify_all()
