@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from farm.address import Address
 
 PATIENCE_S = 60.0
+TLS_ONLY = "this port speaks TLS only"  # as farm.entrance answers plain HTTP
 
 
 class Unreachable(Away):
@@ -131,22 +132,35 @@ class RemoteTransport(HttpTransport):
         told = answer.headers.get("farm-api")
         if told == API:
             return answer
+        said = "" if told else _said(answer)
         self.close()
-        raise self._other(answer, told)
+        raise self._other(answer, told, said)
 
-    def _other(self, answer: Answer, told: str | None) -> Unreachable:
+    def _other(self, answer: Answer, told: str | None, said: str) -> Unreachable:
         if told is not None:
             theirs = answer.headers.get("farm-version", "?")[:20]
             what = f"that farm is of version {theirs}, this program of {__version__}"
             return Unreachable(what, self._where, "install the same version here", lasting=True)
         if answer.status in (502, 503, 504):
             return Unreachable(f"a proxy before the farm says {answer.status}", self._where, "try again in a minute")
+        if said == TLS_ONLY:
+            return Unreachable(said, self._where, "write https:// in the URL", lasting=True)
         what = "what answers there is no farm, or one of an older version"
         return Unreachable(what, self._where, "check the URL, and the version with `farm --version`", lasting=True)
 
     def _away(self, error: OSError) -> Unreachable:
         what, remedy, lasting = _explained(error)
         return Unreachable(what, self._where, remedy, lasting=lasting)
+
+
+def _said(answer: Answer) -> str:
+    """What the port itself said before any farm was asked; "" for anything else."""
+    import json
+
+    try:
+        return str(json.loads(answer.body.read(4096))["error"]["what"]) if answer.status == 400 else ""
+    except (Unreachable, ValueError, KeyError, TypeError):
+        return ""
 
 
 _CHECK_CA = "log in again with the CA of that farm: `farm login URL --fingerprint …` (`farm ca show` there tells it)"

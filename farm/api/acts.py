@@ -110,6 +110,8 @@ def _moment(text: str) -> datetime:
         found = datetime.fromisoformat(text)
     except ValueError:
         found = None
-    if found is None or found.tzinfo is None or not 1971 <= found.year <= 9000:
+    if found is not None and not 1971 <= found.year <= 9000:
+        raise Refusal(f"{text!r} is no time that anybody plans for", "deadline", "choose one between 1971 and 9000")
+    if found is None or found.tzinfo is None:
         raise Refusal(f"{text!r} is no time with a zone", "deadline", "write it like 2026-03-01T18:00:00+01:00")
     return found

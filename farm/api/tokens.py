@@ -37,6 +37,8 @@ class Wanted(BaseModel):
 @router.post("/tokens", status_code=201)
 def create(farm: Farmed, who: Asking, wanted: Wanted) -> dict[str, Any]:
     """The only time that the secret is told."""
+    if not wanted.name.isprintable():
+        raise Refusal(f"{wanted.name!r} holds a control character", "--name", "choose one of plain letters")
     about = _join(farm, wanted) if wanted.join else _person(wanted)
     now, limit = farm.clock.now(), wanted.expires_s or (TICKET_S if wanted.join else None)
     expires = now + timedelta(seconds=limit) if limit else None
@@ -60,6 +62,10 @@ def _join(farm: Farmed, wanted: Wanted) -> dict[str, Any]:
         raise Refusal(f"there is no pool {wanted.join!r}", "--join", nearest(wanted.join, farm.config.pools))
     if wanted.scopes:
         raise Refusal("a machine that joins gets a token of its own, without scopes", "--scope", "leave it out")
+    if (provider := farm.config.pools[wanted.join].provider) != "static":
+        what = f"the machines of pool {wanted.join!r} do not come by themselves: {provider!r} makes its own"
+        remedy = 'give owned machines a pool of their own, with provider = "static" in farm.toml'
+        raise Refusal(what, "--join", remedy)
     return {"kind": Kind.JOIN, "owner": wanted.owner, "pool": wanted.join}
 
 

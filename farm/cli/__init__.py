@@ -6,21 +6,22 @@ from collections.abc import Sequence
 from farm import __version__
 from farm.cli.commands import COMMANDS, overview
 
+ABOUT: tuple[list[str], ...] = ([], ["--help"], ["-h"], ["--version"])  # what is answered without any command
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """`farm …`: the exit status. 0 fine, 1 a job failed, 2 the request is wrong, 3 the farm is, 130 Ctrl-C."""
     arguments = hoist(list(sys.argv[1:] if argv is None else argv))
-    if arguments in ([], ["--help"], ["-h"]):
-        print(overview())
-        return 0
-    if arguments == ["--version"]:
-        print(f"farm {__version__}")
-        return 0
     try:
         from farm.cli.errors import guarded
     except KeyboardInterrupt:  # nothing has been done yet
         return 130
-    return guarded(_run, arguments)
+    return guarded(_about if arguments in ABOUT else _run, arguments)
+
+
+def _about(arguments: list[str]) -> int:
+    print(f"farm {__version__}" if arguments == ["--version"] else overview())
+    return 0
 
 
 def submit_job(argv: Sequence[str] | None = None) -> int:

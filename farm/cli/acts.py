@@ -1,5 +1,6 @@
 """`farm hold`, `release`, `set`, `drain`, `stop-spending`, `resume-spending`, `acts`."""
 
+import re
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from farm.refusal import Refusal
 TargetArgument = Annotated[
     str, typer.Argument(metavar="JOB|LANE|POOL", help="17, lane:bulk, pool:ec2; or a name that only one of them has.")
 ]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 WhyOption = Annotated[str, typer.Option("--why", metavar="TEXT", help="The reason, for whoever asks later.")]
 
 
@@ -136,6 +138,8 @@ def acts(
 
 
 def _post(home: str | None, path: str, body: dict[str, Any]) -> Any:
+    if _CONTROL.search(body["why"]):
+        raise Refusal("the reason holds a line break or a control character", "--why", "write it in one plain line")
     with reader(home) as client:
         return client.post(path, body)
 

@@ -10,6 +10,8 @@ from typing import Any, get_args, get_type_hints
 
 from farm.refusal import Refusal
 
+PATHS = ("FILE", "FOLDER", "PATH", "DIR", "REPOSITORY", "SCENE", "TREE", "DEST")  # metavars of what lies on a disk
+
 
 def lighten(command: Any, function: Callable[..., Any]) -> Any:
     """Give every parameter of a command its light conversion; the command."""
@@ -31,6 +33,8 @@ def _kind(hint: Any) -> type:
 def _conversion(param: Any, kind: type) -> Callable[[Any, Any], Any]:
     def convert(context: Any, value: Any) -> Any:
         many = param.multiple or param.nargs == -1
+        if _is_path(param) and "" in ((value or ()) if many else (value,)) and _typed(context, param):
+            raise Refusal("the path is empty", _name(param), _UNSET)
         if param.required and (value is None or (many and not value)):
             path = context.command_path
             raise Refusal(f"{_name(param)} is missing", path, f"type `{path} --help` for what it takes")
@@ -39,6 +43,20 @@ def _conversion(param: Any, kind: type) -> Callable[[Any, Any], Any]:
         return tuple(_one(param, kind, each) for each in value) if many else _one(param, kind, value)
 
     return convert
+
+
+_UNSET = "was a variable of the shell not set? write . for the folder you are in"
+
+
+def _is_path(param: Any) -> bool:
+    """Whether the value lies on a disk, where an empty one would mean the current folder. Homes have words of their
+    own for it."""
+    return (param.metavar or "").strip("[]") in PATHS and param.name != "home"
+
+
+def _typed(context: Any, param: Any) -> bool:
+    source = context.get_parameter_source(param.name)
+    return source is None or source.name == "COMMANDLINE"
 
 
 def _one(param: Any, kind: type, value: Any) -> Any:

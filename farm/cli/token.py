@@ -9,18 +9,21 @@ from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import emit, say, table
 from farm.cli.reach import reader
 from farm.cli.values import seconds as seconds_of
+from farm.refusal import Refusal
 
 
 def create(
     owner: Annotated[str, typer.Option(metavar="NAME", help="Who has it: its jobs are booked on that name.")] = "",
     scope: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="WORDS", help="read, submit, own, operate, admin, with commas between; else submit,own."),
-    ] = "",
+    ] = None,
     expires: Annotated[
         str | None, typer.Option(metavar="30d", help="Good for so long; else until it is revoked.")
     ] = None,
-    join: Annotated[str, typer.Option(metavar="POOL", help="A ticket for one machine that joins this pool.")] = "",
+    join: Annotated[
+        str | None, typer.Option(metavar="POOL", help="A ticket for one machine that joins this pool.")
+    ] = None,
     name: Annotated[str, typer.Option(metavar="TEXT", help="What it is for, to know it again in the list.")] = "",
     home: HomeOption = None,
     json: JsonOption = False,
@@ -28,7 +31,9 @@ def create(
     """The secret is printed once and kept nowhere; give it to who is to have it. Every scope may read. submit: bring
     work in. own: cancel and retry one's own jobs. operate: act on all jobs, pools and executors. admin: all of that,
     tokens, certificates, `farm down` and `farm prune`."""
-    wanted = {"owner": owner, "name": name, "join": join, "scopes": [word.strip() for word in scope.split(",") if word]}
+    if join is not None and not join.strip():
+        raise Refusal("the name is empty", "--join", "name a pool; see `farm pools`")
+    wanted = {"owner": owner, "name": name, "join": join or "", "scopes": _scopes(scope)}
     limit = seconds_of(expires, "--expires") if expires is not None else None
     with reader(home) as client:
         made = client.post("/v1/tokens", {**wanted, "expires_s": limit})
@@ -38,6 +43,14 @@ def create(
     say(_about(made))
     print(made["secret"])
     return 0
+
+
+def _scopes(text: str | None) -> list[str]:
+    """An unset variable is not what a token may do by default. Raises Refusal."""
+    words = [word.strip() for word in (text or "").split(",") if word.strip()]
+    if text is not None and not words:
+        raise Refusal("no scope is named", "--scope", "name one, such as read, or leave --scope out for submit,own")
+    return words
 
 
 def _about(made: dict[str, Any]) -> str:

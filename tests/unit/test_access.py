@@ -25,7 +25,8 @@ MAY = {
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    with ServedFarm(tmp_path_factory.mktemp("farm")) as farm:
+    pools = '[pools.local]\n[pools.desks]\nprovider = "static"\n'
+    with ServedFarm(tmp_path_factory.mktemp("farm"), pools) as farm:
         farm.farm.feed.close()  # nobody waits for what won't happen
         yield farm
 
@@ -205,11 +206,11 @@ def test_tokens_are_made_listed_and_revoked(served):
 
 def test_a_ticket_to_join_is_for_a_pool_and_for_a_day(served):
     admin = served.farm.home.token()
-    _, made = tell(served, admin, "POST", "/v1/tokens", {"join": "local"})
-    assert (made["kind"], made["pool"], made["scopes"]) == ("join", "local", [])
+    _, made = tell(served, admin, "POST", "/v1/tokens", {"join": "desks"})
+    assert (made["kind"], made["pool"], made["scopes"]) == ("join", "desks", [])
     assert made["expires"] is not None
     who = served.farm.tokens.principal(made["secret"])
-    assert who.pool == "local"
+    assert who.pool == "desks"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +222,9 @@ def test_a_ticket_to_join_is_for_a_pool_and_for_a_day(served):
         ({"owner": "ada", "scopes": ["everything"]}, "--scope"),
         ({"owner": "ada", "scopes": ["sync"]}, "--scope"),
         ({"join": "moon"}, "--join"),
-        ({"join": "local", "scopes": ["read"]}, "--scope"),
+        ({"join": "desks", "scopes": ["read"]}, "--scope"),
+        ({"join": "local"}, "--join"),
+        ({"owner": "ada", "name": "a\x1b[2J"}, "--name"),
         ({"owner": "ada", "expires_s": 0}, "expires_s"),
     ],
 )
