@@ -9,7 +9,7 @@ from typing import Any
 
 HANDSHAKE = 0x16  # the type of a TLS record (RFC 8446, 5.1)
 PATIENCE_S = 20.0  # for the first byte, and for the handshake
-MOST = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2  # connections at once: the farm itself needs files too
+MOST = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4  # at once: each has two files at first, and the farm its own
 Refuse = Callable[[str, str], None]
 """Address, why."""
 

@@ -21,6 +21,8 @@ from farm.supervisor import Supervisor
 if TYPE_CHECKING:
     from farm.running import RunningService
 
+FILES = 65_536  # open at once, where the machine allows them: those we start have as many
+
 
 def run(home: Home, listen: str | None = None) -> "RunningService":
     """Start the one service of this home; with `listen` (HOST:PORT) also there, else where farm.toml says.
@@ -105,6 +107,7 @@ def main(arguments: list[str]) -> int:
     """
     home = Home.find(_value(arguments, "--home"))
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # it would hold tokens
+    _more_files()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     early: list[int] = []  # in a container nobody else hears a signal that comes before we are there
@@ -128,6 +131,12 @@ def main(arguments: list[str]) -> int:
     while not service.join(3600):
         pass
     return 0
+
+
+def _more_files() -> None:
+    """Every connection is a file, and the soft limit is what `select` once could bear."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, FILES)), hard))
 
 
 def _value(arguments: list[str], option: str) -> str | None:

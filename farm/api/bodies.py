@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ SYNC_LIMIT = 64 << 20  # bytes
 LIMIT = 16 << 20
 UNKNOWN_LIMIT = 64 << 10  # from who has not said yet who it is
 SILENCE_S = 60.0
+UNKNOWN_S = 30.0  # for the whole of it: a byte a minute would hold a connection for weeks
 Key = Annotated[str, Header(alias="Idempotency-Key", max_length=200)]
 """Chosen by who asks: the same request under the same key is carried out once."""
 
@@ -30,26 +32,26 @@ class Bounded:
             receive = _bounded(scope, receive, *self._most(scope["path"]))
         await self._app(scope, receive, send)
 
-    def _most(self, path: str) -> tuple[int, str]:
-        """Bytes, and what to do about more."""
+    def _most(self, path: str) -> tuple[int, str, float]:
+        """Bytes, what to do about more, and seconds for the whole body."""
         if path.startswith("/v1/store/") and path not in ("/v1/store/missing", "/v1/store/pack"):
-            return self._upload, "raise largest_upload below [api] in farm.toml, or split the file"
+            return self._upload, "raise largest_upload below [api] in farm.toml, or split the file", math.inf
         if path.startswith("/v1/join"):
-            return UNKNOWN_LIMIT, "send less"
-        return SYNC_LIMIT if path.startswith("/v1/sites/") else LIMIT, "send less, or split it"
+            return UNKNOWN_LIMIT, "send less", UNKNOWN_S
+        return SYNC_LIMIT if path.startswith("/v1/sites/") else LIMIT, "send less, or split it", math.inf
 
 
-def _bounded(scope: Scope, receive: Receive, most: int, remedy: str) -> Receive:
+def _bounded(scope: Scope, receive: Receive, most: int, remedy: str, within: float) -> Receive:
     announced = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     if announced.isdigit() and int(announced[:30]) > most:
         return lambda: _refuse(most, remedy)
-    had, more = 0, True
+    had, more, until = 0, True, asyncio.get_running_loop().time() + within
 
     async def counted() -> Message:
         nonlocal had, more
         if not more:
             return await receive()
-        message = await _soon(receive)
+        message = await _soon(receive, until)
         more = message.get("more_body", False)
         had += len(message.get("body", b""))
         if had > most:
@@ -63,14 +65,17 @@ async def _refuse(most: int, remedy: str) -> Message:
     raise Unfit(413, f"the body has more than the {most:,} bytes that are taken", "the request's body", remedy)
 
 
-async def _soon(receive: Receive) -> Message:
+async def _soon(receive: Receive, until: float) -> Message:
+    """The next part; `until` is when the last must have come, in the loop's time. Raises Unfit."""
+    now = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(SILENCE_S):
+        async with asyncio.timeout_at(min(now + SILENCE_S, until)):
             return await receive()
     except TimeoutError:
-        raise Unfit(
-            408, f"the body did not come within {SILENCE_S:.0f} s", "the request's body", "send it again"
-        ) from None
+        limit = SILENCE_S if now + SILENCE_S < until else UNKNOWN_S
+        late = Unfit(408, f"the body did not come within {limit:.0f} s", "the request's body", "send it again")
+        late.headers = {"Connection": "close"}  # else the rest of it would hold the connection
+        raise late from None
 
 
 class Checked(APIRoute):

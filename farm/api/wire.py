@@ -22,7 +22,7 @@ class Wire(HttpToolsProtocol):
         super().__init__(**about)
         self.logger = logging.getLogger("farm.wire")  # nonsense from outside is counted, not written down
         self._refuse = refuse
-        self._head, self._deaf = 0, False
+        self._head, self._deaf, self._whole = 0, False, True
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -47,11 +47,26 @@ class Wire(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._whole = False
         self.wait_for_head()
 
     def on_headers_complete(self) -> None:
         self._came()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._whole = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """A stranger who was answered before its body had come could go on sending it for ever."""
+        super().on_response_complete()
+        if not self._whole and self.cycle.response_complete and "principal" not in self.cycle.scope.get("state", {}):
+            self.loop.call_later(PATIENCE_S, self._go_on, self.cycle)
+
+    def _go_on(self, cycle: Any) -> None:
+        if self.cycle is cycle and not self._whole and not self.transport.is_closing():
+            self._end("a body without an end")
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(address_of(self.transport), "no HTTP")
