@@ -8,6 +8,7 @@ from typing import Any
 
 SEED = 64  # bytes
 PORTS, PORT = "/sys/class/virtio-ports", "farm"  # the line to the host, by which a guest of ours is known
+FIRST, PROGRAM = "/proc/1/cmdline", "executors.vmclone.guest"  # and what its first process runs
 RNDADDENTROPY, RNDRESEEDCRNG = 0x40085203, 0x5207  # ioctl(2) of /dev/urandom
 
 
@@ -18,15 +19,16 @@ class NoGuest(Exception):
 def in_guest() -> bool:
     """Whether this machine is a guest of ours."""
     try:
-        return any(_name(f"{PORTS}/{port}/name") == PORT for port in os.listdir(PORTS))
+        ports = os.listdir(PORTS)
     except OSError:
         return False
+    return any(_said(f"{PORTS}/{port}/name").strip() == PORT for port in ports) and PROGRAM in _said(FIRST)
 
 
-def _name(file: str) -> str:
+def _said(file: str) -> str:
     try:
-        with open(file) as name:
-            return name.read().strip()
+        with open(file, errors="replace") as opened:
+            return opened.read()
     except OSError:
         return ""
 
@@ -34,7 +36,7 @@ def _name(file: str) -> str:
 def only_in_guest() -> None:
     """Raises NoGuest; called before anything is changed."""
     if not in_guest():
-        raise NoGuest(f"this is no guest of the farm: it has no port {PORT!r} in {PORTS}")
+        raise NoGuest(f"this is no guest of the farm: it has no port {PORT!r}, or its first process is another")
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,11 +248,16 @@ def test_what_changes_a_machine_is_refused_outside_of_a_guest(tmp_path: Path, mo
 
 
 def test_a_guest_is_known_by_the_line_to_its_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(identity, "PORTS", str(tmp_path))
+    assert not identity.in_guest()
+    (tmp_path / "cmdline").write_text(f"python3\0-c\0{init.START}\x005\0")
+    monkeypatch.setattr(identity, "PORTS", str(tmp_path / "ports"))
+    monkeypatch.setattr(identity, "FIRST", str(tmp_path / "cmdline"))
     for name, known in (("org.qemu.guest_agent.0", False), ("farm", True)):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "name").write_text(f"{name}\n")
+        (tmp_path / "ports" / name).mkdir(parents=True)
+        (tmp_path / "ports" / name / "name").write_text(f"{name}\n")
         assert identity.in_guest() == known
+    (tmp_path / "cmdline").write_text("/sbin/init\0")
+    assert not identity.in_guest()
     assert identity.PORT == init.PORT
     nowhere = Path("/none")
     shape = qemu.Shape(1, 256, "tcg", "7.2.22", "pc-q35-7.2")
