@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 MOST = 256  # waiting at once; more wait for their turn
 T = TypeVar("T")
 Left = Callable[[], bool]
+MACHINES = 2000  # those of machines, which all wait nearly all the time
 _waiting: "RunVar[CapacityLimiter]" = RunVar("polls")
+_standing: "RunVar[CapacityLimiter]" = RunVar("machines")
 
 
 async def poll(farm: "Farm", request: Request, wait: Callable[[Left], T]) -> T:
@@ -26,20 +28,27 @@ async def poll(farm: "Farm", request: Request, wait: Callable[[Left], T]) -> T:
     left = threading.Event()
     watching = asyncio.create_task(_watch(farm, request, left))
     try:
-        return await to_thread.run_sync(wait, left.is_set, limiter=_limiter())
+        return await to_thread.run_sync(wait, left.is_set, limiter=_limiter(_waiting, MOST))
     finally:
         watching.cancel()
 
 
-def _limiter() -> "CapacityLimiter":
+async def held(wait: Callable[[], T]) -> T:
+    """What `wait` answers to a machine."""
+    from anyio import to_thread
+
+    return await to_thread.run_sync(wait, limiter=_limiter(_standing, MACHINES))
+
+
+def _limiter(of: "RunVar[CapacityLimiter]", most: int) -> "CapacityLimiter":
     """One per event loop."""
     from anyio import CapacityLimiter
 
     try:
-        return _waiting.get()
+        return of.get()
     except LookupError:
-        made = CapacityLimiter(MOST)
-        _waiting.set(made)
+        made = CapacityLimiter(most)
+        of.set(made)
         return made
 
 

@@ -4,6 +4,7 @@ import hashlib
 import re
 from dataclasses import asdict
 from datetime import timedelta
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -16,6 +17,7 @@ from farm import tables as t
 from farm.api.access import Asking
 from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
+from farm.api.polls import held
 from farm.auth import Kind, Principal
 from farm.breaker import close_breaker
 from farm.refusal import Conflict, Forbidden, NotFound
@@ -74,8 +76,12 @@ def enter(farm: Farmed, who: Asking, pool: str, coming: Coming) -> dict[str, Any
 
 
 @router.post("/pools/{pool}/standby")
-def stand_by(farm: Farmed, who: Asking, pool: str, word: Word) -> dict[str, Any]:
+async def stand_by(farm: Farmed, who: Asking, pool: str, word: Word) -> dict[str, Any]:
     """A long poll: it is answered when there is something to do, or when the time is up."""
+    return await held(partial(_heed, farm, who, pool, word))
+
+
+def _heed(farm: Farmed, who: Principal, pool: str, word: Word) -> dict[str, Any]:
     provider = _standing(farm, who, pool)
     said = Standby(who.executor, **word.model_dump(exclude={"wait_s"}))
     heard = provider.heed(said)

@@ -1,11 +1,20 @@
 """Long polls: those who leave take everything with them."""
 
+import json
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from anyio._backends._asyncio import WorkerThread
 
+from executors.contract import Answer as Told
+from executors.contract import Heard, Standby
+from executors.site.protocol import Answer, Report, encode_report
+from farm import api
+from farm.auth import Kind, create_token
 from tests.contract.yard import eventually
 from tests.fuzz.served_farm import ServedFarm
 
@@ -70,3 +79,62 @@ def test_who_stays_is_told(served):
 def test_clients_that_left_count_as_waiting_for_a_moment_only(served):
     ask(served, "/v1/jobs/1/wait?timeout=30&seen=1000").close()
     eventually(lambda: served.farm.feed.waiters == 0, within=25)
+
+
+class Patient:
+    """Answers machines when it is told to."""
+
+    def __init__(self) -> None:
+        self.waiting, self.enough = threading.Semaphore(0), threading.Event()
+
+    def _wait(self) -> None:
+        self.waiting.release()
+        self.enough.wait(60)
+
+    def sync(self, _report: Report, _site: str) -> Answer:
+        self._wait()
+        return Answer(1)
+
+    def heed(self, _said: Standby, /) -> Heard:
+        return Heard()
+
+    def answer(self, _said: Standby, _wait: timedelta, /) -> Told:
+        self._wait()
+        return Told()
+
+
+@pytest.fixture
+def narrow(tmp_path, monkeypatch):
+    monkeypatch.setattr(api, "THREADS", 4)
+    with ServedFarm(tmp_path, '[pools.desks]\nprovider = "static"\n') as farm:
+        yield farm
+
+
+def sites(served, patient, monkeypatch):
+    """What a gateway asks."""
+    monkeypatch.setattr(served.farm.sites, "sync", patient.sync)
+    return "/v1/sites/local/sync", encode_report(Report("s", wait_s=30)), served.headers
+
+
+def standby(served, patient, _monkeypatch):
+    """What a machine that stands by asks."""
+    served.farm.feed.close()
+    served.farm.wheel = SimpleNamespace(providers={"desks": patient})
+    with served.farm.db.write() as tx:
+        secret = create_token(tx, Kind.STANDBY, served.farm.clock.now(), pool="desks", executor="ws-1")[1]
+    body = json.dumps({"slots": 1, "free": True, "wait_s": 30}).encode()
+    return "/v1/pools/desks/standby", body, {"Authorization": f"Bearer {secret}"}
+
+
+@pytest.mark.parametrize("kind", [sites, standby])
+def test_machines_that_wait_hold_up_nobody(narrow, monkeypatch, kind):
+    patient = Patient()
+    path, body, who = kind(narrow, patient, monkeypatch)
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(narrow.call, "POST", path, body, **who) for _ in range(8)]
+        try:
+            assert all(patient.waiting.acquire(timeout=20) for _ in asked)
+            assert narrow.call("GET", "/v1/status")[0] == 200
+        finally:
+            patient.enough.set()
+        assert [one.result()[0] for one in asked] == [200] * 8
