@@ -69,7 +69,7 @@ class Certificates:
     def __init__(self, source: Source) -> None:
         """Raises OSError, ValueError when there is no certificate that can be shown."""
         self.source = source
-        self._lock = threading.Lock()
+        self._lock, self._due = threading.Lock(), False
         source.renewed()
         self._newest = self._loaded()
         self.context = self._loaded()
@@ -79,9 +79,11 @@ class Certificates:
         """Renew or read anew what is due; whether it was. What can't be used is told, and the one before stays."""
         with self._lock:
             try:
-                if not self.source.renewed():
+                self._due = self.source.renewed() or self._due
+                if not self._due:
                     return False
                 self._newest = self._loaded()
+                self._due = False  # not before: half of what was given may come later
             except (OSError, ValueError) as error:
                 log.error("the certificate can't be renewed, the one before stays: %s", error)
                 return False

@@ -7,6 +7,7 @@ and chain of the server).
 
 import hashlib
 import os
+import threading
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ CA_LIFE = timedelta(days=3650)
 LIFE = timedelta(days=90)  # of the server's certificate; a third before its end it is renewed
 OVERLAP = timedelta(days=30)  # for so long the authority before this one is good enough
 EARLIER = timedelta(days=1)  # clocks elsewhere may be slow
+_MAKING = threading.RLock()  # several stand for the same folder: who serves, and who is asked to rotate
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +48,18 @@ class Authority:
 
     def ready(self, names: Collection[str]) -> bool:
         """Make or renew what is missing, near its end or made for other names; whether the server's is another."""
-        self._make()
-        if self._fits(names):
-            return False
-        self._issue(names)
-        return True
+        with _MAKING:
+            self._make()
+            if self._fits(names):
+                return False
+            self._issue(names)
+            return True
 
     def ca(self) -> str:
         """What others have to trust, in PEM."""
-        self._make()
-        return self._ca_file.read_text()
+        with _MAKING:
+            self._make()
+            return self._ca_file.read_text()
 
     def fingerprint(self) -> str:
         return fingerprint(self.ca())
@@ -65,8 +69,12 @@ class Authority:
 
         The server's certificate is made by `ready`.
         """
+        with _MAKING:
+            return self._rotate(overlap)
+
+    def _rotate(self, overlap: timedelta) -> Rotated:
         self._make()
-        old, old_key = _certificate(self._own_file), _key(self._own_file)
+        old, old_key = _both(self._own_file)
         crosses = self._crosses() if overlap else []
         new, key = self._new_authority()
         until = self._now() + overlap if overlap else None
@@ -111,7 +119,7 @@ class Authority:
         return enough and found.issuer == own.subject and set(names) <= _names_of(found)
 
     def _issue(self, names: Collection[str]) -> None:
-        authority, authority_key, key = _certificate(self._own_file), _key(self._own_file), _new_key()
+        (authority, authority_key), key = _both(self._own_file), _new_key()
         about = self._about(_name(f"Farm {self._farm}"), key, self._now() + self._life, names=names)
         chain = [_signed(about, authority.subject, authority_key), *self._crosses()]
         _write(self.server_file, _private(key) + b"".join(map(_pem, chain)), 0o600)
@@ -179,10 +187,13 @@ def _new_key() -> "EllipticCurvePrivateKey":
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def _key(path: Path) -> Any:
+def _both(path: Path) -> "tuple[Certificate, Any]":
+    """Certificate and key, of one reading: they belong together."""
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from cryptography.x509 import load_pem_x509_certificate
 
-    return load_pem_private_key(path.read_bytes(), None)
+    text = path.read_bytes()
+    return load_pem_x509_certificate(text), load_pem_private_key(text, None)
 
 
 def _private(key: "EllipticCurvePrivateKey") -> bytes:
@@ -258,7 +269,7 @@ def _names_of(certificate: "Certificate") -> set[str]:
 
 def _write(path: Path, data: bytes, mode: int) -> None:
     """Whole or not at all, and on disk: who has half a key has none."""
-    coming = path.with_name(f".{path.name}-{os.getpid()}")
+    coming = path.with_name(f".{path.name}-{os.getpid()}-{threading.get_native_id()}")
     coming.unlink(missing_ok=True)
     descriptor = os.open(coming, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
