@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, Field, asdict, dataclass, fields
+from typing import Any
 
 PROTOCOL = 1
 
 
 class NoInvitation(ValueError):
-    """The text is no invitation; one sentence says why."""
+    """The text is no invitation; one sentence says why, and what to do."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"this is no ticket of a farm: {why}; make another: `farm token create --join POOL`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +44,32 @@ class Invitation:
         """Fields of a newer farm are ignored. Raises NoInvitation."""
         try:
             raw = json.loads(text)
-            return cls(**{f.name: raw[f.name] for f in fields(cls) if f.name in raw})
-        except (ValueError, TypeError) as error:
-            raise NoInvitation(f"this is no invitation of a farm: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise NoInvitation("it holds other text") from error
+        if not isinstance(raw, dict):
+            raise NoInvitation("it holds other text")
+        told = {f.name: raw[f.name] for f in fields(cls) if f.name in raw}
+        wrong = [f.name for f in fields(cls) if not _fits(f, told)]
+        if wrong:
+            raise NoInvitation(f"{', '.join(wrong)} is missing or wrong")
+        return cls(**told)
+
+
+_KINDS: dict[object, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float)}
+
+
+def _fits(field: "Field[Any]", told: dict[str, Any]) -> bool:
+    if field.name not in told:
+        return field.default is not MISSING
+    return type(told[field.name]) in _KINDS[field.type]
+
+
+def written(data: bytes) -> str:
+    """The words of a ticket's file. Raises NoInvitation."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise NoInvitation("it is not text") from error
 
 
 Invite = Callable[[str, int], Invitation]

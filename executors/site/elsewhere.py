@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-from executors.invitation import Invitation, NoInvitation
+from executors.invitation import Invitation, NoInvitation, written
 from executors.reach import BadAddress
 from executors.site.admission import NotAdmitted, admit, tell_failure
 from executors.site.fitness import Unfit, check, set_up
@@ -50,8 +50,11 @@ def join(ticket: str, folder: str | None) -> NoReturn:
     """Become the executor. Raises CannotJoin, which the farm has been told of where it could be."""
     try:
         invitation = Invitation.read(_text(ticket))
-    except (OSError, NoInvitation) as error:
-        raise CannotJoin(f"the ticket {ticket} can't be used: {error}", BAD_TICKET) from error
+    except OSError as error:
+        what = f"--ticket {ticket}: it can't be read: {error.strerror}; name the file that holds the ticket"
+        raise CannotJoin(what, BAD_TICKET) from error
+    except NoInvitation as error:
+        raise CannotJoin(f"--ticket {ticket}: {error}", BAD_TICKET) from error
     try:
         _become(invitation, folder, ticket)
     except (Unfit, NotAdmitted, BadAddress, OSError) as error:
@@ -63,7 +66,7 @@ def join(ticket: str, folder: str | None) -> NoReturn:
 
 
 def _text(file: str) -> str:
-    return sys.stdin.read() if file == "-" else Path(file).read_text()
+    return written(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
 
 
 def _say(text: str) -> None:

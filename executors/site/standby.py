@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import platform
+import re
 import secrets
 import signal
 import socket
@@ -19,10 +20,11 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from executors.invitation import Invitation, NoInvitation
+from executors.invitation import Invitation, NoInvitation, written
 from executors.reach import BadAddress, Reach, renew_authority
 from executors.site.lodger import GO_S, Lodger
 from executors.site.presence import House
@@ -50,12 +52,12 @@ class Silent(Exception):
 def main(words: Sequence[str] | None = None) -> int:
     """Stands by until it is told to end; 0 then, 2 or 3 when it can't."""
     options = parser().parse_args(words)
-    if options.slots < 1:
-        _say(f"--slots {options.slots}: a machine has one at least")
+    if wrong := _wrong(options):
+        _say(wrong)
         return BAD_WORDS
     try:
         stand(options)
-    except (Unwelcome, BadAddress) as error:
+    except (Unwelcome, BadAddress, NoInvitation) as error:
         _say(f"this machine can't stand by for {options.join}: {error}")
         return getattr(error, "status", BAD_WORDS)
     except OSError as error:
@@ -82,13 +84,25 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _wrong(options: argparse.Namespace) -> str:
+    """What can't be meant, and by which option; "" when all is well."""
+    if options.slots < 1:
+        return f"--slots {options.slots}: a machine has one at least"
+    if not options.pool or re.search(r"[^!-~]|[/?#%]", options.pool):
+        return f"--pool {options.pool!r}: that is no name of a pool; name one of the farm's `farm pools`"
+    if re.search(r"[^!-~]", options.join):
+        return f"--join {options.join!r}: that is no URL of a farm; write it like https://farm.example.org:8443"
+    return ""
+
+
 def stand(options: argparse.Namespace) -> None:
-    """Raises Unwelcome, BadAddress, OSError."""
+    """Raises Unwelcome, BadAddress, NoInvitation, OSError."""
     folder = _folder(options.folder)
+    kept, given = folder / "ca.pem", folder / "ca-given.pem"
     if options.ca:
-        _private(folder / "ca.pem", Path(options.ca).read_text())
-    ca = folder / "ca.pem"
-    farm = Desk(Reach(options.join, str(ca) if ca.exists() else "", str(folder / "token")), options.pool)
+        _private(given, _authority(options.ca))
+    ca = given if options.ca else kept
+    farm = Desk(Reach(options.join, str(ca) if ca.exists() else "", str(folder / "token")), options.pool, str(kept))
     _enter(farm, options, folder)
     idle_s = None if options.when_nobody is None else 60 * options.when_nobody
     house = House(options.hold_file, options.max_load, idle_s)
@@ -96,7 +110,7 @@ def stand(options: argparse.Namespace) -> None:
 
 
 def _enter(farm: "Desk", options: argparse.Namespace, folder: Path) -> None:
-    """Exchange the ticket, unless that has been done. Raises Unwelcome, BadAddress, OSError."""
+    """Exchange the ticket, unless that has been done. Raises Unwelcome, BadAddress, NoInvitation, OSError."""
     known, used = (folder / "token").exists(), folder / "ticket-used"
     if known and not (options.ticket and os.access(options.ticket, os.R_OK)):
         return
@@ -111,8 +125,31 @@ def _ticket(file: str, pool: str) -> str:
     if not file:
         what = f"it has no token yet: get a ticket by `farm token create --join {pool}`, and name its file by --ticket"
         raise Unwelcome(what, BAD_WORDS)
-    text = sys.stdin.read() if file == "-" else Path(file).read_text()
-    return text.strip()
+    text = written(sys.stdin.buffer.read() if file == "-" else _read("--ticket", file, "the ticket")).strip()
+    if not text or text[0] in "{[" or not text.isascii() or not text.isprintable():
+        raise NoInvitation("it holds something else" if text else "it is empty")
+    return text
+
+
+def _read(option: str, file: str, what: str) -> bytes:
+    try:
+        return Path(file).read_bytes()
+    except OSError as error:
+        told = f"{option} {file}: it can't be read: {error.strerror}; name the file that holds {what}"
+        raise Unwelcome(told, BAD_WORDS) from error
+
+
+def _authority(file: str) -> str:
+    """The certificates in a file that was given, in PEM. Raises Unwelcome."""
+    import ssl
+
+    text = _read("--ca", file, "the output of `farm ca show`").decode("latin-1")  # comments may be of any letters
+    try:
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError as error:
+        what = f"--ca {file}: that is no certificate in PEM; name the file that holds the output of `farm ca show`"
+        raise Unwelcome(what, BAD_WORDS) from error
+    return text
 
 
 def _folder(said: str) -> Path:
@@ -140,7 +177,9 @@ def _say(text: str) -> None:
 class Desk:
     """Where the farm is asked. One connection, kept open; `interrupt` may be called from another thread."""
 
-    def __init__(self, reach: Reach, pool: str) -> None:
+    def __init__(self, reach: Reach, pool: str, kept: str = "") -> None:
+        """`kept` is where the authority goes once the farm has proved itself by it."""
+        self._kept = kept if reach.ca else ""
         self._reach, self._path = reach, f"{reach.prefix}/v1/pools/{pool}/standby"
         self._line: http.client.HTTPConnection | None = None
         self._asking = threading.Lock()
@@ -184,7 +223,15 @@ class Desk:
             raise Silent(f"what answers says {answer.status} and is no farm") from error
         if told:
             raise Unwelcome(told)
+        self._proved()
         return found
+
+    def _proved(self) -> None:
+        """It is the farm: its authority may take the place of the one before."""
+        if self._kept and self._kept != self._reach.ca:
+            _private(Path(self._kept), Path(self._reach.ca).read_text())
+            self._reach = replace(self._reach, ca=self._kept)
+            self._hang_up()
 
     def _silence(self, error: Exception) -> Exception:
         import ssl

@@ -23,5 +23,5 @@ def executor(
         join(ticket, folder or None)
     except CannotJoin as error:
         if error.status == BAD_TICKET:
-            raise Refusal(str(error), remedy="ask the farm for another: each is good for one machine, once") from error
+            raise Refusal(str(error)) from error
         raise Unavailable(str(error)) from error

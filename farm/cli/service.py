@@ -164,6 +164,8 @@ def down(
     themselves when no farm takes them back within their lease."""
     place = home_of(home, "down")
     answer = stop(place, drain, terminate=terminate, keep=keep)
+    if answer is None and not keep:
+        _check_nobody_paid(place)
     kept = answer["kept"] if answer else ""
     if json:
         emit({"home": str(place.path), "was_up": bool(answer), "kept": kept})
@@ -172,6 +174,31 @@ def down(
     if kept:
         say(f"kept alive: {kept}; take them back with `farm up`")
     return 0
+
+
+def _check_nobody_paid(home: Home) -> None:
+    """A farm that is down can't end what it left running. Raises Refusal when that costs money."""
+    if not os.path.exists(home.path):
+        return
+    try:
+        paid, money = _paid(home)
+    except Refusal as error:
+        say(f"whether executors that cost money are still alive can't be told: {error}")
+        return
+    if paid:
+        what = f"the farm is down already, and still alive: {paid} paid executor{'s' * (paid != 1)}, {money} an hour"
+        raise Refusal(what, "farm down", "type `farm up`, then `farm down --terminate`")
+
+
+def _paid(home: Home) -> tuple[int, str]:
+    """How many living executors cost money, and how much an hour. Raises Refusal."""
+    from decimal import Decimal
+
+    with reader(home) as client:
+        found = client.get("/v1/executors")["executors"]
+        currency = client.get("/v1/status")["currency"]
+    prices = [Decimal(one["price"]) for one in found if one["state"] != "ordered" and Decimal(one["price"] or 0) > 0]
+    return len(prices), f"{sum(prices):f} {currency}"
 
 
 def stop(home: Home, drain: bool, *, terminate: bool = True, keep: bool = False) -> Any:

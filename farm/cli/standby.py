@@ -1,10 +1,13 @@
 """`farm executor join` and `farm executor unit`: an owned machine stands by for a farm elsewhere."""
 
+import re
 import shlex
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
+from farm.address import parse_address
 from farm.cli.options import JsonOption
 from farm.cli.output import emit
 from farm.refusal import Refusal
@@ -90,6 +93,10 @@ def unit(
     """Its first lines say what else that machine needs."""
     if not url.startswith("https://"):
         raise Refusal(f"{url!r} is not https://", "URL", "machines reach a farm elsewhere over TLS only")
+    parse_address(url, "URL")
+    _check_words({"URL": url, "--pool": pool, "--user": user})
+    if not hold_file.isprintable():  # a line of its own in the unit would be a word of its own to systemd
+        raise Refusal(f"{hold_file!r} holds a control character", "--hold-file", "choose another file")
     words = _words(url.rstrip("/"), pool, slots, hold_file, max_load, idle if when_nobody else None, grace)
     argv = [
         "/usr/bin/python3",
@@ -103,7 +110,7 @@ def unit(
         "--folder",
         "/var/lib/farm-standby",
     ]
-    command = shlex.join(argv).replace("%", "%%")
+    command = shlex.join(argv).replace("%", "%%").replace("$", "$$")
     text = _UNIT.format(
         url=url.rstrip("/"), pool=pool, ca=CA, ticket=TICKET, program=PROGRAM, user=user, command=command
     )
@@ -112,6 +119,16 @@ def unit(
     else:
         print(text, end="")
     return 0
+
+
+_WORD = re.compile(r"[A-Za-z0-9._~:/\[\]@+-]+")
+
+
+def _check_words(given: Mapping[str, str]) -> None:
+    """They are put into lines of a unit as they are. Raises Refusal."""
+    for name, text in given.items():
+        if not _WORD.fullmatch(text) or text.startswith("-"):
+            raise Refusal(f"{text[:100]!r} can't be that" if text else "the name is empty", name, "give its plain name")
 
 
 def _words(

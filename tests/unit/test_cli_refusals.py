@@ -1,5 +1,6 @@
 """Words that are refused before anything is asked of a farm: unset variables, control characters."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -8,10 +9,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
+from executors.site import elsewhere
+from farm import tables as t
 from farm.address import parse_address
 from farm.api.acts import _moment
 from farm.cli import main
+from farm.clock import SystemClock
+from farm.db import Database
 from farm.entrance import _PLAIN
 from farm.login import Login
 from farm.refusal import Refusal
@@ -103,3 +109,69 @@ def test_plain_http_to_the_tls_port_is_told_so():
             client.get("/v1/status")
     assert raised.value.remedy == "write https:// in the URL"
     assert TLS_ONLY.encode() in _PLAIN
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"{}", b"[1]", b"some text", b"", b'{"url": 1}', b"[" * 100_000])
+def test_a_damaged_ticket_is_told_in_one_sentence(data, tmp_path, capsys):
+    (tmp_path / "t6").write_bytes(data)
+    assert main(["executor", "--ticket", "t6"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("farm: --ticket t6: this is no ticket of a farm: ")
+    assert said.endswith("; make another: `farm token create --join POOL`\n")
+    assert elsewhere.main(["--ticket", "t6"]) == 2
+    assert capsys.readouterr().err == said
+
+
+def test_a_ticket_that_is_not_there(capsys):
+    assert main(["executor", "--ticket", "nope"]) == 2
+    assert "--ticket nope: it can't be read: No such file or directory; name the file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["https://x y:1", "--pool", "p"], "URL"),
+        (["https://x:99999", "--pool", "p"], "URL"),
+        (["https://x/a'b", "--pool", "p"], "URL"),
+        (["https://x", "--pool", ""], "--pool"),
+        (["https://x", "--pool", "a\nExecStart=/bin/evil"], "--pool"),
+        (["https://x", "--pool", "p", "--user", "a\nb"], "--user"),
+        (["https://x", "--pool", "p", "--hold-file", "/a\nExecStart=/bin/evil"], "--hold-file"),
+    ],
+)
+def test_a_unit_holds_what_was_meant_and_nothing_else(words, named, capsys):
+    assert main(["executor", "unit", *words]) == 2
+    out, err = capsys.readouterr()
+    assert (out, f"{named}: " in err) == ("", True)
+
+
+def test_a_unit_of_plain_words_is_printed(capsys):
+    words = ["https://farm.example.org:8443/farm", "--pool", "desks-2", "--hold-file", "/a $b%"]
+    assert main(["executor", "unit", *words]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("ExecStart=")]
+    assert "--pool desks-2 --hold-file '/a $$b%%'" in line
+
+
+@pytest.mark.parametrize("how", [[], ["--terminate"], ["--drain"]])
+def test_paid_executors_that_run_on_without_a_farm_are_named(how, home, capsys):
+    main(["submit", "--", "true"])
+    assert main(["down", *how]) == 0
+    now = SystemClock().now()
+    row = {
+        "pool": "ec2",
+        "site": "",
+        "slots": 1,
+        "state": "ready",
+        "price_nano": 1_500_000_000,
+        "order": "o",
+        "why": "",
+    }
+    row |= {"ordered": now, "launched": now, "billed_until": now}
+    with contextlib.closing(Database.file(home / "farm.db")) as db, db.write() as tx:
+        tx.execute(insert(t.Executor), [{"id": f"a-{n}", **row} for n in (1, 2)])
+    capsys.readouterr()
+    assert main(["down", *how]) == 2
+    said = capsys.readouterr().err
+    assert "still alive: 2 paid executors, 3" in said
+    assert "`farm up`, then `farm down --terminate`" in said
+    assert main(["down", "--keep"]) == 0

@@ -19,6 +19,7 @@ from executors.site import lodger, standby
 from executors.site.lodger import Lodger
 from executors.site.presence import House
 from tests.contract.yard import eventually
+from tests.unit.certificates import Authority
 
 WAIT_S = 30
 
@@ -215,13 +216,37 @@ def test_a_farm_that_is_away_is_waited_for(farm, start):
     [
         (["--join", "http://farm.example.org"], "nothing is sent there in the clear"),
         (["--slots", "0"], "a machine has one at least"),
-        (["--ticket", "/nowhere/ticket"], "No such file"),
+        (
+            ["--ticket", "/nowhere/ticket"],
+            "--ticket /nowhere/ticket: it can't be read: No such file or directory; name",
+        ),
+        (["--ticket", "/bin/true"], "this is no ticket of a farm: it is not text; make another: `farm token create"),
+        (["--ca", "/nowhere/ca"], "--ca /nowhere/ca: it can't be read: No such file or directory; name the file"),
+        (["--ca", "/bin/true"], "--ca /bin/true: that is no certificate in PEM"),
+        (["--ca", "/dev/null"], "--ca /dev/null: that is no certificate in PEM"),
+        (["--pool", ""], "--pool '': that is no name of a pool"),
+        (["--pool", "a\nb"], "--pool 'a\\nb': that is no name of a pool"),
+        (["--join", "https://x y:1"], "--join 'https://x y:1': that is no URL of a farm"),
     ],
 )
 def test_wrong_words_are_told(start, words, said):
     one = start(*words)
-    assert one.wait(WAIT_S) in (2, 3)
+    assert one.wait(WAIT_S) == 2
     assert said in one.stderr.read()
+
+
+def test_an_authority_is_kept_once_the_farm_has_proved_itself_by_it(farm, start, tmp_path):
+    good, bad = Authority().pem, Authority().pem
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state/ca.pem").write_text(good)
+    (tmp_path / "given.pem").write_text(bad)
+    farm.refuse = (403, {"error": {"what": "this ticket was used before", "where": "", "remedy": "make another"}})
+    assert start("--ca", str(tmp_path / "given.pem")).wait(WAIT_S) == 3
+    assert (tmp_path / "state/ca.pem").read_text() == good
+    farm.refuse = None
+    start("--ca", str(tmp_path / "given.pem"))
+    eventually(lambda: last(farm, free=True), WAIT_S)
+    assert (tmp_path / "state/ca.pem").read_text() == bad
 
 
 def test_a_lodger_is_found_again(tmp_path: Path):
