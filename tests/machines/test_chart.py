@@ -111,6 +111,8 @@ def test_the_service_runs_once_and_has_no_rights():
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    probe = container["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 900  # it may have a large database to migrate
 
 
 def test_its_role_is_the_least():
