@@ -26,6 +26,7 @@ _ORDER = select(t.Order.pool).where(t.Order.token == bindparam("k"), t.Order.sta
 _ORDER_LESS = (
     update(t.Order)
     .where(t.Order.token == bindparam("k"), t.Order.state == OrderState.OPEN)
+    .where(t.Order.machines >= bindparam("n"))
     .values(machines=t.Order.machines - 1)
     .returning(t.Order.machines)
 )
@@ -212,8 +213,9 @@ class Steering:
 
 def _order_less(tx: Connection, executor: str, why: str) -> None:
     """It was ordered, and is not there yet. Raises NotFound."""
-    token = executor.rpartition("-")[0]
-    left = tx.execute(_ORDER_LESS, {"k": token}).scalar_one_or_none()
+    token, _, number = executor.rpartition("-")
+    named = number.isdecimal() and 0 < len(number) < 10 and int(number) > 0  # else it is none of the order's
+    left = tx.execute(_ORDER_LESS, {"k": token, "n": int(number)}).scalar_one_or_none() if named else None
     if left is None:
         raise NotFound(f"there is no executor {executor[:80]!r}", remedy="see `farm executors`")
     if left == 0:

@@ -282,7 +282,12 @@ def test_an_executor_that_is_only_ordered_is_not_ordered_any_more(farm: QueueFar
     row = {"token": "abc", "pool": "local", "machines": 2, "slots": 1, "state": "open", "why": "a task waits"}
     with farm.db.write() as tx:
         tx.execute(t.Order.__table__.insert(), {**row, "created": now, "not_before": now})  # type: ignore[attr-defined]
+    for none in ("abc-3", "abc-0", "abc-", "abc", "abc-x", "abc--1"):
+        with pytest.raises(NotFound):
+            steer(farm).drain(none)
     steer(farm).drain("abc-2")
+    with pytest.raises(NotFound):
+        steer(farm).drain("abc-2")
     steer(farm).drain("abc-1")
     with farm.db.read() as tx:
         assert tx.execute(select(t.Order.machines, t.Order.state)).one() == (0, "closed")
