@@ -3,7 +3,6 @@
 import json
 import logging
 import secrets
-import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -24,6 +23,7 @@ from farm.dispatch import rest
 from farm.durations import format_duration
 from farm.feed import Feed
 from farm.home import SITE
+from farm.listings import Listing, Listings
 from farm.model import ExecutorState, OrderState
 from farm.observe import observe, prices_nano
 from farm.queue.progress import Changed
@@ -38,8 +38,9 @@ RETRY = timedelta(seconds=5)
 HEAR_OUT = timedelta(seconds=15)  # after a start, while no gateway has settled
 BOOT_LIMIT = timedelta(seconds=120)  # a machine that has not joined by then, and by ten times its p95, is replaced
 BOOTS = 5  # … and by so many times what its pool says
-UNLISTED_LIMIT = timedelta(seconds=15)  # three listings
 STOP_LIMIT = timedelta(seconds=4)  # an executor told to go that has not gone by then is ended by its provider
+LEFT_LIMIT = timedelta(seconds=60)  # by then an idle one beside us has heard that it is to go
+STOP_AGAIN = timedelta(seconds=15)  # … or, where there is no provider any more, told again
 BOOK_EVERY = timedelta(seconds=15)
 
 _INSERT_ORDER = insert(t.Order)
@@ -67,6 +68,7 @@ _SHRINK = (
     .returning(t.Order.machines)
 )
 _ORDER = select(t.Order).where(t.Order.token == bindparam("k"))
+_TOLD_AGAIN = update(t.Executor).where(t.Executor.id == bindparam("k")).values(stopping=bindparam("at"))
 _ALL_IDS = select(t.Executor.id)
 _INSERT_DECISION = insert(t.DecisionRow)
 
@@ -87,20 +89,12 @@ class Fleet:
     closing: bool = False  # the farm drains: nothing more is ordered
     turned: datetime | None = None  # when the wheel turned last
     began: datetime = EPOCH  # when the service did
-    missing: dict[str, datetime] = field(default_factory=dict)  # executors that their provider does not list, since
-    _listings: dict[str, Sequence[Machine]] = field(default_factory=dict)
-    _listed: threading.Lock = field(default_factory=threading.Lock)
+    listings: Listings = field(default_factory=Listings)
 
-    def list_machines(self) -> None:
-        """Ask every provider for its books: the truth, taken outside of the wheel."""
-        for name, provider in self.providers.items():
-            try:
-                machines = provider.machines()
-            except ProviderError as error:
-                log.warning("pool %s can't be listed: %s", name, error)
-                continue
-            with self._listed:
-                self._listings[name] = machines
+    def list_machines(self, *pools: str) -> None:
+        """Ask providers, all when none is named, for their books: the truth, taken outside of the wheel."""
+        for name in pools or self.providers:
+            self.listings.take(name, self.providers[name], self.clock)
 
     def site(self, machine: Machine) -> str:
         """Where its work reaches it: an executor elsewhere is a site of its own."""
@@ -109,9 +103,8 @@ class Fleet:
         self.sites.expect([machine.id])
         return machine.id
 
-    def last_listing(self) -> Mapping[str, Sequence[Machine]]:
-        with self._listed:
-            return dict(self._listings)
+    def last_listing(self) -> Mapping[str, Listing]:
+        return self.listings.last()
 
 
 def reconcile(wheel: Fleet) -> Decision:
@@ -127,6 +120,7 @@ def reconcile(wheel: Fleet) -> Decision:
         ledger.record(tx, now, _prices(wheel, seen), BOOK_EVERY)
         decision = Decision(()) if wheel.closing else wheel.policy(seen)
         _write_orders(tx, decision, now)
+        _drain_strangers(tx, wheel, changed, now)
         _write_goings(tx, wheel, decision, now)
         _remember(tx, wheel, seen, decision)
         wheel.sites.dispatch(tx, now)
@@ -159,11 +153,12 @@ def current_prices(wheel: Fleet, tx: Connection, now: datetime) -> dict[str, int
 # ── what the providers' books say ──
 
 
-def _believe(
-    tx: Connection, wheel: Fleet, listing: Mapping[str, Sequence[Machine]], changed: Changed, now: datetime
-) -> None:
-    machines = {m.id: m for listed in listing.values() for m in listed}
+def _believe(tx: Connection, wheel: Fleet, listing: Mapping[str, Listing], changed: Changed, now: datetime) -> None:
+    machines = {m.id: m for listed in listing.values() for m in listed.machines}
     _adopt(tx, wheel, machines.values())
+    for known in machines.values():
+        if known.error and known.state == MachineState.ENDED:
+            fleet.said(tx, known.id, known.error)
     cut_off = wheel.sites.cut_off()
     living = fleet.alive(tx)
     wheel.sites.forget({row.id for row in living})
@@ -176,7 +171,7 @@ def _believe(
             _give_up(tx, row, changed, now)
         elif row.state != ExecutorState.BOOTING and row.site in cut_off:
             _cut_off(tx, wheel, row, cut_off[row.site], changed, now)
-        elif _unlisted(wheel, row, machine is None and row.pool in listing, now):
+        elif wheel.listings.forgot(row, None if machine else listing.get(row.pool), now):
             _forgotten(tx, wheel, row, changed, now)
 
 
@@ -185,21 +180,11 @@ def _heard_out(wheel: Fleet, site: str, now: datetime) -> bool:
     return wheel.sites.caught_up(site) or abs(now - wheel.began) >= HEAR_OUT
 
 
-def _unlisted(wheel: Fleet, row: AnyRow, now_missing: bool, now: datetime) -> bool:
-    """Whether its provider has not listed it for long: books may lag behind, or be lost with a disk."""
-    if not now_missing:
-        wheel.missing.pop(row.id, None)
-        return False
-    since = wheel.missing.setdefault(row.id, now)
-    return now - since > UNLISTED_LIMIT
-
-
 def _forgotten(tx: Connection, wheel: Fleet, row: AnyRow, changed: Changed, now: datetime) -> None:
-    del wheel.missing[row.id]
     settled = fleet.lost(tx, row.id, "its provider does not know it any more", now)
     if settled:
         changed.join(settled.changed)
-    after_commit(tx, _stop(wheel, row.id))  # should it live after all, it goes
+    after_commit(tx, stop(wheel, row.id))  # should it live after all, it goes
 
 
 def _adopt(tx: Connection, wheel: Fleet, machines: Iterable[Machine]) -> None:
@@ -240,7 +225,7 @@ def _cut_off(tx: Connection, wheel: Fleet, row: AnyRow, seconds: float, changed:
     settled = fleet.lost(tx, row.id, f"not heard of for {silence}, which is longer than its lease", now)
     if settled:
         changed.join(settled.changed)
-    after_commit(tx, _stop(wheel, row.id))  # should it come back all the same, it goes
+    after_commit(tx, stop(wheel, row.id))  # should it come back all the same, it goes
 
 
 def _overdue(tx: Connection, wheel: Fleet, row: AnyRow, now: datetime) -> bool:
@@ -288,7 +273,25 @@ def _write_goings(tx: Connection, wheel: Fleet, decision: Decision, now: datetim
     booting = [r for r in fleet.alive(tx) if r.state == ExecutorState.DRAINING and r.ready is None]
     for row in (*empty, *booting):
         if fleet.stopping(tx, row.id, now):
-            after_commit(tx, _stop(wheel, row.id))
+            after_commit(tx, stop(wheel, row.id))
+
+
+def _drain_strangers(tx: Connection, wheel: Fleet, changed: Changed, now: datetime) -> None:
+    """The policy knows no pool that was taken out of farm.toml; its machines cost all the same."""
+    for row in fleet.alive(tx):
+        if row.pool not in wheel.config.pools:
+            fleet.drain(tx, row.id, f"pool {row.pool} is no longer in farm.toml", now)
+            _see_off(tx, wheel, row, changed, now)
+
+
+def _see_off(tx: Connection, wheel: Fleet, row: AnyRow, changed: Changed, now: datetime) -> None:
+    """No provider ends it, nor lists its end."""
+    if row.stopping and now - row.stopping > STOP_AGAIN:  # its gateway may have settled after it was told
+        tx.execute(_TOLD_AGAIN, {"k": row.id, "at": now})
+        after_commit(tx, stop(wheel, row.id))
+    if row.site == SITE and row.draining and row.idle_since and now - max(row.draining, row.idle_since) > LEFT_LIMIT:
+        settled = fleet.lost(tx, row.id, row.why, now)
+        changed.join(settled.changed if settled else Changed())
 
 
 def _order_less(tx: Connection, executor: str, why: str) -> None:
@@ -298,7 +301,8 @@ def _order_less(tx: Connection, executor: str, why: str) -> None:
         tx.execute(_MOVE_ORDER, {"k": token, "to": OrderState.CLOSED, "e": why})
 
 
-def _stop(wheel: Fleet, executor: str) -> Callable[[], None]:
+def stop(wheel: Fleet, executor: str) -> Callable[[], None]:
+    """Tells an executor over its desk to go."""
     return lambda: wheel.sites.tell(Message(0, "stop", executor, grace_s=2))
 
 
@@ -340,7 +344,7 @@ def _place(wheel: Fleet, row: AnyRow) -> None:
         return _refused(wheel, row, f"there is no pool {row.pool} any more", breaks=False)
     try:
         placed = provider.launch(Order(row.token, row.pool, row.machines, row.slots))
-    except (Throttled, Lost) as error:
+    except (Throttled, Lost, OSError) as error:  # a disk that is full under its books is not full for ever
         return _again(wheel, row, str(error))
     except ProviderError as error:
         return _refused(wheel, row, str(error))
@@ -380,8 +384,8 @@ def retire(wheel: Fleet) -> None:
         late = [r for r in fleet.alive(tx) if r.stopping and now - r.stopping > STOP_LIMIT]
         alive = {r.id for r in fleet.alive(tx)}
         known = set(tx.execute(_ALL_IDS).scalars())
-    for pool, machines in wheel.last_listing().items():
-        strays = [m.id for m in machines if m.state != MachineState.ENDED and m.id in known - alive]
+    for pool, listed in wheel.last_listing().items():
+        strays = [m.id for m in listed.machines if m.state != MachineState.ENDED and m.id in known - alive]
         ids = strays + [r.id for r in late if r.pool == pool]
         if ids:
             _terminate(wheel, pool, ids)
@@ -390,5 +394,5 @@ def retire(wheel: Fleet) -> None:
 def _terminate(wheel: Fleet, pool: str, ids: Sequence[str]) -> None:
     try:
         wheel.providers[pool].terminate(ids)
-    except ProviderError as error:
+    except (ProviderError, OSError) as error:
         log.warning("pool %s can't end %s: %s", pool, ", ".join(ids), error)

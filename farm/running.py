@@ -7,16 +7,16 @@ import threading
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
-from executors.contract import MachineState, Provider
-from executors.errors import ProviderError
+from executors.contract import MachineState
 from farm import fleet, ledger
 from farm.context import Farm, new_term, outbound_pools, providers
+from farm.db import after_commit
 from farm.dispatch import Dispatcher
 from farm.porter import Porter
 from farm.prune import Housekeeper
 from farm.publisher import Publisher
 from farm.queue.progress import Changed
-from farm.reconcile import Fleet, current_prices
+from farm.reconcile import Fleet, current_prices, stop
 from farm.server import Server
 from farm.sites import Sites
 from farm.spooled import SpoolReader
@@ -143,33 +143,32 @@ class RunningService:
 
     def _end_executors(self) -> None:
         assert self.farm.wheel is not None
-        self.farm.wheel.list_machines()
-        listed = self.farm.wheel.last_listing()
         try:
-            with self.farm.db.read() as tx:
-                alive = [row.id for row in fleet.alive(tx)]
-            self._book_the_end(alive)
+            self._book_the_end()
         finally:  # by the providers' own books, so that they end whatever ours say
-            for pool, provider in self.farm.wheel.providers.items():
-                living = [m.id for m in listed.get(pool, ()) if m.state != MachineState.ENDED]
-                self._terminate(provider, pool, living)
+            for pool in self.farm.wheel.providers:
+                self._terminate(self.farm.wheel, pool)
 
-    def _terminate(self, provider: Provider, pool: str, executors: list[str]) -> None:
+    def _terminate(self, wheel: Fleet, pool: str) -> None:
         """One pool that can't be reached must not keep the farm from going down; the leases end what is left."""
         try:
-            if executors:
-                provider.terminate(executors)
-        except ProviderError as error:
-            log.error("executors %s of pool %s could not be ended: %s", ", ".join(executors), pool, error)
+            wheel.list_machines(pool)
+            listed = wheel.last_listing().get(pool)
+            living = [m.id for m in listed.machines if m.state != MachineState.ENDED] if listed else []
+            if living:
+                wheel.providers[pool].terminate(living)
+        except Exception:
+            log.exception("executors of pool %s could not be ended", pool)
 
-    def _book_the_end(self, executors: list[str]) -> None:
+    def _book_the_end(self) -> None:
         assert self.farm.wheel is not None
         now = self.farm.clock.now()
         changed = Changed()
         with self.farm.db.write() as tx:
-            for executor in executors:
-                settled = fleet.ended(tx, executor, "the farm went down", now)
-                changed.join(settled.changed)
+            for row in fleet.alive(tx):
+                changed.join(fleet.ended(tx, row.id, "the farm went down", now).changed)
+                if row.pool not in self.farm.wheel.providers:  # taken out of farm.toml: only its own desk reaches it
+                    after_commit(tx, stop(self.farm.wheel, row.id))
             ledger.record(tx, now, current_prices(self.farm.wheel, tx, now))
         self.farm.feed.publish(changed)
 

@@ -15,7 +15,7 @@ SOON_S = 0.5  # the clock alone turns the wheel no sooner than this
 
 
 class Wheel:
-    """Threads around `reconcile`: one that turns, one that lists, one per provider that watches by itself."""
+    """Threads around `reconcile`: one that turns; for each provider one that lists, and one if it watches by itself."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
@@ -23,15 +23,15 @@ class Wheel:
         self._closed = threading.Event()
         self._threads = [
             threading.Thread(target=self._turning, name="wheel", daemon=True),
-            threading.Thread(target=self._listing, name="listing", daemon=True),
+            *(threading.Thread(target=self._listing, args=(p,), name="listing", daemon=True) for p in fleet.providers),
         ]
-        self._watchers = [p for p in fleet.providers.values() if isinstance(p, Watches)]
+        self._watchers = {name: p for name, p in fleet.providers.items() if isinstance(p, Watches)}
         self._threads += [
-            threading.Thread(target=self._watching, args=(w,), name="watcher", daemon=True) for w in self._watchers
+            threading.Thread(target=self._watching, args=w, name="watcher", daemon=True) for w in self._watchers.items()
         ]
 
     def start(self) -> None:
-        self.fleet.list_machines()
+        self._list()
         for thread in self._threads:
             thread.start()
 
@@ -42,7 +42,7 @@ class Wheel:
     def stop(self) -> None:
         self._closed.set()
         self._woken.set()
-        for provider in self._watchers:
+        for provider in self._watchers.values():
             provider.close()
         for thread in self._threads:
             if thread.ident is not None:  # the first listing may take long; those that start after it end at once
@@ -70,18 +70,18 @@ class Wheel:
         left = decision.look_again - self.fleet.clock.now()
         return max(SOON_S, min(EVERY_S, (left + timedelta(milliseconds=1)).total_seconds()))
 
-    def _listing(self) -> None:
+    def _listing(self, pool: str) -> None:
         while not self._closed.wait(EVERY_S):
-            self._list()
+            self._list(pool)
 
-    def _list(self) -> None:
+    def _list(self, *pools: str) -> None:
         try:
-            self.fleet.list_machines()
+            self.fleet.list_machines(*pools)
         except Exception:
             log.exception("the listing failed; it is tried again")
         self.wake()
 
-    def _watching(self, provider: Watches) -> None:
+    def _watching(self, pool: str, provider: Watches) -> None:
         while not self._closed.is_set():
             try:
                 gone = provider.vanished(timedelta(seconds=EVERY_S))
@@ -90,4 +90,4 @@ class Wheel:
                 self._closed.wait(EVERY_S)
                 continue
             if gone:
-                self._list()
+                self._list(pool)
