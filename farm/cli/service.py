@@ -164,8 +164,8 @@ def down(
     themselves when no farm takes them back within their lease."""
     place = home_of(home, "down")
     answer = stop(place, drain, terminate=terminate, keep=keep)
-    if answer is None and not keep:
-        _check_nobody_paid(place)
+    if answer is None and not keep and (paid := _left_running(place)):
+        answer = _end_left(place, paid, drain, terminate)
     kept = answer["kept"] if answer else ""
     if json:
         emit({"home": str(place.path), "was_up": bool(answer), "kept": kept})
@@ -176,18 +176,26 @@ def down(
     return 0
 
 
-def _check_nobody_paid(home: Home) -> None:
-    """A farm that is down can't end what it left running. Raises Refusal when that costs money."""
+def _left_running(home: Home) -> str:
+    """What a farm that is down left alive and costs money, in words; "" when there is nothing."""
     if not os.path.exists(home.path):
-        return
+        return ""
     try:
         paid, money = _paid(home)
     except Refusal as error:
         say(f"whether executors that cost money are still alive can't be told: {error}")
-        return
-    if paid:
-        what = f"the farm is down already, and still alive: {paid} paid executor{'s' * (paid != 1)}, {money} an hour"
+        return ""
+    return f"{paid} paid executor{'s' * (paid != 1)}, {money} an hour" if paid else ""
+
+
+def _end_left(home: Home, paid: str, drain: bool, terminate: bool) -> Any:
+    """Only a farm that is up can end executors. Raises Refusal unless they shall end."""
+    if not terminate:
+        what = f"the farm is down already, and still alive: {paid}"
         raise Refusal(what, "farm down", "type `farm up`, then `farm down --terminate`")
+    say(f"still alive: {paid}; the farm comes up once more to end them")
+    start(home)
+    return stop(home, drain, terminate=True)
 
 
 def _paid(home: Home) -> tuple[int, str]:

@@ -233,6 +233,19 @@ def test_kept_executors_are_taken_back(farm):
     assert farm("submit", "--wait", "--", "echo", "on") == "on\n"
 
 
+def test_kept_executors_are_not_forgotten_by_a_farm_that_is_down(farm):
+    farm("submit", "--wait", "--", "true")
+    pids = [one["pid"] for one in farm.json("status")["processes"]]
+    kept = farm.json("down", "--keep")["kept"]
+    farm("down", status=2)
+    assert f"still alive: {kept}" in farm.err
+    assert "`farm up`, then `farm down --terminate`" in farm.err
+    farm("down", "--terminate")
+    assert not [pid for pid in pids if alive(pid)]
+    assert farm.json("down") == {"home": str(farm.home), "was_up": False, "kept": ""}
+    farm("up")
+
+
 def test_frames_of_a_render_are_shown_on_a_terminal(farm):
     scene = "camera { location <0,1,-3> look_at 0 } light_source { <2,4,-3> rgb 1 } sphere { 0, 1 }"
     (farm.cwd / "ball.pov").write_text(scene)

@@ -152,7 +152,7 @@ def test_a_unit_of_plain_words_is_printed(capsys):
     assert "--pool desks-2 --hold-file '/a $$b%%'" in line
 
 
-@pytest.mark.parametrize("how", [[], ["--terminate"], ["--drain"]])
+@pytest.mark.parametrize("how", [[], ["--drain"]])
 def test_paid_executors_that_run_on_without_a_farm_are_named(how, home, capsys):
     main(["submit", "--", "true"])
     assert main(["down", *how]) == 0
