@@ -168,10 +168,10 @@ def test_who_is_cut_off_for_longer_than_its_lease_ends_and_its_work_is_done_once
 
 
 def _stands_by(machine: Machine, farm: Desk) -> bool:
-    """It is given work again: nobody else has any room."""
-    job = farm.submit("--", "hostname")
+    """It is given work again: of two tasks that are wanted at once, each needs a machine."""
+    job = farm.submit("--lane", "interactive", "--array", "1-2", "--", "sh", "-c", "hostname; sleep 15")
     farm("wait", str(job))
-    return machine.name in farm("logs", str(job))
+    return any(machine.name in farm("logs", f"{job}.{n}") for n in (1, 2))
 
 
 def test_a_hold_file_sends_work_home_which_is_done_elsewhere(farm: Desk):
