@@ -47,7 +47,7 @@ class Owned(threading.Thread):
             said, provider = self.said, self._provider[0]
             provider.heed(said)
             answer = provider.answer(said, timedelta(seconds=0.05))
-            if self.said is said:
+            if self.said is said and provider is self._provider[0]:
                 self._do(said, answer)
 
     def _do(self, said: Standby, answer: Answer) -> None:
@@ -64,6 +64,7 @@ class TestStatic(ProviderSuite):
     @pytest.fixture(autouse=True)
     def _yard(self, tmp_path: Path) -> Iterator[None]:
         self.home, self.now = tmp_path, []
+        (tmp_path / "nowhere").mkdir()
         self.make()
         self.machines = [Owned(f"m{n}", self.now) for n in range(self.ceiling)]
         eventually(lambda: all(self.now[0]._hears(m.said.machine) for m in self.machines))
@@ -74,6 +75,9 @@ class TestStatic(ProviderSuite):
             machine.join(30)
 
     def make(self) -> Provider:
+        for before in self.now:  # a service that has ended writes nothing, whatever its last callers still say
+            with before._changed:
+                before._books._file = self.home / "nowhere" / "loans.json"
         made = static.provider({"ceiling": 100}, around(self.home))
         for machine in getattr(self, "machines", ()):  # all of them come back before anybody asks
             made.heed(machine.said)
