@@ -31,11 +31,12 @@ def run(home: Home, listen: str | None = None) -> "RunningService":
     """
     home.make()
     lock = _only_one(home)
-    home.make_run()
-    try:
+    try:  # Ctrl-C may come at any moment
+        home.make_run()
         return _start(home, lock, listen)
     except BaseException:
         with contextlib.suppress(OSError):
+            home.socket.unlink(missing_ok=True)
             home.run.rmdir()  # unless a gateway of an earlier service lives there
         lock.close()
         raise
@@ -52,8 +53,8 @@ def _start(home: Home, lock: IO[str], listen: str | None) -> "RunningService":
     engine = load(home.config_file).site.engine
     listening = _listen(home)
     supervisor = Supervisor(home, SITE, engine)
-    supervisor.start()
     try:
+        supervisor.start()
         from farm.context import open_farm
         from farm.db import check, explained
         from farm.given import take_given
