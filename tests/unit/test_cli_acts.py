@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from farm.cli import main
 from farm.cli.deadline import deadline
 from farm.refusal import Refusal
+from tests.unit.typed import Typed
 
 
 @pytest.fixture(autouse=True)
@@ -18,19 +18,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "farm.toml").write_text('[pools.ec2]\nprice_per_hour = "0.5"\n[pools.local]\n')
     return tmp_path / "home"
-
-
-class Typed:
-    """Types a command; what it said."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-        self.err = ""
-
-    def __call__(self, *words: str, status: int = 0) -> str:
-        assert main(list(words)) == status
-        out, self.err = self._capsys.readouterr()
-        return out
 
 
 @pytest.fixture

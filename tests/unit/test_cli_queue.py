@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.cli import main
+from tests.unit.typed import Typed
 
 
 @pytest.fixture(autouse=True)
@@ -15,19 +15,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FARM_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "home"
-
-
-class Typed:
-    """Types a command; what it said."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
-        self._capsys = capsys
-        self.err = ""
-
-    def __call__(self, *words: str, status: int = 0) -> str:
-        assert main(list(words)) == status
-        out, self.err = self._capsys.readouterr()
-        return out
 
 
 @pytest.fixture
