@@ -127,6 +127,11 @@ class Home:
         return self.path / "listening.json"
 
     @property
+    def last_port(self) -> Path:
+        """Where it listened last, for a farm that takes any port."""
+        return self.path / "last-port"
+
+    @property
     def gateway_log(self) -> Path:
         return self.path / "gateway.log"
 

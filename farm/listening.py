@@ -1,6 +1,8 @@
 """The TCP port of a farm that others can reach: where it listens, how they get there, and whom they have to trust."""
 
+import contextlib
 import json
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -18,6 +20,8 @@ from farm.place import EVERYWHERE, OPTION, Place, parse_place
 from farm.refusal import Refusal, Unavailable
 from farm.tls import Authority, fingerprint
 
+log = logging.getLogger(__name__)
+
 
 class BadListening(Unavailable):
     """It can't listen there."""
@@ -29,15 +33,20 @@ class Listener:
     def __init__(self, home: Home, config: ListenConfig, place: Place, clock: Clock) -> None:
         """Raises BadListening."""
         self._file = home.listening
-        self.socket = _bound(place)
+        before = 0 if place.port else _last_port(home)
+        self.socket = _bound_again(place, before)
         try:
             host, self.port = self.socket.getsockname()[:2]
+            self.moved = before if before != self.port else 0  # the port of last time, where somebody else has it
+            if self.moved:
+                log.warning("port %d, that of last time, is taken: it is %d now", before, self.port)
             self.plain = ip_address(host).is_loopback
             self._host = host if place.host in EVERYWHERE else place.host
             self.url = (config.url or self._own_url()).rstrip("/")
             self.tls = None if self.plain else _certificates(home, config, clock, self._names(config))
             self._given_ca = home.path / config.ca if self.plain and config.ca else None
             self.told()
+            self._keep_port(home)
         except BaseException:
             self.socket.close()
             raise
@@ -52,13 +61,19 @@ class Listener:
         """For `farm status`, and the file of the home that says the same."""
         ca = self.ca()
         said = {"address": str(Place(self._host, self.port)), "port": self.port, "url": self.url, "tls": not self.plain}
-        return {**said, "fingerprint": fingerprint(ca) if ca else ""}
+        return {**said, "fingerprint": fingerprint(ca) if ca else "", "moved": self.moved or None}
 
     def told(self) -> None:
         """Write the file anew."""
         coming = self._file.with_suffix(".coming")
         coming.write_text(json.dumps(self.about()) + "\n")
         coming.replace(self._file)
+
+    def _keep_port(self, home: Home) -> None:
+        """Executors elsewhere and logins know it: a farm that takes any port takes the same one again."""
+        coming = home.last_port.with_suffix(".coming")
+        coming.write_text(f"{self.port}\n")
+        coming.replace(home.last_port)
 
     def close(self) -> None:
         self.socket.close()
@@ -127,6 +142,22 @@ def _certifiable(name: str) -> str:
         return name.encode("idna").decode().lower()
     except UnicodeError:
         return ""
+
+
+def _last_port(home: Home) -> int:
+    """0 where there was none."""
+    try:
+        return int(home.last_port.read_text()) % 65_536
+    except (OSError, ValueError):
+        return 0
+
+
+def _bound_again(place: Place, before: int) -> socket.socket:
+    """At `before` where that is a port and free. Raises BadListening."""
+    if before:
+        with contextlib.suppress(BadListening):
+            return _bound(Place(place.host, before))
+    return _bound(place)
 
 
 def _bound(place: Place) -> socket.socket:

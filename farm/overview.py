@@ -57,6 +57,7 @@ def status(farm: "Farm") -> dict[str, Any]:
         "waiters": farm.feed.waiters,
         "listening": farm.listener.about() if farm.listener else None,
         "refused": farm.refusals.count(),
+        "refused_since": when(farm.refusals.since),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from farm.auth import blotted
 from farm.clock import Clock
+from farm.read import when
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +43,11 @@ class Turns:
 
 
 class Refusals:
-    """Since the service started. Every method may be called from any thread."""
+    """Since the service started: what strangers do writes nothing but the log. Every method may be called from any
+    thread."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self._clock, self.since = clock, clock.now()
         self._lock = threading.Lock()
         self._why: Counter[str] = Counter()
         self._last: deque[dict[str, str]] = deque(maxlen=KEPT)
@@ -78,4 +80,5 @@ class Refusals:
         """How many, why, and the last of them, the newest first."""
         with self._lock:
             by = dict(self._why.most_common())
-            return {"refused": self._why.total(), "by": by, "last": list(reversed(self._last))}
+            told = {"refused": self._why.total(), "since": when(self.since), "by": by}
+            return {**told, "last": list(reversed(self._last))}

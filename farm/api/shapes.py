@@ -171,6 +171,7 @@ class Status(Shape):
     waiters: int
     listening: Listening | None
     refused: int
+    refused_since: str
 
 
 class Executor(Shape):

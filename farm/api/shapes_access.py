@@ -47,6 +47,7 @@ class RefusedCalls(Shape):
     """Since the service started: how many, why, and the last ones, the newest first."""
 
     refused: int
+    since: str
     by: Mapping[str, int]
     last: list[RefusedCall]
 
@@ -67,10 +68,12 @@ class Rotated(Shape):
 
 
 class Listening(Shape):
-    """Where others reach the farm; `fingerprint` is the SHA-256 of whom they have to trust, "" where everybody does."""
+    """Where others reach the farm; `fingerprint` is the SHA-256 of whom they have to trust, "" where everybody does.
+    `moved`: the port of last time, where any was asked for and that one was taken."""
 
     address: str
     port: int
     url: str
     tls: bool
     fingerprint: str
+    moved: int | None

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from farm.cli.moments import moment
 from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import emit, facts, say, table
 from farm.cli.reach import home_of, reader
@@ -57,6 +58,9 @@ def _tell_address(listening: Any) -> None:
         print(f"others reach it at {listening['url']}")
     if listening and listening["fingerprint"]:
         print(f"fingerprint of its CA (SHA-256): {listening['fingerprint']}")
+    if listening and (before := listening.get("moved")):
+        say(f"port {before}, that of last time, is taken: executors and logins that know it do not find the farm.")
+        say(f"Free it, then `farm down --keep` and `farm up --listen HOST:{before}`")
 
 
 def _check_listens(status: Any, wanted: str) -> None:
@@ -256,6 +260,11 @@ def status(home: HomeOption = None, json: JsonOption = False) -> int:
     return 0
 
 
+def _refused(found: Any) -> str | None:
+    """The count begins anew with the service; service.log has them all."""
+    return f"{found['refused']} since {moment(found['refused_since'])}" if found.get("refused") else None
+
+
 def _show(found: Any, client: Client) -> None:
     queue, executors = found["queue"], found["executors"]
     facts(
@@ -264,7 +273,7 @@ def _show(found: Any, client: Client) -> None:
             ("at", client.at),
             ("home", found["home"]),
             ("others reach it at", (found.get("listening") or {}).get("url")),
-            ("refused calls", found.get("refused") or None),
+            ("refused calls", _refused(found)),
             ("version", found.get("version")),
             ("runs on", found["engine"]),
             ("jobs", ", ".join(f"{count} {state}" for state, count in queue.items())),

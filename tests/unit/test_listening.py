@@ -322,10 +322,27 @@ def test_loopback_is_plain_http(tmp_path):
         "url": f"http://127.0.0.1:{made.port}",
         "tls": False,
         "fingerprint": "",
+        "moved": None,
     }
     assert not home.tls.exists()
     made.close()
     assert not home.listening.exists()
+
+
+def test_a_farm_that_takes_any_port_takes_that_of_last_time(tmp_path):
+    """Executors elsewhere and logins know it; where somebody else has it, that is told."""
+    home, place = Home(tmp_path).make(), Place("127.0.0.1", 0)
+    first = Listener(home, ListenConfig(), place, SystemClock())
+    first.close()
+    again = Listener(home, ListenConfig(), place, SystemClock())
+    assert (again.port, again.about()["moved"]) == (first.port, None)
+    moved = Listener(home, ListenConfig(), place, SystemClock())
+    assert moved.port != first.port
+    assert moved.about()["moved"] == first.port
+    again.close()
+    moved.close()
+    home.last_port.write_text("nonsense")
+    Listener(home, ListenConfig(), place, SystemClock()).close()
 
 
 def test_the_certificate_holds_every_name_and_address_of_the_machine(farm):

@@ -34,6 +34,7 @@ def test_refused_calls_are_counted_and_told_without_the_secret(farm, caplog):
         assert farm.ask("/v1/prune", secret=secret, method="POST", body=b"{}")[0] == 403
     told = farm.farm.refusals.told()
     assert told["refused"] == farm.ask("/v1/status", secret=secret)[1]["refused"] == 2
+    assert told["since"] == farm.ask("/v1/status", secret=secret)[1]["refused_since"]
     assert [one["token"] for one in told["last"]] == [number, number]
     assert [one["path"] for one in told["last"]] == ["/v1/prune", f"/v1/jobs/farm_{number}_…"]
     assert "127.0.0.1" in caplog.text
