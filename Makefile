@@ -16,7 +16,7 @@ programs:  ## POV-Ray, ffmpeg and the demo's scene (apt when root, else one line
 # The interpreter first; then both at once, as they wait for different things.
 ready:
 	@sh tools/env.sh interpreter || exit 1; \
-	sh tools/programs.sh render scene & programs=$$!; sh tools/env.sh; env=$$?; wait $$programs && exit $$env
+	sh tools/programs.sh render scene $(ALSO) & programs=$$!; sh tools/env.sh; env=$$?; wait $$programs && exit $$env
 
 check: env  ## style, types and the borders between the packages
 	$(PYTHON_HERE) -m ruff check .
@@ -24,6 +24,7 @@ check: env  ## style, types and the borders between the packages
 	$(PYTHON_HERE) -m mypy
 	$(PYTHON_HERE) -c 'from importlinter.cli import lint_imports_command as lint; lint()'
 
+test: ALSO = database  # a PostgreSQL of their own
 test: ready check  ## check, then every test
 	$(PYTHON_HERE) -m pytest -n 2 --dist loadfile
 

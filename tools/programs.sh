@@ -1,6 +1,6 @@
 #!/bin/sh
-# Sees to programs of the machine, by group: python, render, root, clones, scene. As root they come by apt; else one
-# line says what to type. Nothing is asked of the network when nothing is missing.
+# Sees to programs of the machine, by group: python, render, root, clones, database, scene. As root they come by apt; else
+# one line says what to type. Nothing is asked of the network when nothing is missing.
 set -eu
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/elastic-farm
@@ -29,6 +29,10 @@ missing() {
 		need qemu-img qemu-utils
 		need mmdebstrap mmdebstrap
 		need mkfs.ext4 e2fsprogs
+		need setpriv util-linux
+		;;
+	database)
+		ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
 		need setpriv util-linux
 		;;
 	esac
