@@ -12,6 +12,7 @@ import threading
 from pathlib import Path
 
 from executors.invitation import Invitation
+from executors.site.note import write_note
 from executors.site.process import Process
 
 GO_S = 30.0  # after it was asked to go: it ends its tasks and tells the farm
@@ -45,8 +46,8 @@ class Lodger:
 
     def _start(self, invitation: Invitation) -> None:
         kit = self._kit(invitation)
-        _private(kit / "boot.py", _boot())
-        _private(kit / "ticket.json", invitation.text())
+        write_note(kit / "boot.py", _boot())
+        write_note(kit / "ticket.json", invitation.text())
         argv = [sys.executable, "-I", str(kit / "boot.py"), str(kit / "ticket.json"), _ray()]
         with open(self._folder / "executor.log", "wb") as log:
             self._child = subprocess.Popen(
@@ -56,7 +57,7 @@ class Lodger:
         self._slots, self._going = invitation.slots, ""
         self._name = invitation.executor
         note = {"executor": self._name, "slots": self._slots, "pid": self._child.pid, "started": self._process.started}
-        _private(self._note, json.dumps(note))
+        write_note(self._note, json.dumps(note))
 
     def _kit(self, invitation: Invitation) -> Path:
         """What a setup script has made is kept for the next time, and for as long as the script is the same."""
@@ -127,10 +128,3 @@ def _ray() -> str:
     from executors.bootstrap import RAY
 
     return RAY
-
-
-def _private(path: Path, text: str) -> None:
-    fresh = path.with_suffix(".new")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    fresh.replace(path)

@@ -27,7 +27,9 @@ from typing import Any
 from executors.invitation import Invitation, NoInvitation, written
 from executors.reach import BadAddress, Reach, renew_authority
 from executors.site.lodger import GO_S, Lodger
+from executors.site.note import write_note
 from executors.site.presence import House
+from executors.site.trust import Trust
 
 POLL_S = 20.0  # of one question
 LOOK_S = 2.0  # so often it is looked whether the machine is needed
@@ -98,11 +100,8 @@ def _wrong(options: argparse.Namespace) -> str:
 def stand(options: argparse.Namespace) -> None:
     """Raises Unwelcome, BadAddress, NoInvitation, OSError."""
     folder = _folder(options.folder)
-    kept, given = folder / "ca.pem", folder / "ca-given.pem"
-    if options.ca:
-        _private(given, _authority(options.ca))
-    ca = given if options.ca else kept
-    farm = Desk(Reach(options.join, str(ca) if ca.exists() else "", str(folder / "token")), options.pool, str(kept))
+    trust = Trust(folder, _authority(options.ca) if options.ca else None)
+    farm = Desk(Reach(options.join, trust.file, str(folder / "token")), options.pool, trust)
     _enter(farm, options, folder)
     idle_s = None if options.when_nobody is None else 60 * options.when_nobody
     house = House(options.hold_file, options.max_load, idle_s)
@@ -118,7 +117,7 @@ def _enter(farm: "Desk", options: argparse.Namespace, folder: Path) -> None:
     mark = hashlib.sha256(ticket.encode()).hexdigest()
     if not known or not used.exists() or used.read_text() != mark:
         farm.enter(ticket, folder)
-        _private(used, mark)
+        write_note(used, mark)
 
 
 def _ticket(file: str, pool: str) -> str:
@@ -162,13 +161,6 @@ def _folder(said: str) -> Path:
     return folder
 
 
-def _private(path: Path, text: str) -> None:
-    fresh = path.with_suffix(".new")
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    fresh.replace(path)
-
-
 def _say(text: str) -> None:
     sys.stderr.write(f"farm: {text}\n")
     sys.stderr.flush()
@@ -177,9 +169,9 @@ def _say(text: str) -> None:
 class Desk:
     """Where the farm is asked. One connection, kept open; `interrupt` may be called from another thread."""
 
-    def __init__(self, reach: Reach, pool: str, kept: str = "") -> None:
-        """`kept` is where the authority goes once the farm has proved itself by it."""
-        self._kept = kept if reach.ca else ""
+    def __init__(self, reach: Reach, pool: str, trust: Trust | None = None) -> None:
+        """`trust` is told when the farm has proved itself, and says by what from then on."""
+        self._trust = trust
         self._reach, self._path = reach, f"{reach.prefix}/v1/pools/{pool}/standby"
         self._line: http.client.HTTPConnection | None = None
         self._asking = threading.Lock()
@@ -196,7 +188,7 @@ class Desk:
                 _say(f"{error}; tried again")
             never.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
-        _private(folder / "token", str(found["token"]))
+        write_note(folder / "token", str(found["token"]))
         _say(f"this machine is {found['machine']} now, and stands by")
 
     def ask(self, word: dict[str, Any]) -> dict[str, Any]:
@@ -228,9 +220,8 @@ class Desk:
 
     def _proved(self) -> None:
         """It is the farm: its authority may take the place of the one before."""
-        if self._kept and self._kept != self._reach.ca:
-            _private(Path(self._kept), Path(self._reach.ca).read_text())
-            self._reach = replace(self._reach, ca=self._kept)
+        if self._trust is not None and self._trust.proved():
+            self._reach = replace(self._reach, ca=self._trust.file)
             self._hang_up()
 
     def _silence(self, error: Exception) -> Exception:

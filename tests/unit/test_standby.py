@@ -18,6 +18,7 @@ from executors.reach import Reach
 from executors.site import lodger, standby
 from executors.site.lodger import Lodger
 from executors.site.presence import House
+from executors.site.trust import Trust
 from tests.contract.yard import eventually
 from tests.unit.certificates import Authority
 
@@ -247,6 +248,20 @@ def test_an_authority_is_kept_once_the_farm_has_proved_itself_by_it(farm, start,
     start("--ca", str(tmp_path / "given.pem"))
     eventually(lambda: last(farm, free=True), WAIT_S)
     assert (tmp_path / "state/ca.pem").read_text() == bad
+
+
+def test_what_was_learned_by_a_given_authority_takes_its_place(tmp_path):
+    """A unit names the same --ca for years, and the farm's authority changes meanwhile."""
+    given, learned, other = Authority().pem, Authority().pem, Authority().pem
+    first = Trust(tmp_path, given)
+    assert Path(first.file).read_text() == given
+    assert Path(Trust(tmp_path, given).file).read_text() == given  # nobody has proved anything yet
+    assert first.proved()
+    assert not first.proved()
+    Path(first.file).write_text(learned)  # as `renew` does
+    assert Path(Trust(tmp_path, given).file).read_text() == learned
+    assert Path(Trust(tmp_path, None).file).read_text() == learned
+    assert Path(Trust(tmp_path, other).file).read_text() == other
 
 
 def test_a_lodger_is_found_again(tmp_path: Path):
