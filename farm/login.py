@@ -15,11 +15,13 @@ _AGAIN = "type `farm login URL` again"
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A farm elsewhere, and who we are there. `ca`: the certificates (PEM) that are trusted, "" as the machine does."""
+    """A farm elsewhere, and who we are there. `ca`: the certificates (PEM) that are trusted, "" as the machine does.
+    `file` is where all of that is kept, if it is."""
 
     address: Address
     token: str = field(repr=False)
     ca: str = field(default="", repr=False)
+    file: Path | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return str(self.address)
@@ -98,7 +100,7 @@ def read_login(path: Path) -> Login | None:
         raise Unavailable(f"the login can't be read: {error.strerror}", str(path), _AGAIN) from error
     except (ValueError, AttributeError, RecursionError) as error:
         raise Unavailable("the login file is damaged", str(path), _AGAIN) from error
-    return Login(parse_address(texts["url"], str(path)), checked_token(texts["token"], str(path)), texts["ca"])
+    return Login(parse_address(texts["url"], str(path)), checked_token(texts["token"], str(path)), texts["ca"], path)
 
 
 def _check_private(descriptor: int, path: Path) -> None:

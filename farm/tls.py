@@ -6,6 +6,7 @@ and chain of the server).
 """
 
 import hashlib
+import logging
 import os
 import threading
 from collections.abc import Collection, Iterable
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.x509 import Certificate, CertificateBuilder, Name
 
+log = logging.getLogger(__name__)
+
 CA_LIFE = timedelta(days=3650)
+CA_SPARE = timedelta(days=180)  # so long before its end an authority is replaced; until then it is good enough
 LIFE = timedelta(days=90)  # of the server's certificate; a third before its end it is renewed
 OVERLAP = timedelta(days=30)  # for so long the authority before this one is good enough
 EARLIER = timedelta(days=1)  # clocks elsewhere may be slow
@@ -50,6 +54,7 @@ class Authority:
         """Make or renew what is missing, near its end or made for other names; whether the server's is another."""
         with _MAKING:
             self._make()
+            self._succeed()
             if self._fits(names):
                 return False
             self._issue(names)
@@ -72,12 +77,20 @@ class Authority:
         with _MAKING:
             return self._rotate(overlap)
 
+    def _succeed(self) -> None:
+        """The authority itself has an end: nobody should be cut off because nobody thought of it for ten years."""
+        left = _certificate(self._own_file).not_valid_after_utc - self._now()
+        if left < CA_SPARE:
+            made = self._rotate(max(left, timedelta()))
+            ends = f"the one before counts until {made.until:%Y-%m-%d}" if made.until else "the one before has ended"
+            log.warning("the authority neared its end, there is another one now: %s; %s", made.new, ends)
+
     def _rotate(self, overlap: timedelta) -> Rotated:
         self._make()
         old, old_key = _both(self._own_file)
         crosses = self._crosses() if overlap else []
         new, key = self._new_authority()
-        until = self._now() + overlap if overlap else None
+        until = min(self._now() + overlap, old.not_valid_after_utc) if overlap else None
         if until:
             cross = self._about(new.subject, key, until, authority=True)
             crosses.insert(0, _signed(cross, old.subject, old_key))

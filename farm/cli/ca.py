@@ -37,9 +37,9 @@ def rotate(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
-    """A new certificate authority, at once and without a restart. Running executors learn of it by themselves; people
-    log in again before the overlap ends. With --now all have to at once, and executors elsewhere end with their
-    lease."""
+    """A new certificate authority, at once and without a restart. Running executors and people who have logged in learn
+    of it by themselves before the overlap ends. With --now people log in again at once, and executors elsewhere end
+    with their lease."""
     seconds = 0.0 if now else seconds_of(overlap, "--overlap")
     with reader(home) as client:
         made = client.post("/v1/ca/rotate", {"overlap_s": seconds})

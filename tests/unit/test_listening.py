@@ -10,6 +10,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificates
 
 from farm import entrance, listening
 from farm.api import wire
@@ -21,7 +22,7 @@ from farm.listening import BadListening, Listener, own_addresses
 from farm.place import Place, parse_place
 from farm.porter import Porter
 from farm.refusal import Refusal
-from farm.tls import LIFE, Authority
+from farm.tls import CA_LIFE, CA_SPARE, LIFE, Authority
 from tests.contract.yard import eventually
 from tests.unit.tls_farm import TlsFarm
 
@@ -240,6 +241,29 @@ def test_the_overlap_ends(tmp_path):
     clock.turn(86_400 * 61)
     assert own.ready({"localhost"})
     assert own.server_file.read_text().count("BEGIN CERTIFICATE") == 1
+
+
+def test_the_authority_is_replaced_in_good_time_before_its_own_end(farm, caplog):
+    """By itself, logged, and nobody who trusts the old one is cut off while that holds."""
+    own = farm.listener.tls.source.authority
+    old = own.ca()
+    farm.clock.turn((CA_LIFE - CA_SPARE).total_seconds() - 86_400)
+    Porter(farm.farm).turn()
+    assert own.ca() == old
+    farm.clock.turn(2 * 86_400)
+    Porter(farm.farm).turn()
+    assert own.ca() != old
+    assert own.fingerprint() in caplog.text
+    assert json.loads(farm.farm.home.listening.read_text())["fingerprint"] == own.fingerprint()
+    chain = load_pem_x509_certificates(own.server_file.read_bytes())
+    first, cross = load_pem_x509_certificates(old.encode())[0], chain[1]
+    cross.verify_directly_issued_by(first)
+    assert cross.not_valid_after_utc == first.not_valid_after_utc
+    for one in chain:
+        assert one.not_valid_before_utc < farm.clock.now() < one.not_valid_after_utc
+    farm.clock.turn(CA_SPARE.total_seconds())
+    Porter(farm.farm).turn()
+    assert len(load_pem_x509_certificates(own.server_file.read_bytes())) == 1
 
 
 def test_other_names_make_another_certificate(tmp_path):

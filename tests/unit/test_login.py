@@ -1,6 +1,7 @@
 """Logging in to a farm elsewhere: whom to trust, where the token is kept, what is told when something is wrong."""
 
 import json
+import os
 import stat
 import threading
 from collections.abc import Iterator
@@ -89,6 +90,29 @@ def token(tmp_path) -> str:
 
 def kept(far: Far) -> Path:
     return far.home / ".config" / "farm" / "login.json"
+
+
+def test_a_new_authority_is_learned_over_the_connection_that_is_still_trusted(server, authority, far):
+    kept = far.home / ".config" / "farm" / "login.json"
+    write_login(Login(parse_address(server.url, ""), TOKEN, authority.pem), kept)
+    server.ca = new = Authority().pem
+    far("jobs")
+    assert read_login(kept).ca == authority.pem  # not asked with every command
+    os.utime(kept, (1, 1))
+    far("jobs")
+    assert read_login(kept) == Login(parse_address(server.url, ""), TOKEN, new)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert [path for path, _ in server.given].count("/v1/ca") == 1
+
+
+@pytest.mark.parametrize("told", ["", "nonsense", None])
+def test_what_is_no_authority_takes_no_ones_place(server, authority, far, told):
+    kept = far.home / ".config" / "farm" / "login.json"
+    write_login(Login(parse_address(server.url, ""), TOKEN, authority.pem), kept)
+    os.utime(kept, (1, 1))
+    server.ca = told
+    far("jobs")
+    assert read_login(kept).ca == authority.pem
 
 
 def test_with_the_right_fingerprint_the_authority_is_pinned(far, server, token, authority):
