@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from farm.refusal import Unavailable
 
-HEAD = "0004"  # the newest revision below migrations/
+HEAD = "0005"  # the newest revision below migrations/
 PATIENCE_S = 30.0  # with another process that writes
 _OURS = ("meta", "job", "task", "attempt", "executor", "ledger")  # tables that every revision has
 

@@ -142,7 +142,8 @@ class Step(Base):
     licence_exit: Mapped[int | None]  # an exit that means "no licence now"
     licence_wait_s: Mapped[float] = mapped_column(default=0.0)  # for so long in all
     timeout_s: Mapped[float]
-    predicted_s: Mapped[float]
+    predicted_s: Mapped[float]  # of one task; of items the mean
+    licences: Mapped[Mapping[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # name → how many a task holds
     due: Mapped[datetime]
 
 
@@ -150,6 +151,8 @@ class Task(Base):
     __tablename__ = "task"
     __table_args__ = (
         Index("task_waiting", *_TURN, "job", "number", "slots", "not_before", "state", "held", **_where(_WAITS)),
+        Index("task_short", "job", "step", "predicted_s", "number", **_where(f"{_WAITS} AND path_s IS NOT NULL")),
+        Index("task_lead", "job", "step", "lead", **_where("state = 'running' AND lead IS NOT NULL")),
         Index("task_changed", "job", "changed"),
         ForeignKeyConstraint(["job", "step"], ["step.job", "step.ordinal"]),
     )
@@ -165,6 +168,9 @@ class Task(Base):
     held: Mapped[int] = mapped_column(default=0)  # its step's
     waits: Mapped[int] = mapped_column(default=0)
     due: Mapped[datetime]
+    predicted_s: Mapped[float | None]  # of an item; else its step says
+    path_s: Mapped[float | None]  # of a campaign: its own and the longest chain behind it
+    lead: Mapped[str | None]  # of a campaign: which half took it, path or short
     params: Mapped[Mapping[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     attempts: Mapped[int] = mapped_column(default=0)
     failures: Mapped[int] = mapped_column(default=0)  # real ones, against `retries`
