@@ -11,10 +11,11 @@ from tests.machines.machine import Machine
 
 
 class Instances:
-    """`cloud.url` is reached from the bench's farm side. Images are those of the bench, by the AMI that names them."""
+    """`cloud.url` is reached from the bench's farm side, or, when it is near, from this host. Images are those of the
+    bench, by the AMI that names them."""
 
-    def __init__(self, bench: Bench, images: dict[str, str]) -> None:
-        self._bench, self._images = bench, images
+    def __init__(self, bench: Bench, images: dict[str, str], *, near: bool = False) -> None:
+        self.bench, self._images = bench, images
         self._changed = threading.Condition()
         self._machines: dict[str, Machine] = {}
         self._wanted: set[str] = set()  # the others are to go off
@@ -22,15 +23,15 @@ class Instances:
         with contextlib.ExitStack() as stack:
             moto = Moto()
             stack.callback(moto.close)
-            self.cloud = Cloud(moto, bench.farm.entered())
+            self.cloud = Cloud(moto, None if near else bench.farm.entered())
             stack.callback(self.cloud.close)
             self._ends = stack.pop_all()
         self.cloud.on_run, self.cloud.on_end = self._run, self._end
 
-    def on(self) -> list[Machine]:
-        """The machines that are on."""
+    def on(self) -> dict[str, Machine]:
+        """The machines that are on, by instance."""
         with self._changed:
-            return [machine for machine in self._machines.values() if machine.alive]
+            return {name: machine for name, machine in self._machines.items() if machine.alive}
 
     def consoles(self) -> str:
         with self._changed:
@@ -66,7 +67,7 @@ class Instances:
     def _live(self, instance: str, call: Call) -> None:
         """From power on to power off, whoever switches it off."""
         with self._changed:
-            machine = self._machines[instance] = self._bench.machine(instance, self._images[call["ImageId"]])
+            machine = self._machines[instance] = self.bench.machine(instance, self._images[call["ImageId"]])
         machine.boot(base64.b64decode(call["UserData"]).decode())
         with self._changed:
             while instance in self._wanted and machine.alive:

@@ -1,8 +1,6 @@
 """Owned machines behind a router: they join by themselves, work while nobody needs them, and stand by again."""
 
-import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,86 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.contract.yard import eventually
-from tests.journeys.shell import Shell
 from tests.machines.bench import Bench
+from tests.machines.desks.desk import PATIENCE_S
+from tests.machines.desks.static import StaticDesk, quiet
 from tests.machines.machine import Machine
 from tests.machines.same_work import FRAMES, at_home, film, packages, wheels
 
-SETTINGS = """\
-[listen]
-address = "{address}:8443"
-url = "https://{name}:8443"
-[site]
-outbound_lease = "{lease}"
-[pools.desks]
-provider = "static"
-slots = 1
-ceiling = 4
-idle = "2s"
-boot = "10s"
-price_per_hour = 0.36
-[pools.other]
-provider = "static"
-ceiling = 0
-"""
-PATIENCE_S = 120
 pytestmark = pytest.mark.timeout(600)
-FETCH = """
-import ssl, sys, urllib.request
-trust = ssl.create_default_context(cafile="/etc/farm/ca.pem")
-with urllib.request.urlopen(sys.argv[1] + "/v1/executor.pyz", context=trust) as answer:
-    open("/usr/local/lib/executor.pyz", "wb").write(answer.read())
-"""
-USER_DATA = """#!/bin/sh
-python3 /etc/farm/fetch.py https://farm.bench:8443
-exec python3 -IS /usr/local/lib/executor.pyz --join https://farm.bench:8443 --pool {pool} \\
-  --ticket /etc/farm/ticket --ca /etc/farm/ca.pem --folder /var/lib/standby --slots 1 {more}
-"""
-
-
-class Desk(Shell):
-    """A person beside a farm that sits in the bench's network."""
-
-    def __init__(self, bench: Bench, folder: Path, lease: str = "10m") -> None:
-        home = folder / "home"
-        home.mkdir()
-        super().__init__(home, folder)
-        self.bench = bench
-        (home / "farm.toml").write_text(SETTINGS.format(address=bench.address, name=bench.name, lease=lease))
-
-    def start(self, *words: str, env=None, **options) -> subprocess.Popen:
-        if words[0] != "up":
-            return super().start(*words, env=env, **options)
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
-        argv = [sys.executable, "-m", "farm", *words]
-        return self.bench.farm.popen(argv, cwd=self.cwd, env=self.env, start_new_session=True, **pipes)
-
-    def ticket(self, pool: str = "desks") -> str:
-        return self.json("token", "create", "--join", pool)["secret"]
-
-    def furnished(self, name: str, image: str = "povray", ticket: str | None = None) -> Machine:
-        """A machine with what somebody has carried there by hand, still off."""
-        machine = self.bench.machine(name, image)
-        machine.put("/etc/farm/ca.pem", self("ca", "show").partition("\n")[2])
-        machine.put("/etc/farm/ticket", ticket if ticket is not None else self.ticket(), 0o600)
-        machine.put("/etc/farm/fetch.py", FETCH)
-        return machine
-
-    def owned(self, name: str, image: str = "povray", more: str = "") -> Machine:
-        """One that stands by."""
-        machine = self.furnished(name, image)
-        machine.boot(USER_DATA.format(pool="desks", more=more))
-        eventually(lambda: "stands by" in machine.console, PATIENCE_S)
-        return machine
-
-    def submit(self, *words: str) -> int:
-        return json.loads(self("submit", "--json", *words))["id"]
-
-    def executors(self) -> list[dict]:
-        return self.json("executors", "--all")["executors"]
-
-    def until_nothing_is_left(self) -> None:
-        eventually(lambda: all(e["state"] in ("gone", "lost") for e in self.executors()), PATIENCE_S)
 
 
 @pytest.fixture
@@ -99,21 +24,13 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def farm(bench: Bench, folder: Path) -> Iterator[Desk]:
-    desk = Desk(bench, folder)
-    desk("up")
-    yield desk
-    desk("down", "--terminate")
+def farm(bench: Bench, folder: Path) -> Iterator[StaticDesk]:
+    with StaticDesk(bench, folder) as desk:
+        yield desk
 
 
-def _quiet(machine: Machine) -> bool:
-    """Only the first process, the light program, and who looks."""
-    told = machine.run("sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout
-    return "executors.site" not in told and "ray" not in told
-
-
-def test_a_film_and_packages_from_nothing_to_nothing(farm: Desk, folder: Path):
-    machines = [farm.owned("ws-1"), farm.owned("ws-2")]
+def test_a_film_and_packages_from_nothing_to_nothing(farm: StaticDesk, folder: Path):
+    farm.owned("ws-1"), farm.owned("ws-2")
     assert farm.executors() == []
     here = at_home(folder)
     there = film(farm, folder, "there")
@@ -126,12 +43,9 @@ def test_a_film_and_packages_from_nothing_to_nothing(farm: Desk, folder: Path):
     assert wheels(farm.home) == wheels(here.home)
     farm.until_nothing_is_left()
     assert farm.json("database", "check")["findings"] == []
-    for machine in machines:
-        eventually(lambda machine=machine: _quiet(machine), PATIENCE_S)
-        assert machine.run("sh", "-c", "ls -d /tmp/fx-* /var/tmp/farm-executor-*").stdout == ""
 
 
-def test_a_cut_of_half_a_minute_costs_nothing(farm: Desk):
+def test_a_cut_of_half_a_minute_costs_nothing(farm: StaticDesk):
     machine = farm.owned("ws-1", "ray")
     script = "for i in $(seq 60); do echo line $i; sleep 1; done; echo whole > out.txt"
     job = farm.submit("--output", "out.txt", "--", "sh", "-c", script)
@@ -149,37 +63,33 @@ def test_a_cut_of_half_a_minute_costs_nothing(farm: Desk):
 
 
 def test_who_is_cut_off_for_longer_than_its_lease_ends_and_its_work_is_done_once(bench: Bench, folder: Path):
-    farm = Desk(bench, folder, lease="15s")
-    farm("up")
-    try:
+    with StaticDesk(bench, folder, lease="15s") as farm:
         first = farm.owned("ws-1", "ray")
         job = farm.submit("--", "sh", "-c", "hostname; case $FARM_ATTEMPT in *.1) sleep 1000;; esac")
         eventually(lambda: "ws-1" in farm("logs", str(job)), PATIENCE_S)
         first.cut()
         farm.owned("ws-2", "ray")
         farm("wait", str(job))
-        eventually(lambda: _quiet(first), PATIENCE_S)  # it has ended its task and itself, though nobody could say so
+        eventually(lambda: quiet(first), PATIENCE_S)  # it has ended its task and itself, though nobody could say so
         first.restore()
         assert [a["state"] for a in farm.json("show", f"{job}.1")["attempts"]] == ["lost", "succeeded"]
         eventually(lambda: _stands_by(first, farm), PATIENCE_S)
         assert farm.json("database", "check")["findings"] == []
-    finally:
-        farm("down", "--terminate")
 
 
-def _stands_by(machine: Machine, farm: Desk) -> bool:
+def _stands_by(machine: Machine, farm: StaticDesk) -> bool:
     """It is given work again: of two tasks that are wanted at once, each needs a machine."""
     job = farm.submit("--lane", "interactive", "--array", "1-2", "--", "sh", "-c", "hostname; sleep 15")
     farm("wait", str(job))
     return any(machine.name in farm("logs", f"{job}.{n}") for n in (1, 2))
 
 
-def test_a_hold_file_sends_work_home_which_is_done_elsewhere(farm: Desk):
+def test_a_hold_file_sends_work_home_which_is_done_elsewhere(farm: StaticDesk):
     mine = farm.owned("ws-1", "ray", "--hold-file /root/hold --grace 4")
     job = farm.submit("--", "sh", "-c", "hostname; case $FARM_ATTEMPT in *.1) sleep 1000;; esac")
     eventually(lambda: "ws-1" in farm("logs", str(job)), PATIENCE_S)
     mine.put("/root/hold", "")
-    eventually(lambda: _quiet(mine), PATIENCE_S)
+    eventually(lambda: quiet(mine), PATIENCE_S)
     assert "the hold file /root/hold is there" in farm("executors", "--all")
     eventually(lambda: "the hold file /root/hold is there" in farm("why", "desks"), PATIENCE_S)
     other = farm.owned("ws-2", "ray")
@@ -191,7 +101,7 @@ def test_a_hold_file_sends_work_home_which_is_done_elsewhere(farm: Desk):
     eventually(lambda: _stands_by(mine, farm), PATIENCE_S)
 
 
-def test_tickets_are_good_once_for_their_pool_and_for_who_knows_the_farm(farm: Desk):
+def test_tickets_are_good_once_for_their_pool_and_for_who_knows_the_farm(farm: StaticDesk):
     first = farm.owned("ws-1", "plain")
     used = first.read("/etc/farm/ticket")
     strange = "the farm's authority is not this one"
@@ -202,7 +112,7 @@ def test_tickets_are_good_once_for_their_pool_and_for_who_knows_the_farm(farm: D
         ("nowhere", "attic", farm.ticket(), "there is no pool 'attic'"),
     ):
         machine = farm.furnished(name, "plain", ticket)
-        machine.boot(USER_DATA.format(pool=pool, more=""))
+        machine.boot(farm.user_data(pool))
         assert machine.script(PATIENCE_S) == 3, strange
         assert said in machine.console
         machine.close()
@@ -212,7 +122,7 @@ def test_tickets_are_good_once_for_their_pool_and_for_who_knows_the_farm(farm: D
     assert "farm_" not in told
 
 
-def test_who_can_not_prove_to_be_the_farm_is_told_nothing(farm: Desk, folder: Path):
+def test_who_can_not_prove_to_be_the_farm_is_told_nothing(farm: StaticDesk, folder: Path):
     machine = farm.furnished("ws-1", "plain")
     wrong = folder / "wrong.pem"
     argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
@@ -239,7 +149,7 @@ with ThreadPoolExecutor(64) as many:
 """
 
 
-def test_only_what_was_told_listens(farm: Desk):
+def test_only_what_was_told_listens(farm: StaticDesk):
     machine = farm.owned("ws-1", "ray")
     job = farm.submit("--", "sleep", "600")
     eventually(lambda: farm.json("show", str(job))["state"] == "running", PATIENCE_S)
@@ -263,7 +173,7 @@ def test_what_listens_for_others_is_seen():
 
 
 @pytest.mark.parametrize("version", ["3.12", "3.13"])
-def test_a_machine_with_another_python_works_as_well(farm: Desk, version: str):
+def test_a_machine_with_another_python_works_as_well(farm: StaticDesk, version: str):
     farm.owned("ws-1", f"python{version}")
     job = farm.submit("--output", "v.txt", "--", "sh", "-c", "python3 -V; python3 -V >v.txt")
     farm("wait", str(job))

@@ -15,24 +15,11 @@ import pytest
 from executors.vmclone.clone import start
 from executors.vmclone.peer import Peer
 from tests.contract.yard import commands_with, eventually
-from tests.journeys.shell import Shell
 from tests.machines import same_work
-from tests.machines.clones import MIB, template
+from tests.machines.clones import template
+from tests.machines.desks.vmclone import VmcloneDesk
 
 pytestmark = pytest.mark.timeout(900)  # the first of them makes the template
-PACKAGES = ("povray", "povray-includes", "python3-pip")
-SETTINGS = f"""\
-[pools.clones]
-provider = "vmclone"
-slots = 1
-ceiling = 2
-boot = "1s"
-idle = "2s"
-price_per_hour = 0.36
-[pools.clones.options]
-mib = {MIB}
-packages = {list(PACKAGES)}
-"""
 
 
 @pytest.fixture
@@ -42,42 +29,25 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture
-def farm(folder: Path) -> Iterator[Shell]:
-    template(1, *PACKAGES)
-    home = folder / "home"
-    home.mkdir()
-    (home / "farm.toml").write_text(SETTINGS)
-    shell = Shell(home, folder)
-    shell("up")
-    yield shell
-    shell("down", "--terminate")
-    eventually(lambda: not commands_with(str(home)))
-    assert not overlays(shell)
+def farm(folder: Path) -> Iterator[VmcloneDesk]:
+    with VmcloneDesk(folder) as desk:
+        yield desk
+    eventually(lambda: not commands_with(str(desk.home)))
+    assert not desk.left()
 
 
-def overlays(farm: Shell) -> list[Path]:
-    return list((farm.home / "pools").rglob("*.qcow2"))
+def executors(farm: VmcloneDesk, *states: str) -> list[str]:
+    return [e["id"] for e in farm.executors() if e["state"] in states]
 
 
-def clone_of(farm: Shell) -> int:
-    """Process of the only living clone."""
-    return eventually(lambda: [p["pid"] for p in farm.json("status")["processes"] if p["role"] == "clone"])[0]
-
-
-def executors(farm: Shell, *states: str) -> list[str]:
-    return [e["id"] for e in farm.json("executors", "--all")["executors"] if e["state"] in states]
-
-
-def test_a_film_from_nothing_to_nothing(farm: Shell, folder: Path):
+def test_a_film_from_nothing_to_nothing(farm: VmcloneDesk, folder: Path):
     assert not executors(farm, "ordered", "booting", "ready")
     there = same_work.film(farm, folder, "clones")
     assert len(there) == same_work.FRAMES
     assert there == same_work.film(same_work.at_home(folder), folder, "here")
-    eventually(lambda: not executors(farm, "ordered", "booting", "ready", "draining"))
+    farm.until_nothing_is_left()
     assert executors(farm, "gone")
     assert not executors(farm, "lost")
-    assert not overlays(farm)
-    assert not commands_with(f"{farm.home}/pools/clones")
     (row,) = farm.json("report", "cost", "--by", "pool")["rows"]
     assert row["key"] == "clones"
     assert min(row["boot_s"], row["busy_s"], row["idle_s"]) > 0
@@ -85,7 +55,7 @@ def test_a_film_from_nothing_to_nothing(farm: Shell, folder: Path):
     assert farm.json("database", "check")
 
 
-def test_a_graph_of_packages_gives_the_same_wheels(farm: Shell, folder: Path):
+def test_a_graph_of_packages_gives_the_same_wheels(farm: VmcloneDesk, folder: Path):
     work = same_work.packages(folder / "work")
     farm("rebuild", str(work))
     here = same_work.at_home(folder)
@@ -95,12 +65,12 @@ def test_a_graph_of_packages_gives_the_same_wheels(farm: Shell, folder: Path):
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_clone_that_dies_or_freezes_is_lost_and_its_work_done_once_more(farm: Shell, blow: signal.Signals):
+def test_a_clone_that_dies_or_freezes_is_lost_and_its_work_done_once_more(farm: VmcloneDesk, blow: signal.Signals):
     script = "echo $FARM_ATTEMPT; [ ${FARM_ATTEMPT##*.} -gt 1 ] || sleep 600"
     job = farm("submit", "--", "sh", "-c", script).split()[1]
     eventually(lambda: farm("logs", job).strip())
     (first,) = executors(farm, "ready")
-    pid = clone_of(farm)
+    ((pid,),) = farm.processes("clone").values()
     os.kill(pid, blow)
     farm("wait", job)
     assert farm("logs", job).split()[-1] == f"{job}.1.2"
