@@ -197,3 +197,10 @@ class JobSpec(Strict):
     held: Flag = False
     steps: Annotated[Many[StepSpec], Field(min_length=1)]
     extra: Mapping[str, str] = {}  # what the workload wants to find again: film path, index folder, …
+
+
+class ManyJobs(Strict):
+    """Jobs that differ in their commands only: each is `job`, with one of them behind the argv of its step."""
+
+    job: JobSpec
+    commands: Annotated[Many[Many[str]], Field(min_length=1, max_length=100_000)]

@@ -1,17 +1,19 @@
 """A job comes in: checked against what the pools can give, enqueued, and handed out in the same transaction."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
 from farm.capacity import check_needs
-from farm.model import JobSpec, StepSpec
+from farm.model import JobSpec, ManyJobs, StepSpec
+from farm.queue.many import check_many
+from farm.queue.many import submit_many as enqueue_many
 from farm.queue.progress import Changed
 from farm.queue.submit import submit as enqueue
 from farm.refusal import Refusal
-from farm.workloads.command import check_command
+from farm.workloads.command import check_command, check_commands
 
 if TYPE_CHECKING:
     from farm.context import Farm
@@ -38,6 +40,27 @@ def submit(farm: "Farm", spec: JobSpec, also: Callable[[Connection, int], None] 
     farm.feed.publish(Changed(jobs={job}))
     farm.wake()
     return job
+
+
+def submit_many(
+    farm: "Farm", many: ManyJobs, also: Callable[[Connection, Sequence[int]], None] = lambda _tx, _jobs: None
+) -> list[int]:
+    """Enqueue a job for each command, all or none; their ids. Nobody waits for them yet. Raises Refusal."""
+    job = check_many(many)
+    first = job.steps[0]
+    _check_names(job)
+    check_needs(farm.config, first)
+    check_commands(first.argv, many.commands, first.env, first.outputs)
+    _check_inputs(farm, first)
+    _check_place(first)
+    now = farm.clock.now()
+    with farm.db.write() as tx:
+        jobs = enqueue_many(tx, many, farm.config.all_lanes(), now)
+        if farm.sites is not None:
+            farm.sites.dispatch(tx, now)
+        also(tx, jobs)
+    farm.wake()
+    return jobs
 
 
 def _check_names(spec: JobSpec) -> None:

@@ -39,6 +39,7 @@ ANSWERS = {
     "get /v1/pools": Told(shapes.Pools),
     "get /v1/schedule": Told(shapes.Schedule, (400,)),
     "post /v1/jobs": Told(shapes.Created, (*_BODY, 409)),
+    "post /v1/jobs/many": Told(shapes.CreatedMany, (*_BODY, 409)),
     "get /v1/jobs": Told(shapes.Jobs, (400,)),
     "get /v1/jobs/{job}": Told(shapes.JobNow, (400, 404)),
     "get /v1/jobs/{job}/tasks": Told(shapes.Tasks, (400, 404)),

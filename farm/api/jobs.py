@@ -1,5 +1,6 @@
 """Jobs and tasks: submit, look, wait, cancel, retry."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -12,12 +13,13 @@ from farm.api.farmed import Farmed
 from farm.api.polls import Left, poll
 from farm.asked import Note, once
 from farm.bills import book
-from farm.model import BIG, JobSpec, JobState, Number, TaskState
+from farm.model import BIG, JobSpec, JobState, ManyJobs, Number, TaskState
 from farm.queue.cancel import cancel as cancel_in
 from farm.queue.retry import retry as retry_in
 from farm.reference import parse_reference
 from farm.refusal import Refusal
 from farm.submission import submit as submit_to
+from farm.submission import submit_many as submit_many_to
 
 router = APIRouter(route_class=Checked)
 LONGEST_S = 30.0
@@ -35,6 +37,30 @@ def submit(farm: Farmed, who: Asking, spec: JobSpec, key: Key = "") -> dict[str,
         return {"id": submit_to(farm, mine, lambda tx, job: note(tx, {"id": job}))}
 
     return once(farm, who.owner, key, mine.model_dump_json() if key else "", act)
+
+
+@router.post("/jobs/many", status_code=201)
+def submit_many(farm: Farmed, who: Asking, many: ManyJobs, key: Key = "") -> dict[str, Any]:
+    """A job for each command, all or none."""
+    check_secrets(farm, who, many.job)
+    check_kind(who, many.job)
+    mine = many.model_copy(update={"job": many.job.model_copy(update={"owner": owner(who, many.job.owner)})})
+
+    def act(note: Note) -> dict[str, Any]:
+        return {"ids": _ranges(submit_many_to(farm, mine, lambda tx, jobs: note(tx, {"ids": _ranges(jobs)})))}
+
+    return once(farm, who.owner, key, mine.model_dump_json() if key else "", act)
+
+
+def _ranges(jobs: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of those that follow each other."""
+    out: list[tuple[int, int]] = []
+    for job in jobs:
+        if out and out[-1][1] == job - 1:
+            out[-1] = out[-1][0], job
+        else:
+            out.append((job, job))
+    return out
 
 
 @router.get("/jobs")

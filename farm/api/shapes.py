@@ -24,6 +24,12 @@ class Created(Shape):
     id: int
 
 
+class CreatedMany(Shape):
+    """Ids that follow each other, as first and last, in the order of the commands."""
+
+    ids: list[tuple[int, int]]
+
+
 class Changed(Shape):
     """How many tasks changed."""
 
@@ -345,10 +351,12 @@ class StandbyToken(Shape):
 
 
 class Summons(Shape):
-    """What a machine that stands by shall do: become the executor of an invitation, end one, or (empty) go on."""
+    """What a machine that stands by shall do: become the executor of an invitation, end one, or (empty) go on.
+    `note` is for its console."""
 
     invitation: str
     end: str
+    note: str
 
 
 class Noted(Shape):

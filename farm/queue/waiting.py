@@ -6,7 +6,7 @@ from datetime import datetime
 from heapq import merge
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, and_, bindparam, or_, select, text
+from sqlalchemy import Connection, CursorResult, TextClause, and_, bindparam, or_, select, text
 
 from farm import tables as t
 from farm.model import JobState
@@ -20,6 +20,24 @@ _NOT_PAUSED = or_(t.Task.not_before.is_(None), t.Task.not_before <= bindparam("n
 
 def _of_jobs(query: Any, job: Any) -> Any:
     return query.where(job.in_(bindparam("jobs", expanding=True)))
+
+
+def _each_pair(table: str, waits: str) -> TextClause:
+    """From lane to lane and from owner to owner along the index of what waits: DISTINCT would look at all of it."""
+
+    def first(column: str, where: str) -> str:
+        return f"(SELECT {column} FROM {table} WHERE {waits}{where} ORDER BY {table}.lane, {table}.owner LIMIT 1)"
+
+    lane, owner = f"{table}.lane", f"{table}.owner"
+    return text(f"""
+WITH RECURSIVE lanes(lane) AS (
+  SELECT {first(lane, "")}
+  UNION ALL SELECT {first(lane, f" AND {lane} > lanes.lane")} FROM lanes WHERE lanes.lane IS NOT NULL
+), pairs(lane, owner) AS (
+  SELECT lanes.lane, {first(owner, f" AND {lane} = lanes.lane")} FROM lanes WHERE lanes.lane IS NOT NULL
+  UNION ALL SELECT pairs.lane, {first(owner, f" AND {lane} = pairs.lane AND {owner} > pairs.owner")}
+  FROM pairs WHERE pairs.owner IS NOT NULL
+) SELECT lane, owner FROM pairs WHERE owner IS NOT NULL""")
 
 
 _STEP_PAIRS: Any = select(t.Step.lane, t.Step.owner).where(_STEP_WAITS, t.Step.slots <= bindparam("slots")).distinct()
@@ -44,6 +62,8 @@ _TASKS: Any = (
         t.Task.attempts,
         t.Task.due.label("task_due"),
         t.Task.memory.label("task_memory"),
+        t.Task.predicted_s.label("task_predicted_s"),
+        t.Task.path_s,
         t.Task.failed_on,
         t.Step,
         t.Job.state.label("job_state"),
@@ -55,7 +75,12 @@ _TASKS: Any = (
     .order_by(t.Task.due, t.Task.job, t.Task.number)
     .limit(bindparam("limit"))
 )
-_PAIRS = (_STEP_PAIRS, _TASK_PAIRS)
+_PAIRS = (
+    _each_pair("step", f"{_STEP_WAITS.text} AND step.slots <= :slots"),
+    _each_pair(
+        "task", f"{t.TASK_WAITS} AND task.slots <= :slots AND (task.not_before IS NULL OR task.not_before <= :now)"
+    ).bindparams(bindparam("now", type_=t.Utc())),
+)
 _PAIRS_OF = (_of_jobs(_STEP_PAIRS, t.Step.job), _of_jobs(_TASK_PAIRS, t.Task.job))
 _STEPS_OF, _TASKS_OF = _of_jobs(_STEPS, t.Step.job), _of_jobs(_TASKS, t.Task.job)
 
@@ -72,6 +97,12 @@ class Candidate:
     def due(self) -> datetime:
         found: datetime = self.row.due if self.number is None else self.row.task_due
         return found
+
+    @property
+    def seconds(self) -> float:
+        """What one task of it is expected to take."""
+        own = None if self.number is None else self.row.task_predicted_s
+        return float(self.row.predicted_s if own is None else own)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +162,8 @@ class Queue:
             yield candidate
 
     def remove(self, candidate: Candidate) -> None:
-        self._here.remove(candidate)
+        if candidate in self._here:  # the shortest of a campaign may be none of those
+            self._here.remove(candidate)
 
     def close(self) -> None:
         for result in self._results:

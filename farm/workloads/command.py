@@ -3,12 +3,15 @@
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from farm.refusal import Refusal
 
 ARGUMENT_LIMIT = 128 << 10
 """Bytes of one argument or variable with its end mark: MAX_ARG_STRLEN of Linux (linux/binfmts.h)."""
+_SURELY = ARGUMENT_LIMIT // 16
+"""Characters of a command and its environment that pass every limit, whatever bytes and pointers they become."""
 NAME_LIMIT = 200
 _FILE = "put it into a file and give that with --input"
 
@@ -26,6 +29,31 @@ def check_command(argv: Sequence[str], env: Mapping[str, str], outputs: Sequence
     _total([*argv, *(f"{name}={value}" for name, value in env.items())])
     for pattern in outputs:
         _below(pattern)
+
+
+def check_commands(
+    argv: Sequence[str], commands: Sequence[Sequence[str]], env: Mapping[str, str], outputs: Sequence[str] = ()
+) -> None:
+    """As `check_command` of each of them behind `argv`, looked at together while nothing is wrong. Raises Refusal."""
+    check_command([*argv, *commands[0]], env, outputs)
+    most = max(map(_length, commands)) + _length(argv) + _length([*env, *env.values()])
+    fine = argv or all(command and command[0] for command in commands)
+    if not fine or most > _SURELY or not _all_sayable(commands):
+        for command in commands:
+            check_command([*argv, *command], env, outputs)
+
+
+def _length(command: Sequence[str]) -> int:
+    return len(command) + sum(map(len, command))
+
+
+def _all_sayable(commands: Sequence[Sequence[str]]) -> bool:
+    text = "".join(chain.from_iterable(commands))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
 
 
 def files_of(inputs: Sequence[Path | str]) -> dict[str, Path]:

@@ -102,3 +102,20 @@ def test_one_that_another_process_carried_out_meanwhile_is_answered_as_there(ser
         return {"key": _sha256("ada\0k"), "request": _sha256("r"), "answer": {"id": 7}}
 
     assert once(farm, "ada", "k", "r", act) == {"id": 7}
+
+
+def test_many_jobs_under_a_key_are_made_once(served):
+    def ask(*commands: list[str]) -> tuple[int, dict]:
+        body = json.dumps({"job": JOB, "commands": commands}).encode()
+        status, said = served.call("POST", "/v1/jobs/many", body, **{"Idempotency-Key": "many"})
+        return status, json.loads(said)
+
+    before = jobs(served)
+    status, said = ask(["a"], ["b"], ["c"])
+    assert status == 201
+    [[first, last]] = said["ids"]
+    assert last == first + 2
+    assert ask(["a"], ["b"], ["c"]) == (201, said)
+    assert ask(["a"], ["b"])[0] == 409
+    assert ask()[0] == 400
+    assert jobs(served) == before + 3

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from farm.refusal import Refusal
-from farm.workloads.command import ARGUMENT_LIMIT, check_command, files_of
+from farm.workloads.command import ARGUMENT_LIMIT, check_command, check_commands, files_of
 
 
 @pytest.fixture
@@ -99,3 +99,26 @@ def test_the_longest_argument_linux_takes_is_taken():
     argument = "x" * (ARGUMENT_LIMIT - 1)
     assert os.spawnv(os.P_WAIT, "/bin/true", ["true", argument]) == 0
     check_command(["true", argument], {"A": "b"}, ["out/*.png", "*"])
+
+
+@pytest.mark.parametrize(
+    ("commands", "said"),
+    [
+        ([["a"], ["b\0"]], "NUL"),
+        ([["a"], ["\ud800"]], "not UTF-8"),
+        ([["a"], ["x" * ARGUMENT_LIMIT]], "in one piece"),
+        ([["a"], ["x" * (ARGUMENT_LIMIT - 1)] * 20], "together"),
+    ],
+)
+def test_the_one_that_no_executor_could_start_is_found_among_many(commands, said):
+    with pytest.raises(Refusal, match=said):
+        check_commands(["echo"], commands, {})
+
+
+def test_many_commands_may_be_whole_or_rests(tree):
+    check_commands([], [["a"], ["b", ""]], {})
+    check_commands(["echo"], [["a"], []], {})
+    with pytest.raises(Refusal, match="no command"):
+        check_commands([], [["a"], [""]], {})
+    with pytest.raises(Refusal, match="together"):
+        check_commands(["a"], [["b"], ["x" * 100_000]], {f"V{n}": "y" * 120_000 for n in range(17)})

@@ -1,0 +1,53 @@
+"""What the queue does grows with what it hands out, not with what waits: counted in steps of SQLite's own machine,
+the same on every computer."""
+
+from collections.abc import Callable
+
+import pytest
+
+from farm.db import Database
+from farm.model import ManyJobs, Range, StepSpec
+from farm.queue.many import submit_many
+from tests.contract.queue_farm import LANES, QueueFarm
+
+
+@pytest.fixture
+def farm(tmp_path, empty):
+    import shutil
+    from pathlib import Path
+
+    db = Database.file(Path(shutil.copy(empty, tmp_path)))
+    yield QueueFarm(db)
+    db.close()
+
+
+def cost(farm: QueueFarm, act: Callable[[], object]) -> int:
+    """In tens of instructions. The pool of this thread gives the same connection again."""
+    ticks: list[None] = []
+    with farm.db.engine.connect() as connection:
+        driver = connection.connection.driver_connection
+    driver.set_progress_handler(lambda: ticks.append(None), 10)
+    act()
+    driver.set_progress_handler(None, 0)
+    assert ticks  # it was this connection
+    return len(ticks)
+
+
+def jobs(farm: QueueFarm, count: int) -> None:
+    job = {"name": "many", "owner": f"o{count % 3}", "steps": [{"argv": ["true"]}]}
+    with farm.db.write() as tx:
+        submit_many(tx, ManyJobs.model_validate({"job": job, "commands": [[]] * count}), LANES, farm.clock.now())
+
+
+def test_a_claim_among_many_jobs_costs_as_among_few(farm):
+    jobs(farm, 301)
+    few = cost(farm, lambda: farm.claim(4))
+    jobs(farm, 6_001)
+    assert cost(farm, lambda: farm.claim(4)) < 1.5 * few
+
+
+def test_a_claim_from_a_large_array_costs_as_from_a_small_one(farm):
+    farm.submit(StepSpec(argv=("true",), array=Range(first=1, last=1_000)))
+    few = cost(farm, lambda: farm.claim(4))
+    farm.submit(StepSpec(argv=("true",), array=Range(first=1, last=1_000_000)), owner="eve")
+    assert cost(farm, lambda: farm.claim(4)) < 1.5 * few
