@@ -24,6 +24,13 @@ missing() {
 		need mmdebstrap mmdebstrap
 		need git git
 		;;
+	machines)
+		need mmdebstrap mmdebstrap
+		need nft nftables
+		need ip iproute2
+		need unshare util-linux
+		need openssl openssl
+		;;
 	clones)
 		need qemu-system-x86_64 qemu-system-x86
 		need qemu-img qemu-utils
