@@ -24,12 +24,15 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Our written intent to have `count` executors of `slots` each. The same token never buys twice."""
+    """Our written intent to have `count` executors of `slots` each. The same token never buys twice.
+
+    `least`: who has no larger ones may give executors of so many slots; 0: none smaller are of use."""
 
     token: str
     pool: str
     count: int
     slots: int
+    least: int = 0
 
 
 class MachineState(StrEnum):

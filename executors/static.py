@@ -65,7 +65,7 @@ class StaticProvider:
             machines = tuple(loan.listed(order.pool) for loan in found if loan)
             if len(machines) == order.count:
                 return Placed(machines)
-            none = SoldOut(self._why_none(order.slots or self._options.slots))
+            none = SoldOut(self._why_none(order.least or order.slots or self._options.slots))
         if not machines:
             raise none
         return Placed(machines, (Refusal(OFFER, none),))
@@ -75,11 +75,19 @@ class StaticProvider:
         if known := self._books.find(name):
             return known
         slots = order.slots or self._options.slots
-        lent = sum(loan.slots for loan in self._books.all() if not loan.ended_at)
-        free = next((m for m in sorted(self._here) if self._can(m, slots)), None)
-        if free is None or lent + slots > (self._options.ceiling or lent + slots):
+        free = self._free(slots, order.least or slots)
+        if free is None:
             return None
-        return self._books.write(Loan(name, order.token, free, slots, time.time_ns()))
+        given = min(slots, self._here[free][0].slots)
+        lent = sum(loan.slots for loan in self._books.all() if not loan.ended_at)
+        if lent + given > (self._options.ceiling or lent + given):
+            return None
+        return self._books.write(Loan(name, order.token, free, given, time.time_ns()))
+
+    def _free(self, slots: int, least: int) -> str | None:
+        """One that has as many slots as are wanted, else the one that comes nearest."""
+        able = [m for m in sorted(self._here) if self._can(m, least)]
+        return max(able, key=lambda machine: min(slots, self._here[machine][0].slots), default=None)
 
     def _can(self, machine: str, slots: int) -> bool:
         said, _at = self._here[machine]

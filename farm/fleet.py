@@ -93,12 +93,16 @@ def _placed_row(machine: Machine, order: AnyRow, site: str, price_nano: int, now
         "state": ExecutorState.BOOTING,
         "slots": machine.slots,
         "price_nano": price_nano,
-        "why": order.why,
+        "why": f"{order.why}{_smaller(machine, order)}",
         "job": order.job,
         "ordered": order.created,
         "launched": launched,
         "billed_until": launched,
     }
+
+
+def _smaller(machine: Machine, order: AnyRow) -> str:
+    return f"; it has {machine.slots} of {order.slots} slots" if machine.slots < order.slots else ""
 
 
 def ready(tx: Connection, executors: Sequence[str], now: datetime) -> bool:

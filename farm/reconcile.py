@@ -2,7 +2,6 @@
 
 import json
 import logging
-import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -13,7 +12,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from executors.contract import Machine, MachineState, Order, Placed, Provider
 from executors.errors import Lost, ProviderError, SoldOut, Throttled
 from executors.site.protocol import Message
-from farm import fleet, ledger
+from farm import fleet, ledger, orders
 from farm import tables as t
 from farm.breaker import BREAKER_MAX, open_breaker
 from farm.clock import EPOCH, Clock
@@ -34,7 +33,6 @@ from schedules.windows import hours
 
 log = logging.getLogger(__name__)
 
-RETRY = timedelta(seconds=5)
 HEAR_OUT = timedelta(seconds=15)  # after a start, while no gateway has settled
 BOOT_LIMIT = timedelta(seconds=120)  # a machine that has not joined by then, and by ten times its p95, is replaced
 BOOTS = 5  # … and by so many times what its pool says
@@ -43,31 +41,7 @@ LEFT_LIMIT = timedelta(seconds=60)  # by then an idle one beside us has heard th
 STOP_AGAIN = timedelta(seconds=15)  # … or, where there is no provider any more, told again
 BOOK_EVERY = timedelta(seconds=15)
 
-_INSERT_ORDER = insert(t.Order)
-_OPEN_ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN).order_by(t.Order.created, t.Order.token)
-_MOVE_ORDER = (
-    update(t.Order)
-    .where(t.Order.token == bindparam("k"), t.Order.state == OrderState.OPEN)
-    .values(state=bindparam("to"), error=bindparam("e"))
-)
-_LATER = (
-    update(t.Order)
-    .where(t.Order.token == bindparam("k"), t.Order.state == OrderState.OPEN)
-    .values(not_before=bindparam("at"), error=bindparam("e"))
-)
-_NOT_LATER = (
-    update(t.Order)
-    .where(t.Order.state == OrderState.OPEN, t.Order.not_before > bindparam("limit"))
-    .values(not_before=bindparam("at"))
-)
 _NOT_BROKEN = update(t.PoolFact).where(t.PoolFact.breaker_until > bindparam("limit")).values(breaker_until=None)
-_SHRINK = (
-    update(t.Order)
-    .where(t.Order.token == bindparam("k"), t.Order.state == OrderState.OPEN)
-    .values(machines=t.Order.machines - 1)
-    .returning(t.Order.machines)
-)
-_ORDER = select(t.Order).where(t.Order.token == bindparam("k"))
 _TOLD_AGAIN = update(t.Executor).where(t.Executor.id == bindparam("k")).values(stopping=bindparam("at"))
 _ALL_IDS = select(t.Executor.id)
 _INSERT_DECISION = insert(t.DecisionRow)
@@ -119,7 +93,7 @@ def reconcile(wheel: Fleet) -> Decision:
         seen = observe(tx, wheel.config, now)
         ledger.record(tx, now, _prices(wheel, seen), BOOK_EVERY)
         decision = Decision(()) if wheel.closing else wheel.policy(seen)
-        _write_orders(tx, decision, now)
+        orders.write(tx, (action for action in decision.actions if isinstance(action, Launch)), now)
         _drain_strangers(tx, wheel, changed, now)
         _write_goings(tx, wheel, decision, now)
         _remember(tx, wheel, seen, decision)
@@ -135,7 +109,7 @@ def _heed_the_clock(tx: Connection, wheel: Fleet, now: datetime) -> None:
     """A clock that was set back leaves instants that are still to come, and nobody should wait for them twice."""
     if wheel.turned is None or now < wheel.turned:
         fleet.not_after(tx, now)
-        tx.execute(_NOT_LATER, {"at": now, "limit": now + RETRY})
+        orders.not_after(tx, now)
         tx.execute(_NOT_BROKEN, {"limit": now + BREAKER_MAX})
     wheel.turned = now
 
@@ -192,7 +166,7 @@ def _adopt(tx: Connection, wheel: Fleet, machines: Iterable[Machine]) -> None:
     known = set(tx.execute(_ALL_IDS).scalars())
     for machine in machines:
         if machine.state != MachineState.ENDED and machine.id not in known and machine.pool in wheel.config.pools:
-            order = tx.execute(_ORDER, {"k": machine.order}).one_or_none()
+            order = orders.find(tx, machine.order)
             if order is not None and order.state != OrderState.OPEN:
                 fleet.place(tx, [machine], order, wheel.site, _price(wheel, machine.pool), wheel.clock.now())
                 after_commit(tx, _attach(wheel, machine))
@@ -244,31 +218,11 @@ def _give_up(tx: Connection, row: AnyRow, changed: Changed, now: datetime) -> No
 # ── intent before effect ──
 
 
-def _write_orders(tx: Connection, decision: Decision, now: datetime) -> None:
-    rows = [_order_row(action, now) for action in decision.actions if isinstance(action, Launch)]
-    if rows:
-        tx.execute(_INSERT_ORDER, rows)
-
-
-def _order_row(launch: Launch, now: datetime) -> dict[str, Any]:
-    return {
-        "token": secrets.token_hex(4),
-        "pool": launch.pool,
-        "machines": launch.count,
-        "slots": launch.slots,
-        "state": OrderState.OPEN,
-        "why": launch.why,
-        "job": int(launch.who) if launch.who.isdigit() else None,
-        "created": now,
-        "not_before": now,
-    }
-
-
 def _write_goings(tx: Connection, wheel: Fleet, decision: Decision, now: datetime) -> None:
     """Drained ones get no more work; those that are empty are told to go."""
     for action in decision.actions:
         if isinstance(action, Drain | Retire) and not fleet.drain(tx, action.executor, action.why, now):
-            _order_less(tx, action.executor, action.why)
+            orders.less(tx, action.executor, action.why)
     empty = [r for r in fleet.alive(tx) if r.state == ExecutorState.DRAINING and r.idle_since]
     booting = [r for r in fleet.alive(tx) if r.state == ExecutorState.DRAINING and r.ready is None]
     for row in (*empty, *booting):
@@ -292,13 +246,6 @@ def _see_off(tx: Connection, wheel: Fleet, row: AnyRow, changed: Changed, now: d
     if row.site == SITE and row.draining and row.idle_since and now - max(row.draining, row.idle_since) > LEFT_LIMIT:
         settled = fleet.lost(tx, row.id, row.why, now)
         changed.join(settled.changed if settled else Changed())
-
-
-def _order_less(tx: Connection, executor: str, why: str) -> None:
-    """It was ordered and is not wanted any more. What the provider has sold meanwhile is adopted when it is listed."""
-    token = executor.rpartition("-")[0]
-    if tx.execute(_SHRINK, {"k": token}).scalar_one_or_none() == 0:
-        tx.execute(_MOVE_ORDER, {"k": token, "to": OrderState.CLOSED, "e": why})
 
 
 def stop(wheel: Fleet, executor: str) -> Callable[[], None]:
@@ -332,18 +279,17 @@ def _jsonable(value: Any) -> Any:
 def settle(wheel: Fleet) -> None:
     """Place every open order, old or new. No provider is called inside a transaction."""
     with wheel.db.read() as tx:
-        now = wheel.clock.now()
-        orders = [row for row in tx.execute(_OPEN_ORDERS).all() if row.not_before <= now]
-    for row in orders:
-        _place(wheel, row)
+        found = orders.due(tx, wheel.clock.now())
+    for row, order in found:
+        _place(wheel, row, order)
 
 
-def _place(wheel: Fleet, row: AnyRow) -> None:
+def _place(wheel: Fleet, row: AnyRow, order: Order) -> None:
     provider = wheel.providers.get(row.pool)
     if provider is None:
         return _refused(wheel, row, f"there is no pool {row.pool} any more", breaks=False)
     try:
-        placed = provider.launch(Order(row.token, row.pool, row.machines, row.slots))
+        placed = provider.launch(order)
     except (Throttled, Lost, OSError) as error:  # a disk that is full under its books is not full for ever
         return _again(wheel, row, str(error))
     except ProviderError as error:
@@ -357,22 +303,22 @@ def _placed(wheel: Fleet, row: AnyRow, placed: Placed) -> None:
     with wheel.db.write() as tx:
         fresh = fleet.place(tx, placed.machines, row, wheel.site, price, now)
         error = "; ".join(str(r.error) for r in placed.refused)
-        tx.execute(_MOVE_ORDER, {"k": row.token, "to": OrderState.PLACED, "e": error})
+        orders.move(tx, row.token, OrderState.PLACED, error)
         if any(isinstance(r.error, SoldOut) for r in placed.refused):
             open_breaker(tx, row.pool, error, now)
-        messages = [Message(0, "attach", name, slots=row.slots) for name in fresh]
+        messages = [Message(0, "attach", m.id, slots=m.slots) for m in placed.machines if m.id in fresh]
         after_commit(tx, lambda: wheel.sites.tell(*messages))
 
 
 def _again(wheel: Fleet, row: AnyRow, error: str) -> None:
     with wheel.db.write() as tx:
-        tx.execute(_LATER, {"k": row.token, "at": wheel.clock.now() + RETRY, "e": error})
+        orders.later(tx, row.token, wheel.clock.now(), error)
 
 
 def _refused(wheel: Fleet, row: AnyRow, error: str, breaks: bool = True) -> None:
     log.warning("order %s in pool %s: %s", row.token, row.pool, error)
     with wheel.db.write() as tx:
-        tx.execute(_MOVE_ORDER, {"k": row.token, "to": OrderState.REFUSED, "e": error})
+        orders.move(tx, row.token, OrderState.REFUSED, error)
         if breaks:
             open_breaker(tx, row.pool, error, wheel.clock.now())
 

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from datetime import timedelta
 
 from executors.contract import Watches
@@ -11,6 +12,7 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 5.0
 GAP_S = 0.2
+FIRST_S = 5.0  # for all providers to be listed before the wheel turns first
 SOON_S = 0.5  # the clock alone turns the wheel no sooner than this
 
 
@@ -21,17 +23,23 @@ class Wheel:
         self.fleet = fleet
         self._woken = threading.Event()
         self._closed = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._turning, name="wheel", daemon=True),
-            *(threading.Thread(target=self._listing, args=(p,), name="listing", daemon=True) for p in fleet.providers),
+        self._listed = {pool: threading.Event() for pool in fleet.providers}
+        self._listings = [
+            threading.Thread(target=self._listing, args=(pool,), name="listing", daemon=True) for pool in self._listed
         ]
+        self._threads = [threading.Thread(target=self._turning, name="wheel", daemon=True)]
         self._watchers = {name: p for name, p in fleet.providers.items() if isinstance(p, Watches)}
         self._threads += [
             threading.Thread(target=self._watching, args=w, name="watcher", daemon=True) for w in self._watchers.items()
         ]
 
     def start(self) -> None:
-        self._list()
+        """All providers are asked before the wheel turns, side by side; one that does not answer is not waited for."""
+        for thread in self._listings:
+            thread.start()
+        until = time.monotonic() + FIRST_S
+        for listed in self._listed.values():
+            listed.wait(max(0.0, until - time.monotonic()))
         for thread in self._threads:
             thread.start()
 
@@ -44,7 +52,7 @@ class Wheel:
         self._woken.set()
         for provider in self._watchers.values():
             provider.close()
-        for thread in self._threads:
+        for thread in (*self._threads, *self._listings):
             if thread.ident is not None:  # the first listing may take long; those that start after it end at once
                 thread.join(10)
 
@@ -71,12 +79,14 @@ class Wheel:
         return max(SOON_S, min(EVERY_S, (left + timedelta(milliseconds=1)).total_seconds()))
 
     def _listing(self, pool: str) -> None:
+        self._list(pool)
+        self._listed[pool].set()
         while not self._closed.wait(EVERY_S):
             self._list(pool)
 
-    def _list(self, *pools: str) -> None:
+    def _list(self, pool: str) -> None:
         try:
-            self.fleet.list_machines(*pools)
+            self.fleet.list_machines(pool)
         except Exception:
             log.exception("the listing failed; it is tried again")
         self.wake()

@@ -266,7 +266,7 @@ class Watch:
         self._ended = ("", "")
         self._telling = threading.Lock()  # of `_ended`: who asks and who looks both write it
         self._blind: Exception | None = None
-        self._needed_s = 0.0
+        self._needed_s, self._noted = 0.0, ""
         self._renewed = time.monotonic()
 
     def keep(self) -> None:
@@ -304,6 +304,9 @@ class Watch:
                 self._over.wait(pause)
             return False
         self._farm_heard(word)
+        if (note := str(answer.get("note", ""))) != self._noted:
+            self._noted = note
+            _say(note or "this machine has as many slots as its pool's executors")
         if answer.get("end") and answer["end"] == self._lodger.running:
             self._lodger.ask("")
             self._go()

@@ -93,7 +93,15 @@ def _heed(farm: Farmed, who: Principal, pool: str, word: Word) -> dict[str, Any]
                 fleet.drain(tx, heard.leaves, heard.why, farm.clock.now())
     if heard.freed or heard.leaves or said.ended:
         farm.wake()
-    return asdict(provider.answer(said, timedelta(seconds=word.wait_s)))
+    return asdict(provider.answer(said, timedelta(seconds=word.wait_s))) | {"note": _note(farm, pool, word.slots)}
+
+
+def _note(farm: Farmed, pool: str, slots: int) -> str:
+    """What the machine tells on its own console; "" for nothing."""
+    wanted = farm.config.pools[pool].slots
+    if slots >= wanted:
+        return ""
+    return f"executors of pool {pool} have {wanted} slots, this machine has {slots}: larger tasks go elsewhere"
 
 
 def _standing(farm: Farmed, who: Principal, pool: str) -> StandsBy:

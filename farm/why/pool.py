@@ -21,6 +21,7 @@ from schedules.model import Pool
 from schedules.windows import OpenHours, hours
 
 RECENTLY = timedelta(hours=1)
+_NAMED = 5  # executors in one sentence
 _LAST_REFUSED = (
     select(t.Order)
     .where(t.Order.pool == bindparam("p"), t.Order.state == OrderState.REFUSED)
@@ -31,7 +32,7 @@ _LAST_REFUSED = (
 
 def pool(look: Look, name: str) -> Why:
     """Raises NotFound."""
-    why, failures = _pool(look, name), last_failures(look.tx, name)
+    why, failures = _smaller(look, name, _pool(look, name)), last_failures(look.tx, name)
     told = [{**failure, "at": read.when(failure["at"])} for failure in failures]
     why = replace(why, numbers={**why.numbers, "failed_joins": told})
     if not failures or look.now - failures[0]["at"] > RECENTLY:
@@ -40,6 +41,18 @@ def pool(look: Look, name: str) -> Why:
     who = f"{last['executor']} on {last['host']}" if last["host"] else last["executor"]
     sentence = f"{why.sentence} The last machine that could not join was {who}, at {at(last['at'])}: {last['what']}."
     return replace(why, sentence=sentence)
+
+
+def _smaller(look: Look, name: str, why: Why) -> Why:
+    """Executors on machines with fewer slots than the pool says take what fits into them."""
+    wanted = next(p.slots for p in look.seen.pools if p.name == name)
+    small = {e.id: e.slots for e in look.seen.executors if e.pool == name and e.slots < wanted}
+    if not small:
+        return why
+    which = ", ".join(f"{executor} ({slots})" for executor, slots in list(small.items())[:_NAMED])
+    more = ", …" if len(small) > _NAMED else ""
+    sentence = f"{why.sentence} Fewer than its {many(wanted, 'slot')} each: {which}{more}."
+    return replace(why, sentence=sentence, numbers={**why.numbers, "smaller": small})
 
 
 def _pool(look: Look, name: str) -> Why:

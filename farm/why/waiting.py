@@ -65,7 +65,12 @@ def _licence(about: str, state: str, subject: str, pause: AnyRow) -> Why:
     until: datetime = pause.until
     sentence = f"{subject} waits for a licence: there was none, {many(pause.times, 'time')}."
     rule = "the exit that --licence-exit names is no failure; it is tried again after a pause"
-    numbers = {"tasks": pause.tasks, "times": pause.times, "since": read.when(pause.since), "until": read.when(until)}
+    numbers = {
+        "tasks": pause.tasks,
+        "times": int(pause.times),
+        "since": read.when(pause.since),
+        "until": read.when(until),
+    }
     return Why(about, state, Cause.LICENCE, rule, sentence, f"it is tried again at {at(until)}", numbers)
 
 
@@ -98,32 +103,36 @@ def _slot(look: Look, about: str, state: str, subject: str, step: AnyRow) -> Why
 
 
 def _unmet(look: Look, about: str, state: str, subject: str, unmet: Unmet, numbers: dict[str, Any]) -> Why:
-    cause = _obstacle(unmet.obstacles)
-    following = {
+    causes = _obstacles(unmet.obstacles)
+    cause, following = causes[0], "; or ".join(_remedy(look, one) for one in causes)
+    return Why(about, state, cause, unmet.why, f"{subject} waits: {unmet.why}.", following, numbers)
+
+
+_IN_THE_WAY = {
+    "ceiling": Cause.CEILING,
+    "held": Cause.POOL_HELD,
+    "spending": Cause.SPENDING,
+    "breaker": Cause.BREAKER,
+}
+"""The one that goes away by work first; then what a person can remove at once; what is tried again anyway last."""
+
+
+def _obstacles(found: Sequence[str]) -> list[Cause]:
+    """Each of them, for the removal of one may be enough. That a pool is too small counts where nothing else does."""
+    named = [cause for word, cause in _IN_THE_WAY.items() if word in found]
+    return named or [Cause.TOO_LARGE if found else Cause.NO_POOL]
+
+
+def _remedy(look: Look, cause: Cause) -> str:
+    shut = [p.breaker_open_until for p in look.seen.pools if p.breaker_open_until and p.breaker_open_until > look.now]
+    return {
         Cause.TOO_LARGE: "a pool with larger executors in farm.toml (max_slots)",
         Cause.NO_POOL: "a pool in farm.toml",
         Cause.CEILING: "a slot becomes free, or a window opens",
-        Cause.BREAKER: "a pool is asked again",
+        Cause.BREAKER: f"a pool is asked again at {at(min(shut))}" if shut else "a pool is asked again",
         Cause.POOL_HELD: "farm release pool:" + next((p.name for p in look.seen.pools if p.closed == "held"), ""),
         Cause.SPENDING: "farm resume-spending",
-    }
-    shut = [p.breaker_open_until for p in look.seen.pools if p.breaker_open_until]
-    if cause == Cause.BREAKER and shut:
-        following[cause] = f"a pool is asked again at {at(min(shut))}"
-    return Why(about, state, cause, unmet.why, f"{subject} waits: {unmet.why}.", following[cause], numbers)
-
-
-def _obstacle(found: Sequence[str]) -> Cause:
-    """The one that goes away first by itself, else the one that a person must remove."""
-    if "ceiling" in found:
-        return Cause.CEILING
-    if "breaker" in found:
-        return Cause.BREAKER
-    if "held" in found:
-        return Cause.POOL_HELD
-    if "spending" in found:
-        return Cause.SPENDING
-    return Cause.TOO_LARGE if found else Cause.NO_POOL
+    }[cause]
 
 
 def _supply(look: Look, step: AnyRow) -> dict[str, Any]:

@@ -166,6 +166,19 @@ def test_one_with_too_few_slots_is_no_offer(pool: StaticProvider):
         pool.launch(order("a", slots=5))
 
 
+def test_one_with_fewer_slots_than_the_pool_works_with_those_it_has_where_that_is_of_use(pool: StaticProvider):
+    told(pool, ADA)
+    told(pool, Standby("ws-1", 8, free=True))
+    small = Order("a", "pool", 1, 6, least=2)
+    assert [m.slots for m in pool.launch(small).machines] == [6]  # the one that is large enough goes first
+    assert [m.slots for m in pool.launch(replace(small, token="b")).machines] == [4]
+    invited = Invitation.read(told(pool, ADA).invitation)
+    assert (invited.executor, invited.slots) == ("b-1", 4)
+    told(pool, Standby("ws-2", 1, free=True))
+    with pytest.raises(SoldOut, match="ws-2: has 1 of 2 slots"):
+        pool.launch(replace(small, token="c"))
+
+
 def test_who_comes_or_becomes_free_is_news_once(pool: StaticProvider, clock: Clock):
     assert pool.heed(ADA).freed
     assert not pool.heed(ADA).freed

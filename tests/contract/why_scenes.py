@@ -1,5 +1,6 @@
 """For each cause that `farm why` can give, a farm in which it is the answer; test_why.py demands one for all."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -497,6 +498,18 @@ def job_while_the_pool_is_shut(farm: QueueFarm) -> Why:
     return ask(farm, str(farm.submit(step())))
 
 
+@shows(Cause.SPENDING)
+def job_while_spending_is_stopped_and_the_free_pool_is_shut(farm: QueueFarm) -> Why:
+    """What a person can remove at once is the cause, and all that would help is named."""
+    steer(farm).spending(True)
+    shut(farm)
+    config = FarmConfig(pools={"local": PoolConfig(price_per_hour=Decimal(0)), "paid": LOCAL.pools["local"]})
+    answer = ask(farm, str(farm.submit(step())), config)
+    assert re.fullmatch(r"farm resume-spending; or a pool is asked again at [0-9:]+ UTC.*", answer.next)
+    assert "pool local had no machines" in answer.sentence
+    return answer
+
+
 @shows(Cause.BOOTING)
 def job_waits_for_an_executor(farm: QueueFarm) -> Why:
     there(farm, state=ExecutorState.BOOTING, ready=None)
@@ -640,6 +653,16 @@ def executor_vanished(farm: QueueFarm) -> Why:
 @shows(Cause.OPEN)
 def pool_open(farm: QueueFarm) -> Why:
     return ask(farm, "pool local")
+
+
+@shows(Cause.OPEN)
+def pool_with_a_machine_that_is_smaller_than_it_says(farm: QueueFarm) -> Why:
+    there(farm, "e1", slots=1)
+    there(farm, "e2", slots=2)
+    answer = ask(farm, "pool local", FarmConfig(pools={"local": PoolConfig(slots=2, ceiling=8)}))
+    assert answer.sentence.endswith("Fewer than its 2 slots each: e1 (1).")
+    assert answer.numbers["smaller"] == {"e1": 1}
+    return answer
 
 
 @shows(Cause.POOL_HELD)

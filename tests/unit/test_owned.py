@@ -12,7 +12,8 @@ from farm.breaker import open_breaker
 from farm.clock import SystemClock
 from tests.fuzz.served_farm import ServedFarm
 
-SETTINGS = '[pools.desks]\nprovider = "static"\n[pools.local]\nprovider = "local"\n'
+GO_ON = {"invitation": "", "end": "", "note": ""}
+SETTINGS = '[pools.desks]\nprovider = "static"\nslots = 4\n[pools.local]\nprovider = "local"\n'
 
 
 class Provider:
@@ -69,7 +70,7 @@ def test_a_ticket_becomes_a_token_once(served, provider):
     assert (status, again["machine"]) == (200, made["machine"])
     status, said = enter(served, secret, nonce="of a thief")
     assert (status, said["error"]["what"]) == (403, "this ticket was used before, by ws 3")
-    assert call(served, "desks/standby", made["token"], slots=4, free=True) == (200, {"invitation": "", "end": ""})
+    assert call(served, "desks/standby", made["token"], slots=4, free=True) == (200, GO_ON)
     assert provider.heard == [Standby(made["machine"], 4, True)]
 
 
@@ -96,7 +97,12 @@ def test_what_makes_no_sense_is_refused(served, provider, body):
 def test_an_answer_is_passed_on(served, provider):
     provider.reply = Answer(end="a-1")
     own = ticket(served, kind=Kind.STANDBY)
-    assert call(served, "desks/standby", own, slots=1, free=True) == (200, {"invitation": "", "end": "a-1"})
+    assert call(served, "desks/standby", own, slots=4, free=True) == (200, GO_ON | {"end": "a-1"})
+
+
+def test_a_machine_with_fewer_slots_than_its_pools_executors_is_told(served):
+    _, said = call(served, "desks/standby", ticket(served, kind=Kind.STANDBY), slots=3, free=True)
+    assert said["note"] == "executors of pool desks have 4 slots, this machine has 3: larger tasks go elsewhere"
 
 
 @pytest.mark.parametrize(("error", "stays"), [(f"{NOBODY}: none stands by", False), ("the setup failed", True)])

@@ -159,6 +159,17 @@ def test_a_hold_file_is_told_at_once_and_its_end_too(farm, start, tmp_path):
     eventually(lambda: last(farm, free=True, why=""))
 
 
+def test_what_the_farm_notes_of_a_machine_is_told_once(farm, start):
+    note = {"note": "executors of pool desks have 9 slots, this machine has 2"}
+    farm.answers += [note, note, note]
+    one = start()
+    eventually(lambda: len(farm.words) > 4, WAIT_S)
+    one.terminate()
+    said = one.communicate(timeout=WAIT_S)[1]
+    assert said.count("have 9 slots, this machine has 2") == 1
+    assert said.count("as many slots as its pool's executors") == 1
+
+
 def test_an_executor_that_can_not_begin_is_told_with_its_last_words(farm, start):
     farm.answers.append(invitation(farm, setup="#!/bin/sh\necho no such luck\nexit 3\n"))
     start()
