@@ -72,7 +72,7 @@ def rebuild(
             emit(answer)
         return answer["id"] if answer["id"] is None else int(answer["id"])
 
-    placing = Placing(place_of(home), wait=wait or fetch is not None, json=json, finished=fetching(fetch))
+    placing = Placing(place_of(home), wait=wait or fetch is not None, json=json, finished=fetching(fetch), owner=owner)
     return placing.place(send)
 
 

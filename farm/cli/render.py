@@ -94,7 +94,8 @@ def render(
 
     _steps(_nowhere, Path(scene), frames, wish, limits)  # what is wrong is said before a farm is started for it
     watching = _Watching(out, not json)
-    status = Placing(place_of(home), wait=wait or out is not None, json=json, finished=watching).place(send)
+    placing = Placing(place_of(home), wait=wait or out is not None, json=json, finished=watching, owner=owner)
+    status = placing.place(send)
     watching.end()
     return status
 

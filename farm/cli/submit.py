@@ -3,7 +3,9 @@
 import os
 import pwd
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,7 +121,7 @@ def submit(
         "steps": [step],
     }
     files = files_of([Path(path) for path in inputs or []])
-    placing = Placing(place_of(home), wait=wait or fetch is not None, json=json, finished=fetching(fetch))
+    placing = Placing(place_of(home), wait=wait or fetch is not None, json=json, finished=fetching(fetch), owner=owner)
     return placing.place(lambda client: _send(client, job, files))
 
 
@@ -180,15 +182,19 @@ def _send(client: Client, job: dict[str, Any], files: dict[str, Path]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Placing:
-    """How a job is brought to a farm: and stayed with, when `wait`; `finished` is called with each task that ended."""
+    """How a job is brought to a farm: and stayed with, when `wait`; `finished` is called with each task that ended.
+    `owner` is who was named by --owner, if anybody was."""
 
     at: Place
     wait: bool
     json: bool
     finished: Callable[[Client, Any], None] | None = None
+    owner: str | None = None
 
     def place(self, send: Callable[[Client], int | None]) -> int:
         """Submit by `send`, which may find nothing to do; the exit status."""
+        if self.owner is not None:
+            send = partial(_told_owner, send, self.owner)
         if self.wait:
             from farm.cli.wait import submit_and_wait
 
@@ -198,6 +204,17 @@ class Placing:
             if job is not None:
                 _placed(job, client.running, self.json)
         return 0
+
+
+def _told_owner(send: Callable[[Client], int | None], wanted: str, client: Client) -> int | None:
+    """Whose a job is decides the token, elsewhere; who named somebody else hears of it."""
+    job = send(client)
+    if client.at and job is not None:
+        with suppress(Refusal):  # the job is there, whatever happens to this question
+            booked = client.get(f"/v1/jobs/{job}")["owner"]
+            if booked != wanted:
+                say(f"--owner {wanted} does not count there: the job is booked on {booked}, to whom the token belongs")
+    return job
 
 
 def _placed(job: int, running: bool, json: bool) -> None:

@@ -51,7 +51,10 @@ def farm() -> Iterator[Listening]:
 def test_work_goes_there_and_comes_back_booked_on_who_logged_in(farm):
     (farm.far.cwd / "in").write_text("hello\n")
     words = ("--input", "in", "--output", "out", "--owner", "eve", "--fetch", "got", "--json")
-    lines = farm.far("submit", *words, "--", "sh", "-c", "tr a-z A-Z < in > out").splitlines()
+    process = farm.far.start("submit", *words, "--", "sh", "-c", "tr a-z A-Z < in > out")
+    said, remarks = process.communicate(timeout=120)
+    lines = said.splitlines()
+    assert "--owner eve does not count there: the job is booked on ada" in remarks
     assert (farm.far.cwd / "got" / "out").read_text() == "HELLO\n"
     assert json.loads(lines[-1])["owner"] == "ada"
 
