@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from farm.home import Home
+from tests.journeys.backend import BACKEND
 from tests.journeys.shell import Shell
-from tests.journeys.test_cli_work import BACKEND
 
 WAITS = '    if "slow" in open("leaf.py").read():\n        open(%r).readline()\n'
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.contract.yard import eventually
+from tests.journeys.backend import BACKEND
 from tests.journeys.far import SETTINGS, Far, Near, near
-from tests.journeys.test_cli_work import BACKEND
 
 PROJECT = '[build-system]\nrequires=[]\nbuild-backend="own"\nbackend-path=["."]\n[project]\nname="{}"\nversion="1"\n'
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from farm.workloads.render.pictures import pixels
+from tests.journeys.backend import BACKEND
 from tests.journeys.shell import Shell
-from tests.journeys.test_cli_work import BACKEND
 
 HOME = '[pools.local]\nprovider = "local"\nslots = 1\nceiling = 2\n'
 SCENE = """#version 3.7;
@@ -15,6 +16,7 @@ light_source { <5, 5, -5> rgb 1 }
 sphere { clock*y, 1 pigment { rgb <1, clock, 0.5> } }
 """
 FRAMES = 12
+GRAPH: Mapping[str, Sequence[str]] = {"base": [], "leaf": ["base"]}
 
 
 def at_home(folder: Path) -> Shell:
@@ -32,15 +34,20 @@ def film(shell: Shell, folder: Path, name: str) -> dict[str, str]:
     out = folder / name
     words = ("--frames", f"1-{FRAMES}", "--chunk", "2", "--size", "48x27", "--wait", "--out", str(out))
     shell("render", str(scene), *words)
-    return {f.name: pixels(f) for f in sorted(out.rglob("*.png"))}
+    return frames(out)
 
 
-def packages(work: Path) -> Path:
-    """Two packages in git, one of which is built with the other."""
-    for name, needs in (("base", []), ("leaf", ["base"])):
+def frames(folder: Path) -> dict[str, str]:
+    """By name → the hash of their pixels."""
+    return {f.name: pixels(f) for f in sorted(folder.rglob("frame*.png"))}
+
+
+def packages(work: Path, graph: Mapping[str, Sequence[str]] = GRAPH) -> Path:
+    """In git; `graph` says what each is built with."""
+    for name, needs in graph.items():
         (work / name).mkdir(parents=True)
         (work / name / "own.py").write_text(BACKEND % {"name": name})
-        text = f'[build-system]\nrequires={needs}\nbuild-backend="own"\nbackend-path=["."]\n'
+        text = f'[build-system]\nrequires={list(needs)}\nbuild-backend="own"\nbackend-path=["."]\n'
         (work / name / "pyproject.toml").write_text(f'{text}[project]\nname="{name}"\nversion="1"\n')
         (work / name / f"{name}.py").write_text("x = 1\n")
     git = ["git", "-C", str(work), "-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"]
