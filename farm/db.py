@@ -1,5 +1,6 @@
 """One database: SQLite by default, PostgreSQL by URL. Where they differ is here and nowhere else."""
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError, OperationalError
 
+from farm import postgres
 from farm.refusal import Unavailable
 
 HEAD = "0005"  # the newest revision below migrations/
@@ -25,46 +27,66 @@ class BadDatabase(Unavailable):
         super().__init__(what, where, remedy)
 
 
+class Superseded(Unavailable):
+    """Another service has begun on this database: what this one wants to write is of an older term."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__("another service runs on this database by now", where, "see `farm status`")
+
+
 class Database:
     """Connections for readers and for the one writer of this process."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, where: str = "farm.db") -> None:
         self.engine = engine
+        self.where = where  # for people: a path, or a URL without its password
+        self.term: int | None = None  # that of this process's service: PostgreSQL lets nobody write for an older one
+        self.sqlite = engine.dialect.name == "sqlite"
         self._writing = threading.Lock()  # SQLite has one writer; waiting here is fair, waiting there is not
 
     @classmethod
     def file(cls, path: Path) -> "Database":
-        return cls(_sqlite(path))
+        return cls(_sqlite(path), str(path))
 
     @classmethod
-    def url(cls, url: str) -> "Database":
+    def url(cls, url: URL | str) -> "Database":
         """A PostgreSQL or SQLite URL."""
         made = make_url(url)
         if made.get_backend_name() == "sqlite":
             return cls.file(Path(str(made.database)))
-        return cls(create_engine(made, pool_size=20, max_overflow=20))
+        return cls(postgres.engine(made, PATIENCE_S), postgres.shown(made))
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may write. Never call a provider, or anything else slow, inside."""
         with self._writing, self.engine.connect() as tx:
-            if self.engine.dialect.name == "sqlite":
-                tx.exec_driver_sql("BEGIN IMMEDIATE")
+            self._begin(tx)
             after: list[Callable[[], None]] = []
             tx.info["after"] = after
             with _committing(tx):
                 yield tx
+                if not self.sqlite and self.term is None:
+                    postgres.announce(tx)
             for callback in after:  # still the only writer: what is announced is in the order of what was written
                 callback()
+
+    def _begin(self, tx: Connection) -> None:
+        """Raises Superseded."""
+        if self.sqlite:
+            tx.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        postgres.only_writer(tx)
+        if self.term is not None and postgres.term(tx) != self.term:
+            raise Superseded(self.where)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent view that blocks nobody."""
         with self.engine.connect() as tx:
-            if self.engine.dialect.name == "sqlite":
+            if self.sqlite:
                 tx.exec_driver_sql("BEGIN")
             else:
-                tx.execution_options(isolation_level="REPEATABLE READ")
+                tx.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             try:
                 yield tx
             finally:
@@ -114,7 +136,7 @@ def _sqlite(path: Path) -> Engine:
 
 def check(database: Database, where: str) -> None:
     """Look through all pages of an SQLite file before a farm relies on it. Raises BadDatabase when it is damaged."""
-    if database.engine.dialect.name != "sqlite":
+    if not database.sqlite:
         return
     with explained(where), database.read() as tx:
         found = tx.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
@@ -125,6 +147,10 @@ def check(database: Database, where: str) -> None:
 def migrate(database: Database, where: str) -> None:
     """Bring the schema up to date. Raises BadDatabase for a damaged, newer or foreign database."""
     with explained(where):
+        if not database.sqlite:
+            with database.read() as tx:
+                if lacks := postgres.unfit(tx):
+                    raise BadDatabase(where, lacks)
         if revision(database, where) != HEAD:
             _upgrade(database, where)
 
@@ -162,15 +188,20 @@ def explained(where: str) -> Iterator[None]:
     """What SQLAlchemy raises about a database as a whole, as BadDatabase."""
     try:
         yield
-    except OperationalError as error:
-        raise BadDatabase(where, unusable(error)) from error
     except DatabaseError as error:
-        said = f"the file is damaged or no database: {error.orig}; restore a backup or move it away"
-        raise BadDatabase(where, said) from error
+        raise BadDatabase(where, unusable(error)) from error
 
 
-def unusable(error: OperationalError) -> str:
-    """Why nothing can be done with it now, and what to do."""
+def unusable(error: DatabaseError) -> str:
+    """Why nothing can be done with it now, and what to do, as `what; remedy`."""
+    if not isinstance(error.orig, sqlite3.Error):
+        return postgres.said(error) or f"the database refuses: {first_line(error)}; look at the server's log"
+    if not isinstance(error, OperationalError):
+        return f"the file is damaged or no database: {error.orig}; restore a backup or move it away"
     if "locked" in str(error.orig):
         return "another program holds the database locked; end that program (`fuser` names it) and try again"
     return f"the database can't be opened: {error.orig}; check the folder and the disk"
+
+
+def first_line(error: DatabaseError) -> str:
+    return next(iter(str(error.orig).splitlines()), "")[:200]

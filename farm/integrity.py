@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from farm.db import HEAD, BadDatabase, Database, check, revision
+from farm.db import HEAD, BadDatabase, Database, check, explained, revision
 from farm.integrity_rules import BOOKS, RESTORE, RULES, Rule
 from farm.ledger import HOUR
 
@@ -31,23 +31,29 @@ class Finding:
 
 
 def examine(file: Path, has: Callable[[str], bool] | None = None) -> Iterator[Finding]:
-    """Everything that is wrong with the database in `file`. With `has`, also outputs that the store has not.
+    """`look` at the database in `file`."""
+    database = Database.file(file)
+    try:
+        yield from look(database, has)
+    finally:
+        database.close()
+
+
+def look(database: Database, has: Callable[[str], bool] | None = None) -> Iterator[Finding]:
+    """Everything that is wrong with it. With `has`, also outputs that the store has not.
 
     Raises BadDatabase for one that can't be read at all: no database, locked, newer, another program's.
     """
-    database = Database.file(file)
-    try:
-        check(database, str(file))
-        found = revision(database, str(file))
-        if found is not None and found > HEAD:
-            raise BadDatabase(str(file), f"it was written by a newer farm (schema {found}); use the farm that made it")
-        if found != HEAD:
-            yield Finding("schema", f"the schema is {found or 'empty'}, not {HEAD}", "`farm up` brings it up to date")
-            return
-        with database.read() as tx:
-            yield from _all(tx, has)
-    finally:
-        database.close()
+    where = database.where
+    check(database, where)
+    found = revision(database, where)
+    if found is not None and found > HEAD:
+        raise BadDatabase(where, f"it was written by a newer farm (schema {found}); use the farm that made it")
+    if found != HEAD:
+        yield Finding("schema", f"the schema is {found or 'empty'}, not {HEAD}", "`farm up` brings it up to date")
+        return
+    with explained(where), database.read() as tx:
+        yield from _all(tx, has)
 
 
 def _all(tx: Connection, has: Callable[[str], bool] | None) -> Iterator[Finding]:

@@ -2,12 +2,15 @@
 
 import os
 import random
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from farm.db import Database, migrate
+from tests.postgres import FAST, Postgres
 
 COUNT = 5  # runs of the campaign in tests/chaos
 
@@ -33,3 +36,30 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     migrate(db, "farm.db")
     db.close()
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A running server; started by the first test that asks for it."""
+    server = Postgres(*FAST)
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def reused(postgres: Postgres) -> str:
+    """The one database that tests of rows share; `emptied` for each."""
+    return postgres.fresh()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def db(request: pytest.FixtureRequest, tmp_path: Path, empty: Path) -> Iterator[Database]:
+    """An empty database with the newest schema: what holds on one kind has to hold on the other."""
+    if request.param == "sqlite":
+        made = Database.file(Path(shutil.copy(empty, tmp_path / "farm.db")))
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        made = Database.url(server.url(server.emptied(request.getfixturevalue("reused"))))
+    yield made
+    made.close()

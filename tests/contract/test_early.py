@@ -29,11 +29,9 @@ ORDERS = ("linear", "ends-first")
 
 
 @pytest.fixture
-def farm(tmp_path: Path, empty: Path) -> Iterator[QueueFarm]:
-    db = Database.file(Path(shutil.copy(empty, tmp_path)))
+def farm(db: Database) -> Iterator[QueueFarm]:
     yield QueueFarm(db)
     sound(db)
-    db.close()
 
 
 def array(last: int, **more: object) -> StepSpec:

@@ -1,8 +1,5 @@
 """What waits on an executor for its turn is told apart from what runs there."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import insert
 
@@ -10,23 +7,20 @@ from executors.contract import Event, EventKind
 from farm import tables as t
 from farm.cli.moments import progress
 from farm.clock import micros
-from farm.db import Database, migrate
+from farm.db import Database
 from farm.model import Range, StepSpec
 from farm.queue import settle
 from tests.contract.queue_farm import QueueFarm
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[QueueFarm]:
-    db = Database.file(tmp_path / "farm.db")
-    migrate(db, str(tmp_path / "farm.db"))
+def farm(db: Database) -> QueueFarm:
     made = QueueFarm(db)
     now = made.clock.now()
     row = {"id": "e1", "order": "o", "pool": "local", "site": "local", "state": "ready", "slots": 1, "price_nano": 0}
     with db.write() as tx:
         tx.execute(insert(t.Executor), {**row, "why": "", "ordered": now, "launched": now, "billed_until": now})
-    yield made
-    db.close()
+    return made
 
 
 def test_only_what_has_begun_runs(farm: QueueFarm) -> None:

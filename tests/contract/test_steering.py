@@ -1,9 +1,7 @@
 """What people hold, set, drain and stop: nothing more is handed out, what runs ends, and it is told who and why."""
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -13,7 +11,7 @@ from farm import tables as t
 from farm.acts import By, acts, held_now
 from farm.config import FarmConfig, PoolConfig
 from farm.db import Database
-from farm.integrity import examine
+from farm.integrity import look
 from farm.model import ExecutorState, Item, Range, StepSpec
 from farm.observe import observe
 from farm.queue.cancel import cancel
@@ -29,11 +27,9 @@ CONFIG = FarmConfig(pools={"local": PoolConfig(slots=2, ceiling=4), "paid": Pool
 
 
 @pytest.fixture
-def farm(tmp_path: Path, empty: Path) -> Iterator[QueueFarm]:
-    db = Database.file(Path(shutil.copy(empty, tmp_path / "farm.db")))
+def farm(db: Database) -> Iterator[QueueFarm]:
     yield QueueFarm(db)
-    db.close()
-    assert [f.what for f in examine(tmp_path / "farm.db") if f.rule in ("holds", "turns", "counters")] == []
+    assert [f.what for f in look(db) if f.rule in ("holds", "turns", "counters")] == []
 
 
 def array(last: int, **more: object) -> StepSpec:

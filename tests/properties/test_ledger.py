@@ -15,14 +15,19 @@ from farm.clock import TurnedClock
 from farm.costs import Entry, Standing, report
 from farm.db import Database, migrate
 from farm.ledger import HOUR, split
+from tests.postgres import Postgres
 
 PRICE = 123_456_789  # nano-units an hour: divides nothing evenly
 START = TurnedClock().now()
 
 
-@pytest.fixture(scope="module")
-def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    made = Database.file(tmp_path_factory.mktemp("ledger") / "farm.db")
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def db(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    if request.param == "sqlite":
+        made = Database.file(tmp_path_factory.mktemp("ledger") / "farm.db")
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        made = Database.url(server.url(server.bare()))
     migrate(made, "farm.db")
     with made.write() as tx:
         for number in (1, 2, 3):

@@ -1,0 +1,203 @@
+"""PostgreSQL: how it is reached, who may write, and in a sentence why it can't be used just now."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+
+OLDEST = 15  # the oldest server that the tests run on
+_FARM = 0x6661726D  # the first half of the keys of our advisory locks
+_WRITER, _SERVICE = 1, 2
+CHANNEL = "farm"
+IDLE_S = 60  # a process that was frozen in the middle of a transaction keeps the others from writing no longer
+
+_REACHED: dict[str, Any] = {
+    "connect_timeout": 10,
+    "fallback_application_name": "farm",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,  # ms: a server that went without a word is noticed
+}
+
+
+def engine(url: URL, patience_s: float) -> Engine:
+    """Pooled. `?prepare_threshold=none` in the URL switches prepared statements off, as some PgBouncers need."""
+    threshold = str(url.query.get("prepare_threshold", "5"))
+    plain = url.set(drivername="postgresql+psycopg").difference_update_query(["prepare_threshold"])
+    made = create_engine(
+        plain,
+        pool_size=10,
+        max_overflow=20,
+        pool_timeout=patience_s,
+        pool_pre_ping=True,  # one that a restart of the server has cut is not handed out
+        connect_args={**_REACHED, "prepare_threshold": int(threshold) if threshold.isdigit() else None},
+    )
+
+    @event.listens_for(made, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.adapters.register_loader("numeric", _plain_numbers())
+        connection.execute(
+            f"SELECT set_config('lock_timeout', '{patience_s * 1000:.0f}', false),"
+            f" set_config('idle_in_transaction_session_timeout', '{IDLE_S * 1000}', false),"
+            " set_config('default_transaction_isolation', 'read committed', false)"
+        )
+        connection.commit()
+
+    @event.listens_for(made, "handle_error")
+    def _move_on(context: Any) -> None:
+        if _state(context.original_exception) == _READ_ONLY:  # after a fail-over the next one may reach the new primary
+            context.is_disconnect = True
+
+    return made
+
+
+@cache
+def _plain_numbers() -> type[Any]:
+    """The sum of integers is an integer here, too: PostgreSQL calls it numeric, of which Python makes a Decimal."""
+    from psycopg.adapt import Loader
+
+    class _Plain(Loader):
+        def load(self, data: Any) -> int | float:
+            text = bytes(data)
+            return int(text) if text.lstrip(b"-").isdigit() else float(text)
+
+    return _Plain
+
+
+def shown(url: URL) -> str:
+    """The URL as people may see it: a password can stand in two places."""
+    hidden = url.difference_update_query([key for key in url.query if "password" in key])
+    return hidden.set(drivername="postgresql", password=None).render_as_string()
+
+
+def only_writer(tx: Connection) -> None:
+    """Wait until nobody else writes, in whatever process; until the end of the transaction."""
+    tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_FARM}, {_WRITER})")
+
+
+def term(tx: Connection) -> int:
+    """That of the service that began last; 0 before the first."""
+    found = tx.exec_driver_sql("SELECT value FROM meta WHERE key = 'term'").scalar_one_or_none()
+    return int(found or 0)
+
+
+def announce(tx: Connection) -> None:
+    """Wake the service, once this is committed."""
+    tx.exec_driver_sql(f"NOTIFY {CHANNEL}")
+
+
+def take_service(connection: Any) -> bool:
+    """Whether this (psycopg) connection is now the one service's, for as long as it lives."""
+    row = connection.execute(f"SELECT pg_try_advisory_lock({_FARM}, {_SERVICE})").fetchone()
+    return bool(row[0])
+
+
+def who_serves(connection: Any) -> str:
+    """The service's name for itself; empty when there is none."""
+    row = connection.execute(
+        "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
+        f" WHERE l.locktype = 'advisory' AND l.classid = {_FARM} AND l.objid = {_SERVICE} AND l.granted"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    ).fetchone()
+    return str(row[0]) if row else ""
+
+
+def unfit(tx: Connection) -> str:
+    """Why this server can't hold a farm, as `what; remedy`; empty when it can."""
+    version, encoding = tx.exec_driver_sql(
+        "SELECT current_setting('server_version_num')::int / 10000, current_setting('server_encoding')"
+    ).one()
+    if version < OLDEST:
+        return f"PostgreSQL {version} is too old; use version {OLDEST} or newer"
+    if encoding != "UTF8":
+        return f"the database holds {encoding}, and names are UTF-8; create it with ENCODING 'UTF8' TEMPLATE template0"
+    return ""
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[Any]:
+    """A psycopg connection beside the pool, which commits each statement. Raises psycopg.OperationalError."""
+    import psycopg
+
+    words, about = engine.dialect.create_connect_args(engine.url)
+    with psycopg.connect(*words, **{**_REACHED, **about}, autocommit=True) as connection:
+        yield connection
+
+
+# ── what it says ──
+
+_READ_ONLY = "25006"
+_BACK = "the farm goes on by itself when it is back"
+_FULL = "53100"
+_SAID: dict[str, str] = {
+    _READ_ONLY: "the database server takes no changes (a standby, or default_transaction_read_only); "
+    "name the primary, or all of them with target_session_attrs=read-write",
+    _FULL: "the database server's disk is full; make room on it: nothing was kept",
+    "53300": "the database server has no connection left; raise its max_connections or end other programs",
+    "53200": "the database server is out of memory; look at its log",
+    "55P03": "another session holds rows or tables of the farm locked; see pg_stat_activity, end it and try again",
+    "40P01": "another session's locks crossed with the farm's; try again",
+    "40001": "another session changed the same rows at the same time; try again",
+    "25P03": "the farm stood still for a minute in the middle of a change, which was undone; try again",
+    "57014": "the database server gave a statement up; look at its statement_timeout",
+    "57P01": f"the database server is shutting down; {_BACK}",
+    "57P02": f"the database server crashed and starts anew; {_BACK}",
+    "57P03": f"the database server is starting; {_BACK}",
+    "42501": "the farm's role may not do that in the database; make it the owner of the database",
+    "42P01": "a table of the farm is missing; `farm database migrate`, or restore a backup",
+    "42703": "a column of the farm is missing; `farm database migrate`, or use the farm that made this database",
+}
+_WORDS = (  # of a connection that was refused there is no more than a text
+    (r"too many clients|remaining connection slots|too many connections", _SAID["53300"]),
+    (r"is starting up|not yet accepting|recovery", _SAID["57P03"]),
+    (r"is shutting down", _SAID["57P01"]),
+    (r"read-write|is read-only|session is not", _SAID[_READ_ONLY]),
+    (
+        r'database "[^"]*" does not exist',
+        "there is no such database; create it: createdb --encoding UTF8 --template template0 NAME",
+    ),
+    (
+        r"password authentication|no password|authentication failed|role .* does not exist|pg_hba",
+        "the database server does not let the farm in; look at the user of the URL, at pg_hba.conf and ~/.pgpass",
+    ),
+    (
+        r"could not translate|Name or service|resolve|Connection refused|No such file|timeout|timed out|unreachable",
+        f"the database server can't be reached; start it, or look at the URL: {_BACK}",
+    ),
+    (r"No space left", _SAID[_FULL]),
+)
+
+
+def said(error: DBAPIError) -> str:
+    """Why PostgreSQL can't be used, as `what; remedy`; empty for what is a defect of ours. Never a password."""
+    state = _state(error.orig)
+    if state in _SAID:
+        return _SAID[state]
+    text = " ".join(str(error.orig).split())
+    for pattern, sentence in _WORDS:
+        if state is None and re.search(pattern, text):
+            return sentence
+    if error.connection_invalidated or (state or "08000")[:2] in ("08", "57", "53", "58", "XX"):
+        return f"the connection to the database was lost: {text[:200]}; {_BACK}"
+    return ""
+
+
+def full(error: DBAPIError) -> bool:
+    """Whether the server's disk is full."""
+    return said(error) == _SAID[_FULL]
+
+
+def passing(error: DBAPIError) -> bool:
+    """Whether the same again is likely to succeed at once: a deadlock, a serialisation failure."""
+    return _state(error.orig) in ("40P01", "40001")
+
+
+def _state(error: BaseException | None) -> str | None:
+    found = getattr(error, "sqlstate", None)
+    return str(found) if found else None
