@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+LONGEST_RETRY_S = 60.0  # whatever it says
 MUTE_S = 15  # a connection on which nothing is confirmed for so long is dead
 
 
@@ -50,6 +51,12 @@ class Reach:
         if split.scheme == "http" and split.hostname in LOOPBACK:
             return _Plain(split.hostname, split.port or 80, timeout=timeout_s)
         raise BadAddress(f"the farm's address {self.url[:200]!r} is not https://: nothing is sent there in the clear")
+
+
+def retry_after(answer: http.client.HTTPResponse) -> float:
+    """For how many seconds the farm wants not to be asked again."""
+    said = answer.headers.get("Retry-After", "")
+    return min(float(said), LONGEST_RETRY_S) if said.isdecimal() else 0.0
 
 
 def renew_authority(reach: Reach, timeout_s: float = 30.0) -> bool:

@@ -4,7 +4,7 @@ import http.client
 import socket
 from pathlib import Path
 
-from executors.reach import Reach
+from executors.reach import Reach, retry_after
 from executors.site.protocol import CONTENT_TYPE, Answer, Report, decode_answer, encode_report
 
 FAR_PATIENCE_S = 15.0  # the same over a path that may die without a word
@@ -12,7 +12,12 @@ PATIENCE_S = 30.0  # beyond the time the farm may take by agreement
 
 
 class Away(Exception):
-    """The farm did not answer, or not in our words; the text says what happened."""
+    """The farm did not answer, or not in our words; the text says what happened. `retry_s`: it wants to be left alone
+    for so long."""
+
+    def __init__(self, what: str, retry_s: float = 0.0) -> None:
+        super().__init__(what)
+        self.retry_s = retry_s
 
 
 class _Connection(http.client.HTTPConnection):
@@ -52,7 +57,7 @@ class Channel:
             self._connection.close()
             raise Away(f"{type(error).__name__}: {error}") from error
         if response.status != 200:
-            raise Away(f"{response.status} {body[:200].decode(errors='replace')}")
+            raise Away(f"{response.status} {body[:200].decode(errors='replace')}", retry_after(response))
         try:
             return decode_answer(body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:

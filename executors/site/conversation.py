@@ -215,7 +215,7 @@ class Conversation:
                 self._settle(channel, answer.term)
             except Away as error:
                 log.info("the farm is away: %s", error)
-                self._closed.wait(pause)
+                self._closed.wait(max(pause, error.retry_s))
                 pause = min(pause * 2, LONGEST_PAUSE_S)
         return None
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.invitation import Invitation, NoInvitation, written
-from executors.reach import BadAddress, Reach, renew_authority
+from executors.reach import BadAddress, Reach, renew_authority, retry_after
 from executors.site.lodger import GO_S, Lodger
 from executors.site.note import write_note
 from executors.site.presence import House
@@ -48,7 +48,11 @@ class Unwelcome(Exception):
 
 
 class Silent(Exception):
-    """No answer; asking again helps."""
+    """No answer; asking again helps, but not before `retry_s`."""
+
+    def __init__(self, what: str, retry_s: float = 0.0) -> None:
+        super().__init__(what)
+        self.retry_s = retry_s
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -207,7 +211,7 @@ class Desk:
             self._hang_up()
             raise self._silence(error) from error
         if answer.status >= 500 or answer.status == 429:
-            raise Silent(f"the farm answers {answer.status}")
+            raise Silent(f"the farm answers {answer.status}", retry_after(answer))
         try:
             found: dict[str, Any] = json.loads(data)
             told = found["error"]["what"] + "; " + found["error"]["remedy"] if answer.status >= 300 else ""
@@ -301,7 +305,7 @@ class Watch:
         except Silent as error:
             if not self._over.is_set() and word == self._word():
                 _say(str(error))
-                self._over.wait(pause)
+                self._over.wait(max(pause, error.retry_s))
             return False
         self._farm_heard(word)
         if (note := str(answer.get("note", ""))) != self._noted:

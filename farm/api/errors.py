@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import sqlite3
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from farm import postgres
 from farm.api.document import allowed
 from farm.model import Item, JobSpec, StepSpec
 from farm.refusal import Refusal
@@ -61,7 +63,10 @@ def _refused(request: Request, error: Any) -> JSONResponse:
     if error.status == 403:
         who = getattr(request.state, "principal", None)
         _note(request, error.what, who.token if who else "")
-    return _answer(error.status, error.what, error.where, error.remedy)
+    made = _answer(error.status, error.what, error.where, error.remedy)
+    if seconds := getattr(error, "retry_s", 0):
+        made.headers["Retry-After"] = str(seconds)
+    return made
 
 
 def _note(request: Request, why: str, token: str) -> None:
@@ -102,6 +107,10 @@ def _disk(_request: Request, error: Any) -> JSONResponse:
 def _database(request: Request, error: Any) -> JSONResponse:
     if "disk is full" in str(error.orig):
         return _answer(507, "the farm's disk is full; nothing was kept", "farm.db", "make room on it, then try again")
+    if not isinstance(error.orig, sqlite3.Error) and (what := postgres.said(error)):
+        log.error("the database has refused: %s", what)
+        said, _, remedy = what.partition("; ")
+        return _answer(507 if postgres.full(error) else 503, said, request.app.state.farm.db.where, remedy)
     log.error("the database has refused", exc_info=error)
     if isinstance(error, IntegrityError | ProgrammingError):
         return _unexpected(request, error)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 from anyio.lowlevel import RunVar
 from fastapi import Request
 
+from farm.refusal import Unavailable
+
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
 
@@ -33,11 +35,20 @@ async def poll(farm: "Farm", request: Request, wait: Callable[[Left], T]) -> T:
         watching.cancel()
 
 
+class Crowded(Unavailable):
+    """There is no room to wait. `retry_s` goes with the answer, and executors obey it."""
+
+    retry_s = 5
+
+
 async def held(wait: Callable[[], T]) -> T:
-    """What `wait` answers to a machine."""
+    """What `wait` answers to a machine. Raises Crowded: behind a crowd it would not be answered in time."""
     from anyio import to_thread
 
-    return await to_thread.run_sync(wait, limiter=_limiter(_standing, MACHINES))
+    limiter = _limiter(_standing, MACHINES)
+    if limiter.available_tokens < 1:
+        raise Crowded(f"{MACHINES} machines wait here already", remedy=f"ask again in {Crowded.retry_s} s")
+    return await to_thread.run_sync(wait, limiter=limiter)
 
 
 def _limiter(of: "RunVar[CapacityLimiter]", most: int) -> "CapacityLimiter":

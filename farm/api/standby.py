@@ -8,10 +8,11 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import bindparam, insert, select
 
-from executors.contract import NOBODY, Standby, StandsBy
+from executors.contract import NOBODY, Answer, Standby, StandsBy
 from farm import auth, fleet
 from farm import tables as t
 from farm.api.access import Asking
@@ -78,10 +79,16 @@ def enter(farm: Farmed, who: Asking, pool: str, coming: Coming) -> dict[str, Any
 @router.post("/pools/{pool}/standby")
 async def stand_by(farm: Farmed, who: Asking, pool: str, word: Word) -> dict[str, Any]:
     """A long poll: it is answered when there is something to do, or when the time is up."""
-    return await held(partial(_heed, farm, who, pool, word))
+    provider, said, answer = await run_in_threadpool(_heed, farm, who, pool, word)
+    if (
+        answer == Answer() and word.wait_s
+    ):  # who waits holds up nobody; where there is no room, it was heard all the same
+        answer = await held(partial(provider.answer, said, timedelta(seconds=word.wait_s)))
+    return asdict(answer) | {"note": _note(farm, pool, word.slots)}
 
 
-def _heed(farm: Farmed, who: Principal, pool: str, word: Word) -> dict[str, Any]:
+def _heed(farm: Farmed, who: Principal, pool: str, word: Word) -> tuple[StandsBy, Standby, Answer]:
+    """What there is to answer at once."""
     provider = _standing(farm, who, pool)
     said = Standby(who.executor, **word.model_dump(exclude={"wait_s"}))
     heard = provider.heed(said)
@@ -93,7 +100,7 @@ def _heed(farm: Farmed, who: Principal, pool: str, word: Word) -> dict[str, Any]
                 fleet.drain(tx, heard.leaves, heard.why, farm.clock.now())
     if heard.freed or heard.leaves or said.ended:
         farm.wake()
-    return asdict(provider.answer(said, timedelta(seconds=word.wait_s))) | {"note": _note(farm, pool, word.slots)}
+    return provider, said, provider.answer(said, timedelta())
 
 
 def _note(farm: Farmed, pool: str, slots: int) -> str:

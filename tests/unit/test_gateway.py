@@ -388,6 +388,38 @@ def test_a_wrong_token_is_told_as_such(farm, folder):
         Channel(farm.path, folder / "token", "local", 0).call(Report("s"))
 
 
+@pytest.mark.parametrize(("said", "seconds"), [("7", 7), ("99999999", 60), ("soon", 0)])
+def test_a_farm_that_has_no_room_says_when_to_come_again(folder, said, seconds):
+    class Full(socketserver.StreamRequestHandler):
+        def handle(self):
+            headers = dict(line.split(b": ") for line in iter(self.rfile.readline, b"\r\n") if b": " in line)
+            self.rfile.read(int(headers[b"Content-Length"]))
+            self.wfile.write(f"HTTP/1.1 503 No\r\nRetry-After: {said}\r\nContent-Length: 0\r\n\r\n".encode())
+
+    with socketserver.UnixStreamServer(str(folder / "full"), Full) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(Away) as told:
+            Channel(str(folder / "full"), folder / "token", "local", 0).call(Report("s"))
+    assert told.value.retry_s == seconds
+
+
+def test_it_is_left_alone_for_so_long():
+    class Closed(threading.Event):
+        def wait(self, timeout=None):
+            waits.append(timeout)
+            self.set()
+
+    class Full:
+        def call(self, _report):
+            raise Away("503", 5.0)
+
+    waits: list[float] = []
+    one = Conversation(None, lambda _s: Full(), lambda: None, lambda: None)
+    one._closed = Closed()
+    assert one._ask(Full(), Report("s")) is None
+    assert waits == [5.0]
+
+
 def test_a_report_carries_a_bounded_portion_but_always_something():
     huge = {who: Events.of([log_line(1, b"x" * MOST_BYTES)]) for who in ("e1", "e2")}
     assert [(who, len(found)) for who, found in _portion(huge).items()] == [("e1", 1)]

@@ -14,6 +14,7 @@ from executors.contract import Answer as Told
 from executors.contract import Heard, Standby
 from executors.site.protocol import Answer, Report, encode_report
 from farm import api
+from farm.api import polls
 from farm.auth import Kind, create_token
 from tests.contract.yard import eventually
 from tests.fuzz.served_farm import ServedFarm
@@ -86,6 +87,7 @@ class Patient:
 
     def __init__(self) -> None:
         self.waiting, self.enough = threading.Semaphore(0), threading.Event()
+        self.heard = 0
 
     def _wait(self) -> None:
         self.waiting.release()
@@ -96,10 +98,12 @@ class Patient:
         return Answer(1)
 
     def heed(self, _said: Standby, /) -> Heard:
+        self.heard += 1
         return Heard()
 
-    def answer(self, _said: Standby, _wait: timedelta, /) -> Told:
-        self._wait()
+    def answer(self, _said: Standby, wait: timedelta, /) -> Told:
+        if wait:
+            self._wait()
         return Told()
 
 
@@ -138,3 +142,31 @@ def test_machines_that_wait_hold_up_nobody(narrow, monkeypatch, kind):
         finally:
             patient.enough.set()
         assert [one.result()[0] for one in asked] == [200] * 8
+
+
+def raw(served, path, body, who) -> str:
+    """The whole answer, with its head."""
+    told = {"Host": "x", "Connection": "close", "Content-Type": "application/json", "Content-Length": len(body), **who}
+    head = "".join(f"{name}: {value}\r\n" for name, value in told.items())
+    with served.connect() as sock:
+        sock.sendall(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+
+
+@pytest.mark.parametrize("kind", [sites, standby])
+def test_one_more_than_there_is_room_for_is_told_when_to_come_again(narrow, monkeypatch, kind):
+    """And it was heard: a machine that stands by does so without a place to wait in."""
+    monkeypatch.setattr(polls, "MACHINES", 2)
+    patient = Patient()
+    path, body, who = kind(narrow, patient, monkeypatch)
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(narrow.call, "POST", path, body, **who) for _ in range(2)]
+        try:
+            assert all(patient.waiting.acquire(timeout=20) for _ in asked)
+            said = raw(narrow, path, body, who)
+        finally:
+            patient.enough.set()
+    assert said.startswith("HTTP/1.1 503 ")
+    assert "\r\nretry-after: 5\r\n" in said
+    assert "2 machines wait here already" in said
+    assert patient.heard == (3 if kind is standby else 0)

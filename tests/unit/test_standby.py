@@ -345,3 +345,21 @@ def test_a_new_authority_is_learned_while_it_stands_by(farm, tmp_path, monkeypat
     watch = standby.Watch(desk, House(), Lodger(tmp_path), 1, 60)
     assert watch._once(0)
     assert asked == ["renew"]
+
+
+def test_a_farm_that_has_no_room_is_left_alone_for_as_long_as_it_says(tmp_path, monkeypatch):
+    class Over(threading.Event):
+        def wait(self, timeout=None):
+            waits.append(timeout)
+            return False
+
+    def full(_word):
+        raise standby.Silent("the farm answers 503", 5.0)
+
+    waits: list[float] = []
+    desk = standby.Desk(Reach("http://127.0.0.1:9", "", str(tmp_path / "token")), "desks")
+    monkeypatch.setattr(desk, "ask", full)
+    watch = standby.Watch(desk, House(), Lodger(tmp_path), 1, 60)
+    watch._over = Over()
+    assert not watch._once(0.5)
+    assert waits == [5.0]
