@@ -16,6 +16,7 @@ from farm import bulk
 from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
 from farm.queue import early, holds, template
+from farm.queue.campaign import Halves
 from farm.queue.room import Kept, Room, Rooms
 from farm.queue.shares import Fact, Shares
 from farm.queue.table import SYSTEM, Table, shares_of
@@ -36,7 +37,7 @@ _INSERT_TASKS = insert(t.Task)
 _START_TASK = (
     update(t.Task)
     .where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"), t.Task.state == TaskState.READY)
-    .values(state=TaskState.RUNNING, attempts=bindparam("ordinal"), executor=bindparam("on"))
+    .values(state=TaskState.RUNNING, attempts=bindparam("ordinal"), executor=bindparam("on"), lead=bindparam("lead"))
 )
 _INSERT_ATTEMPTS = insert(t.Attempt)
 _COUNT = (
@@ -92,6 +93,7 @@ class Claim:
         self._works: dict[str, list[Work]] = {}
         self._jobs: dict[int, int] = {}
         self._templates: dict[tuple[int, int], template.Template] = {}
+        self._halves = Halves(tx, now, _LOOK)
         self._rooms = Rooms([])
         self._held: Collection[str] = ()  # lanes
         self._deep: set[tuple[str, str]] | None = None  # lanes and owners with short work, when that has been asked
@@ -117,7 +119,8 @@ class Claim:
             return None
         self._held = holds.lanes(self._tx)
         waiting = Waiting(self._tx, self._now, max(1, free), largest=largest, held=self._held)
-        table = self._table(waiting, sum(r.slots for r in rooms) + _LOOK)
+        limit = self._halves.limit = sum(r.slots for r in rooms) + _LOOK
+        table = self._table(waiting, limit)
         self._look_overdue(table, depth)
         while (turn := table.next()) and self._may(turn, depth):
             lane, owner, seconds = turn
@@ -195,10 +198,10 @@ class Claim:
 
         Predicted slot-seconds that were taken; None if nothing fits.
         """
-        for candidate in queue:
+        for candidate in self._halves.order(queue):
             step = candidate.row
             deep = depth.get((step.job, step.ordinal), 0)
-            each = step.slots * step.predicted_s
+            each = step.slots * candidate.seconds
             most = candidate.remaining if seconds == inf else min(candidate.remaining, int(seconds / each) + 1)
             for room in _better(self._rooms.open, candidate):
                 if n := min(room.fits(step.slots, 0 if self._crowded else deep), most):
@@ -225,7 +228,8 @@ class Claim:
     def _again(self, candidate: Candidate, room: Room) -> None:
         row = candidate.row
         ordinal = row.attempts + 1
-        self._restarts.append({"j": row.job, "n": row.number, "ordinal": ordinal, "on": room.executor})
+        lead = self._halves.took(candidate)
+        self._restarts.append({"j": row.job, "n": row.number, "ordinal": ordinal, "on": room.executor, "lead": lead})
         self._attempt(row, row.number, row.position, ordinal, room, row.params, row.task_memory)
 
     def _advance(self, step: AnyRow, room: Room, n: int) -> None:

@@ -13,6 +13,7 @@ from farm.queue.progress import Changed
 from farm.reference import Reference
 from farm.refusal import Conflict, NotFound, Refusal
 from farm.tables import AnyRow
+from schedules.ordering import along_path
 
 AGAIN = (TaskState.FAILED, TaskState.CANCELLED)
 _DEAD = (JobState.FAILED, JobState.CANCELLED)
@@ -193,7 +194,8 @@ def _reset_tasks(tx: Connection, plan: _Plan, blocked: set[int], held: int) -> N
         row = plan.tasks[number]
         waits = sum(not plan.good(b) for b in plan.before.get(number, ()))
         to = TaskState.BLOCKED if waits or row.step in blocked else TaskState.READY
-        turn = {"h": held, "lane": steps[row.step].lane, "due": steps[row.step].due}  # may have been set since it ended
+        step = steps[row.step]  # may have been set since it ended
+        turn = {"h": held, "lane": step.lane, "due": along_path(step.due, row.path_s)}
         tx.execute(_RESET, {"j": row.job, "n": number, "was": row.state, "to": to, "w": waits, **turn})
 
 

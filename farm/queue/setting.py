@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, select, type_coerce, update
 
 from farm import tables as t
+from farm.clock import micros
 from farm.model import TaskState
 from farm.queue.due import Stage, Wish, dues
 from farm.queue.hold import open_job
@@ -32,7 +33,7 @@ _MOVE_STEP = (
 _MOVE_TASKS = (
     update(t.Task)
     .where(t.Task.job == bindparam("j"), t.Task.step == bindparam("o"), t.Task.state.in_(_OPEN))
-    .values(lane=bindparam("l"), due=bindparam("due"))
+    .values(lane=bindparam("l"), due=type_coerce(t.Task.due, BigInteger) + bindparam("later", type_=BigInteger))
 )
 
 
@@ -78,7 +79,7 @@ def _move(tx: Connection, row: AnyRow, wish: Wish) -> None:
     for step, due in zip(steps, dues(stages, wish, row.submitted), strict=True):
         place = {"j": row.id, "o": step.ordinal, "l": wish.lane.name, "due": due}
         tx.execute(_MOVE_STEP, place)
-        tx.execute(_MOVE_TASKS, place)
+        tx.execute(_MOVE_TASKS, place | {"later": micros(due) - micros(step.due)})
 
 
 def _said(deadline: datetime | None) -> str | None:

@@ -255,7 +255,7 @@ class _Batch:
         self.tasks: list[dict[str, Any]] = []
         self.again: list[dict[str, Any]] = []
         self.ends: list[End] = []
-        self.took: dict[str, float] = {}
+        self.took: dict[tuple[str, str], float] = {}
 
     def add(self, row: AnyRow, event: Event) -> Verdict:
         found = verdict(row, event, self.now, self.most_memory)
@@ -276,7 +276,7 @@ class _Batch:
         if state == TaskState.DONE and event.started:
             item = row.task_name if row.item else ""
             name = predict.what(row.kind, row.job_name, row.step_name, item)
-            self.took[name] = (event.at - event.started) / 1e9
+            self.took[name, row.executor] = (event.at - event.started) / 1e9
 
     def write(self) -> list[End]:
         if self.attempts:

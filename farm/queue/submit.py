@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 from farm import tables as t
 from farm.acts import By, record
 from farm.model import Item, JobSpec, JobState, StepSpec, TaskState
-from farm.queue import predict
+from farm.queue import campaign, predict
 from farm.queue.progress import skip_unchanged
 from farm.refusal import Refusal
 from farm.wording import nearest
@@ -168,11 +168,8 @@ def _insert_job(tx: Connection, spec: JobSpec, now: datetime) -> int:
 def _insert_step(
     tx: Connection, place: _Place, step: StepSpec, spec: JobSpec, lane: Lane, open_jobs: int, now: datetime
 ) -> None:
-    predicted = (
-        predict.sane(step.predicted_s)
-        if step.predicted_s
-        else predict.seconds(tx, predict.what(spec.kind, spec.name, step.name))
-    )
+    plan = campaign.plan(tx, spec.kind, spec.name, step)
+    predicted = plan.mean if step.items else _predicted(tx, spec, step)
     waits = open_jobs + len(set(step.after))
     row = {
         "job": place.job,
@@ -203,7 +200,13 @@ def _insert_step(
     tx.execute(_INSERT_STEP, row)
     if step.items:
         own = {key: row[key] for key in ("lane", "owner", "slots", "due", "held")}
-        _insert_items(tx, place, step, blocked=waits > 0, own=own)
+        _insert_items(tx, place, step, plan, blocked=waits > 0, own=own)
+
+
+def _predicted(tx: Connection, spec: JobSpec, step: StepSpec) -> float:
+    if step.predicted_s:
+        return predict.sane(step.predicted_s)
+    return predict.seconds(tx, predict.what(spec.kind, spec.name, step.name))
 
 
 _TEMPLATE = {"argv", "env", "secrets", "cwd", "inputs", "outputs", "gather", "after"}
@@ -215,9 +218,12 @@ def _template(step: StepSpec) -> dict[str, Any]:
     return {key: value for key, value in dumped.items() if value}
 
 
-def _insert_items(tx: Connection, place: _Place, step: StepSpec, *, blocked: bool, own: Mapping[str, Any]) -> None:
+def _insert_items(
+    tx: Connection, place: _Place, step: StepSpec, plan: campaign.Plan, *, blocked: bool, own: Mapping[str, Any]
+) -> None:
     number = {item.name: place.first_number + i for i, item in enumerate(step.items)}
-    tx.execute(_INSERT_TASK, [{**own, **_item_row(place, i, item, blocked)} for i, item in enumerate(step.items)])
+    rows = [{**own, **_item_row(place, i, item, blocked)} for i, item in enumerate(step.items)]
+    tx.execute(_INSERT_TASK, [{**row, **plan.row(row["name"], row["due"])} for row in rows])
     edges = [
         {"job": place.job, "number": number[item.name], "before": number[before]}
         for item in step.items

@@ -52,7 +52,7 @@ _STEPS: Any = (
     .order_by(t.Step.due, t.Step.job, t.Step.ordinal)
     .limit(bindparam("limit"))
 )
-_TASKS: Any = (
+_TASK_ROWS: Any = (
     select(
         t.Task.job.label("task_job"),
         t.Task.number,
@@ -70,11 +70,17 @@ _TASKS: Any = (
     )
     .join(t.Step, and_(t.Step.job == t.Task.job, t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Task.job)
-    .where(_TASK_WAITS, t.Job.state.in_(_OPEN), _NOT_PAUSED, t.Task.slots <= bindparam("slots"))
-    .where(t.Task.lane == bindparam("lane"), t.Task.owner == bindparam("owner"))
-    .order_by(t.Task.due, t.Task.job, t.Task.number)
+    .where(_TASK_WAITS, t.Job.state.in_(_OPEN), _NOT_PAUSED)
     .limit(bindparam("limit"))
 )
+_TASKS: Any = (
+    _TASK_ROWS.where(t.Task.slots <= bindparam("slots"))
+    .where(t.Task.lane == bindparam("lane"), t.Task.owner == bindparam("owner"))
+    .order_by(t.Task.due, t.Task.job, t.Task.number)
+)
+_SHORTEST: Any = _TASK_ROWS.where(
+    t.Task.job == bindparam("job"), t.Task.step == bindparam("step"), t.Task.path_s.is_not(None)
+).order_by(t.Task.predicted_s, t.Task.number)
 _PAIRS = (
     _each_pair("step", f"{_STEP_WAITS.text} AND step.slots <= :slots"),
     _each_pair(
@@ -143,6 +149,12 @@ class Waiting:
         first = next(iter(queue), None)
         queue.close()
         return first if first and first.row.slots > self.slots else None
+
+
+def shortest(tx: Connection, job: int, step: int, now: datetime, limit: int) -> list[Candidate]:
+    """Tasks of a campaign that wait, the shortest first."""
+    rows = tx.execute(_SHORTEST, {"job": job, "step": step, "now": now, "limit": limit})
+    return [Candidate(row, 1, row.number) for row in rows]
 
 
 class Queue:
