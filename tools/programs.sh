@@ -94,10 +94,15 @@ if [ "$(id -u)" -eq 0 ] && command -v flock >/dev/null; then # apt refuses to be
 	flock 9
 fi
 for group in "$@"; do
-	if [ "$group" = scene ]; then
-		fetch_scene
-	else
+	case $group in
+	scene) fetch_scene ;;
+	python | render | root | machines | clones | database)
 		# shellcheck disable=SC2046  # package names hold no spaces
 		install $(missing "$group")
-	fi
+		;;
+	*)
+		echo "there is no group of programs called $group" >&2
+		exit 1
+		;;
+	esac
 done
