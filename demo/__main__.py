@@ -1,23 +1,29 @@
 """The story, act by act."""
 
+import argparse
 import os
 import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
 from demo.bill import bill, gone
 from demo.biscuit import find_scene
+from demo.elsewhere import show
 from demo.film import film
+from demo.ground import install
+from demo.kinds import KINDS
 from demo.outside import Outside
 from demo.rebuild import rebuild
-from demo.story import Broken, Story
+from demo.story import Broken, Story, fresh
 from demo.user import User
-from farm.refusal import Refusal
+from farm.refusal import Refusal, Unavailable
 
 OUT = Path(__file__).parents[1] / "demo-out"
+HERE = "local"
 SETTINGS = """\
 currency = "EUR"
 
@@ -30,34 +36,54 @@ idle = "5s"
 """
 
 
-def main() -> int:
-    """0 when everything held, 1 when a claim did not, 130 on Ctrl-C."""
+def main(words: Sequence[str]) -> int:
+    """0 when everything held, 1 when a claim did not, 3 when something is missing here, 130 on Ctrl-C."""
+    told = _parse(words)
     signal.signal(signal.SIGTERM, _interrupted)
-    story = Story(float(os.environ.get("DEMO_BEGAN") or 0))
+    signal.signal(signal.SIGINT, _interrupted)
+    story = Story(float(os.environ.get("DEMO_BEGAN") or 0), told.json)
+    try:
+        if told.on == HERE:
+            return _here(story, Path(told.out or OUT))
+        return show(story, KINDS[told.on], Path(told.out or OUT / told.on))
+    except Unavailable as missing:
+        sys.stderr.write(f"farm: {missing}\n")
+        return 3
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="farm demo")
+    parser.add_argument("--on", choices=(HERE, *KINDS), default=HERE)
+    parser.add_argument("--out", help="a folder for what is made")
+    parser.add_argument("--json", action="store_true", help="one JSON value at the end; the story goes to stderr")
+    return parser.parse_args(words)
+
+
+def _here(story: Story, out: Path) -> int:
+    install(("render", "scene"))
     home = Path(tempfile.mkdtemp(prefix="farm-demo-"))
     user = User(home / "home")
     try:
         with Outside(find_scene(), home / "outside") as outside:
-            _acts(story, user, outside)
+            _acts(story, user, outside, out)
     except (Broken, AssertionError, Refusal) as broken:
         story.broke(str(broken), user)
         return 1
-    except KeyboardInterrupt:
-        return 130
     finally:
         user.leave()
         shutil.rmtree(home, ignore_errors=True)
-    story.end(OUT)
+    story.end(out)
     return 0
 
 
-def _acts(story: Story, user: User, outside: Outside) -> None:
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir()
+def _acts(story: Story, user: User, outside: Outside, out: Path) -> None:
+    fresh(out)
     begin(story, user)
-    film(story, user, outside, OUT)
-    rebuild(story, user, OUT)
-    bill(story, user, OUT)
+    film(story, user, outside, out)
+    rebuild(story, user, out)
+    bill(story, user, out)
     gone(story, user)
 
 
@@ -71,8 +97,12 @@ def begin(story: Story, user: User) -> None:
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
+    """Once: whatever else is pressed, what was started is ended."""
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)
+    sys.stderr.write("\nending all that was started; this may take some seconds\n")
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

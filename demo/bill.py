@@ -17,16 +17,17 @@ PHASES = ("boot_s", "busy_s", "idle_s", "drain_s")
 CENT = Decimal("0.01")
 
 
-def bill(story: Story, user: User, out: Path) -> None:
+def bill(story: Story, user: User, out: Path, price: str = "0.05", fleet: Fleet | None = None) -> None:
+    """`price` is what an executor costs an hour; `fleet` knows those that were told of already."""
     story.act("Back to zero, with the bill", "nothing is asked of the farm any more")
-    _wait_for_zero(story, user)
+    _wait_for_zero(story, user, fleet or Fleet.now(story, user))
     cost, usage = user.json("report", "cost"), user.json("report", "usage")
     for name, report in (("cost", cost), ("usage", usage)):
         (out / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n")
     for line in (("report", "cost"), ("report", "cost", "--by", "owner"), ("report", "usage")):
         story.types(user.line(*line))
         story.text(user.farm(*line))
-    _claim_sums(story, user, cost, usage)
+    _claim_sums(story, user, cost, usage, price)
 
 
 def gone(story: Story, user: User) -> None:
@@ -36,10 +37,7 @@ def gone(story: Story, user: User) -> None:
     story.claim("nothing is left running", until(lambda: not left(user.home, seen), 10), left(user.home, seen))
 
 
-def _wait_for_zero(story: Story, user: User) -> None:
-    fleet = Fleet(story, user)
-    fleet.met = {one["id"]: one["state"] for one in user.executors(every=True)}
-
+def _wait_for_zero(story: Story, user: User, fleet: Fleet) -> None:
     def empty() -> bool:
         fleet.look()
         return not user.executors()
@@ -53,7 +51,7 @@ def _wait_for_zero(story: Story, user: User) -> None:
     story.claim("0 Ray nodes and none of their processes", until(lambda: not rest(), REPORTED_S), rest())
 
 
-def _claim_sums(story: Story, user: User, cost: dict[str, Any], usage: dict[str, Any]) -> None:
+def _claim_sums(story: Story, user: User, cost: dict[str, Any], usage: dict[str, Any], price: str) -> None:
     executors = user.executors(every=True)
     life = sum((_seconds(one) for one in executors), Decimal(0))
     paid = sum((_seconds(one) * Decimal(one["price"]) / 3600 for one in executors), Decimal(0))
@@ -62,7 +60,7 @@ def _claim_sums(story: Story, user: User, cost: dict[str, Any], usage: dict[str,
     story.claim(f"the rows add up to the total, {total} {cost['currency']}", abs(rows - total) < CENT, rows)
     text = f"boot, busy, idle and drain add up to the {life:.0f} s that {len(executors)} executors lived"
     story.claim(text, abs(phases - life) <= max(Decimal(2), life / 100), phases)
-    story.claim("the total is those seconds at 0.05 an hour", abs(paid - total) < CENT / 100, paid)
+    story.claim(f"the total is those seconds at {price} an hour", abs(paid - total) < CENT / 100, paid)
     always = Decimal(cost["always_on"])
     story.claim(f"always on it would have been {always} {cost['currency']}", always >= total, (always, total))
 

@@ -14,7 +14,7 @@ from demo.fleet import Fleet
 from demo.outside import FRAMES, SIZE, Outside
 from demo.story import Bar, Story
 from demo.user import User
-from farm.workloads.render.gallery import Gallery
+from demo.watch import Watch
 from farm.workloads.render.pictures import pixels
 
 KILL_AFTER = 7
@@ -24,10 +24,13 @@ VICTIM_ROLES = ("executor", "raylet", "agent")
 def film(story: Story, user: User, outside: Outside, out: Path) -> None:
     story.act("A film", f"{FRAMES} frames of a turntable; the scene is {CREDIT}")
     job = _submit(story, user, outside.scene)
-    killed = Watch(story, user, job).until_done()
+    fleet = Fleet(story, user)
+    watch = Killing(story, user, job, FRAMES, fleet)
+    watch.until_done()
+    story.claim("the policy started two executors, and another for the killed one", len(fleet.met) >= 3)
     tasks = user.tasks(job)
     frames = [task for task in tasks if task["index"] is not None]
-    _claim_once(story, frames, killed)
+    _claim_once(story, frames, watch.killed)
     _claim_ends_first(story, frames)
     with tempfile.TemporaryDirectory(dir=user.home.parent) as folder:
         got = Path(folder, "got")
@@ -46,42 +49,15 @@ def _submit(story: Story, user: User, scene: Path) -> int:
     return int(user.json("render", str(scene), *told)["id"])
 
 
-class Watch:
-    """Follows the job: pictures as they come, executors as they come and go, and the kill in the middle."""
+class Killing(Watch):
+    """In the middle, an executor is killed."""
 
-    def __init__(self, story: Story, user: User, job: int) -> None:
-        self._story, self._user, self._job = story, user, job
-        self._fleet = Fleet(story, user)
-        self._killed = ""
-        self._gallery = Gallery(story.pictures)
-        self._frames = 0
-
-    def until_done(self) -> str:
-        """The executor that was killed."""
-        found: dict[str, Any] = {}
-        with self._story.bar("frames", FRAMES) as bar:
-            for found in self._user.changes(self._job):
-                self._step(found, bar)
-        self._gallery.flush()
-        self._story.claim("the job is done", found["state"] == "done", found["why"] or found["state"])
-        self._story.claim("the policy started two executors, and another for the killed one", len(self._fleet.met) >= 3)
-        return self._killed
+    killed = ""
 
     def _step(self, found: dict[str, Any], bar: Bar) -> None:
-        self._fleet.look()
-        for task in found["finished_tasks"]:
-            if task["index"] is not None and task["outputs"]:
-                self._frame(task)
-        bar.at(self._frames, f"({self._fleet.summary()})")
-        if not self._killed and self._frames >= KILL_AFTER:
-            self._killed = self._kill()
-
-    def _frame(self, task: dict[str, Any]) -> None:
-        if not self._frames:
-            self._story.say(f"the first real frame, {self._story.seconds:.0f} s after the start")
-        self._frames += 1
-        picture = self._user.download(task["outputs"][0])
-        self._gallery.add(picture, f"frame {task['index']:2} by {task['executor']}")
+        super()._step(found, bar)
+        if not self.killed and self._frames >= KILL_AFTER:
+            self.killed = self._kill()
 
     def _kill(self) -> str:
         """SIGKILL to the main process of a busy executor; its name, or nothing when none is busy just now."""

@@ -10,6 +10,14 @@ class Fleet:
     def __init__(self, story: Story, user: User) -> None:
         self._story, self._user = story, user
         self.met: dict[str, str] = {}
+        self.most = 0  # that were there at once
+
+    @classmethod
+    def now(cls, story: Story, user: User) -> "Fleet":
+        """Only what is new from now on is told."""
+        made = cls(story, user)
+        made.met = {one["id"]: one["state"] for one in user.executors(every=True)}
+        return made
 
     def look(self) -> None:
         """Tell what is new."""
@@ -22,7 +30,11 @@ class Fleet:
                 self._story.say(f"＋ executor {name} is ready: {one['why']}")
             elif state in ("gone", "lost"):
                 self._story.say(f"－ executor {name} is {state}: {one['why']}")
+        self.most = max(self.most, self._ready())
+
+    def _ready(self) -> int:
+        return sum(state in ("ready", "draining") for state in self.met.values())
 
     def summary(self) -> str:
-        ready = sum(state in ("ready", "draining") for state in self.met.values())
+        ready = self._ready()
         return f"{ready} executor{'s' * (ready != 1)}"

@@ -1,11 +1,16 @@
 """Processes that belong to a farm and are still there."""
 
+import contextlib
 import os
+import signal
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from demo.user import until
 from farm.home import Home
+
+PATIENCE_S = 10
 
 
 def left(home: Path, known: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -18,6 +23,16 @@ def left(home: Path, known: Iterable[Mapping[str, Any]]) -> list[str]:
         if pid != os.getpid() and _alive(folder) and (pid in told or _names(folder, marks)):
             found.append(f"{pid} {_read(folder / 'cmdline').replace(bytes(1), b' ').decode(errors='replace')[:80]}")
     return found
+
+
+def end(home: Path) -> None:
+    """Whatever is still there is asked to end, then made to: nobody else will."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for one in left(home, ()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(one.split()[0]), number)
+        if until(lambda: not left(home, ()), PATIENCE_S):
+            return
 
 
 def _names(folder: Path, marks: Iterable[bytes]) -> bool:

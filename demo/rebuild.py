@@ -89,8 +89,8 @@ class Repository:
 def _everything(story: Story, user: User, repository: Repository, names: list[str]) -> dict[str, list[str]]:
     """The first push; what each package was built with, as its log says."""
     job, said = repository.push("all packages")
-    tasks = _follow(story, user, job, said)
-    story.claim(f"all {len(names)} were built", _by_state(tasks) == {"done": names}, _by_state(tasks))
+    tasks = _pushed(story, user, job, said)
+    story.claim(f"all {len(names)} were built", by_state(tasks) == {"done": names}, by_state(tasks))
     edges = {task["name"]: _needs(user, task["ref"]) for task in tasks}
     count = sum(map(len, edges.values()))
     story.claim(f"{count} build dependencies, each from the farm's own index", count >= 10, edges)
@@ -112,24 +112,27 @@ def _nothing(story: Story, repository: Repository) -> None:
 
 def _leaf(story: Story, user: User, repository: Repository) -> None:
     repository.append(f"{LEAF}/src/{LEAF}/__init__.py", "\n# a change\n")
-    tasks = _follow(story, user, *repository.push(f"change {LEAF}, which nothing needs"))
-    story.claim(f"a change in {LEAF} builds that one", _by_state(tasks) == {"done": [LEAF]}, _by_state(tasks))
+    tasks = _pushed(story, user, *repository.push(f"change {LEAF}, which nothing needs"))
+    story.claim(f"a change in {LEAF} builds that one", by_state(tasks) == {"done": [LEAF]}, by_state(tasks))
 
 
 def _comment(story: Story, user: User, repository: Repository, dependents: list[str]) -> None:
     repository.append(f"{NEEDED}/pyproject.toml", "\n# a comment\n")
-    tasks = _follow(story, user, *repository.push(f"a comment for {NEEDED}, which {len(dependents)} others need"))
-    found = _by_state(tasks)
+    tasks = _pushed(story, user, *repository.push(f"a comment for {NEEDED}, which {len(dependents)} others need"))
+    found = by_state(tasks)
     holds = found.get("done") == [NEEDED] and set(found) <= {"done", "skipped"} and len(dependents) > 0
     text = f"a comment builds {NEEDED}, whose wheel is the same byte for byte, and {', '.join(dependents)} stay"
     story.claim(text, holds, found)
 
 
-def _follow(story: Story, user: User, job: int | None, said: str) -> list[dict[str, Any]]:
-    """Watch a rebuild to its end; its tasks."""
+def _pushed(story: Story, user: User, job: int | None, said: str) -> list[dict[str, Any]]:
+    """The tasks of the job that a push made, when it has ended."""
     assert job is not None, f"the push made no job: {said}"
-    fleet = Fleet(story, user)
-    fleet.met = {one["id"]: one["state"] for one in user.executors(every=True)}
+    return follow(story, user, job, Fleet.now(story, user))
+
+
+def follow(story: Story, user: User, job: int, fleet: Fleet) -> list[dict[str, Any]]:
+    """Watch a rebuild to its end; its tasks."""
     found: dict[str, Any] = {}
     with story.bar("packages", 0) as bar:
         for found in user.changes(job):
@@ -144,7 +147,7 @@ def _follow(story: Story, user: User, job: int | None, said: str) -> list[dict[s
     return user.tasks(job)
 
 
-def _by_state(tasks: list[dict[str, Any]]) -> dict[str, list[str]]:
+def by_state(tasks: list[dict[str, Any]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for task in sorted(tasks, key=lambda task: str(task["name"])):
         found.setdefault(task["state"], []).append(task["name"])

@@ -1,5 +1,8 @@
 """What is told: acts, remarks, bars, pictures, and the claims that must hold."""
 
+import json
+import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,11 +14,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.text import Text
 
 from demo.user import User
+from farm.refusal import Unavailable
 from farm.workloads.render.gallery import drawn, has_colours
+
+MADE = ("film.mp4", "contact.png", "cost.json", "usage.json", "simple")
 
 
 class Broken(Exception):
     """A claim does not hold."""
+
+
+def fresh(out: Path) -> None:
+    """The folder, with nothing in it that an earlier run has left. Raises Unavailable."""
+    if out.is_dir():
+        for path in out.iterdir():
+            if path.name in MADE:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(f"it can't be made: {error.strerror}", str(out), "name another folder with --out") from error
 
 
 class Bar:
@@ -31,10 +49,12 @@ class Bar:
 
 
 class Story:
-    """`began` is when `make demo` was typed, in seconds since the epoch; 0 is now."""
+    """`began` is when `make demo` was typed, in seconds since the epoch; 0 is now. With `as_json` it is told on stderr,
+    and its end is a JSON value."""
 
-    def __init__(self, began: float = 0) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
+    def __init__(self, began: float = 0, as_json: bool = False) -> None:
+        self._json = as_json
+        self.console = Console(highlight=False, soft_wrap=True, stderr=as_json)
         self._clock = time.monotonic() - (max(0.0, time.time() - began) if began else 0.0)
         self._acts = 0
         self._claims = 0
@@ -77,6 +97,17 @@ class Story:
         with Progress(*columns, console=self.console, transient=True, disable=not shown) as progress:
             yield Bar(progress, name, total)
 
+    @contextmanager
+    def during(self, what: str) -> Iterator[None]:
+        """Something takes its time: it is seen to go on."""
+        begun = self.seconds
+        self.say(f"{what} …")
+        columns = (SpinnerColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
+            progress.add_task(what, total=None)
+            yield
+        self.say(f"… {self.seconds - begun:.0f} s")
+
     def pictures(self, frames: Sequence[bytes], names: Sequence[str]) -> None:
         """Frames side by side where there is a terminal, else their names."""
         if has_colours(self.console):
@@ -91,6 +122,10 @@ class Story:
         self.text(user.last_words())
 
     def end(self, out: Path) -> None:
-        files = ", ".join(sorted(path.name + "/" * path.is_dir() for path in out.iterdir()))
-        self.console.print(f"\n[bold green]{self._claims} claims held[/bold green] in {self.seconds:.0f} s: {files}")
+        files = [name for name in MADE if (out / name).exists()]
+        held = f"[bold green]{self._claims} claims held[/bold green] in {self.seconds:.0f} s"
+        self.console.print(f"\n{held}: {', '.join(files)}")
         self.console.print(f"in {escape(str(out))}")
+        if self._json:
+            told = {"claims": self._claims, "seconds": round(self.seconds, 1), "out": str(out), "files": files}
+            sys.stdout.write(json.dumps(told) + "\n")

@@ -207,6 +207,12 @@ COMMANDS: Mapping[str, Entry] = {
         "Remove logs and evidence that are older than farm.toml keeps them.",
         ("farm prune --dry-run", "farm prune"),
     ),
+    "demo": Entry(
+        FARM,
+        "demo:demo",
+        "Show what the farm does, on this machine or on machines elsewhere: a film, packages, the bill.",
+        ("farm demo", "farm demo --on kubernetes"),
+    ),
     "bench dispatch": Entry(
         FARM,
         "bench:dispatch",

@@ -30,7 +30,11 @@ class Moto:
         env = os.environ | {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false", "PYTHONUNBUFFERED": "1"}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", SERVE], env=env, stdout=pipe, stderr=subprocess.STDOUT
+            [sys.executable, "-P", "-c", SERVE],
+            env=env,
+            stdout=pipe,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # a Ctrl-C is not for it: who cleans up afterwards needs it
         )
         assert self._process.stdout
         said = b""

@@ -2,7 +2,9 @@
 
 import fcntl
 import json
+import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -27,8 +29,8 @@ def cluster() -> Iterator[None]:
     place.cache_root().mkdir(parents=True, exist_ok=True)
     with open(place.cache_root() / "users", "w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
-        subprocess.run([sys.executable, "-m", "tools.kubernetes", "up"], cwd=CHECKOUT, check=True)
         try:
+            _tool("up")
             yield
         finally:
             fcntl.flock(users, fcntl.LOCK_UN)
@@ -36,7 +38,21 @@ def cluster() -> Iterator[None]:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
-            subprocess.run([sys.executable, "-m", "tools.kubernetes", "down"], cwd=CHECKOUT, check=True)
+            _tool("down")
+
+
+def _tool(word: str) -> None:
+    """A Ctrl-C at the terminal is not for it: it would leave half of a cluster. Raises Trouble."""
+    line = [sys.executable, "-m", "tools.kubernetes", word]
+    process = subprocess.Popen(line, cwd=CHECKOUT, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        status = process.wait()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        raise
+    if status:
+        raise place.Trouble(f"the cluster does not go {word}; the reason is above")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from tests.machines.desks.static import StaticDesk, quiet
 from tests.machines.machine import Machine
 from tests.machines.same_work import FRAMES, at_home, film, packages, wheels
 
+OTHER = '[pools.other]\nprovider = "static"\nceiling = 0\n'
 pytestmark = pytest.mark.timeout(600)
 
 
@@ -25,7 +26,7 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def farm(bench: Bench, folder: Path) -> Iterator[StaticDesk]:
-    with StaticDesk(bench, folder) as desk:
+    with StaticDesk(bench, folder, more=OTHER) as desk:
         yield desk
 
 

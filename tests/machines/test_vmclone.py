@@ -68,7 +68,7 @@ def test_a_graph_of_packages_gives_the_same_wheels(farm: VmcloneDesk, folder: Pa
 def test_a_clone_that_dies_or_freezes_is_lost_and_its_work_done_once_more(farm: VmcloneDesk, blow: signal.Signals):
     script = "echo $FARM_ATTEMPT; [ ${FARM_ATTEMPT##*.} -gt 1 ] || sleep 600"
     job = farm("submit", "--", "sh", "-c", script).split()[1]
-    eventually(lambda: farm("logs", job).strip())
+    eventually(lambda: farm("logs", job).strip(), farm.patience_s)
     (first,) = executors(farm, "ready")
     ((pid,),) = farm.processes("clone").values()
     os.kill(pid, blow)

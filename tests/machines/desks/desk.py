@@ -69,7 +69,11 @@ class Desk(Shell):
         (home / "farm.toml").write_text(settings)
 
     def __enter__(self) -> Self:
-        self("up")
+        try:
+            self("up")
+        except BaseException:
+            self("down", "--terminate")
+            raise
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -101,6 +105,10 @@ class Desk(Shell):
     def left(self) -> list[str]:
         """What there still is of executors that have gone, as the kind itself tells."""
         raise NotImplementedError
+
+    def lived_s(self) -> float | None:
+        """All machines, from their order to their end, as who sells them says; None where nobody does."""
+        return None
 
     def until_nothing_is_left(self) -> None:
         eventually(lambda: all(e["state"] in ENDED for e in self.executors()), self.patience_s)

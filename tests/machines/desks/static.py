@@ -25,9 +25,6 @@ ceiling = {ceiling}
 idle = "2s"
 boot = "10s"
 price_per_hour = {price}
-[pools.other]
-provider = "static"
-ceiling = 0
 """
 FETCH = """
 import ssl, sys, urllib.request
@@ -45,13 +42,16 @@ exec python3 -IS /usr/local/lib/executor.pyz --join https://farm.bench:8443 --po
 class StaticDesk(Desk):
     kind, pool = "static", "desks"
 
-    def __init__(self, bench: Bench, folder: Path, *, slots: int = 1, ceiling: int = 4, lease: str = "10m") -> None:
+    def __init__(
+        self, bench: Bench, folder: Path, *, slots: int = 1, ceiling: int = 4, lease: str = "10m", more: str = ""
+    ) -> None:
+        """`more`: of farm.toml."""
         self.bench, self.slots = bench, slots
         self.owns: list[Machine] = []
         text = SETTINGS.format(
             address=bench.address, name=bench.name, lease=lease, slots=slots, ceiling=ceiling, price=PRICE
         )
-        super().__init__(folder, text)
+        super().__init__(folder, text + more)
 
     def launch(self, line: list[str], **options: Any) -> "subprocess.Popen[Any]":
         return self.bench.farm.popen(line, **options)
