@@ -1,19 +1,21 @@
 """What follows when tasks end: counters, dependants, the end of steps and jobs, and the jobs behind them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, case, select, update
 
+from farm import bulk
 from farm import tables as t
 from farm.model import JobState, TaskState
 from farm.tables import AnyRow
 
 ENDED = (TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED, TaskState.SKIPPED)
 GOOD = (TaskState.DONE, TaskState.SKIPPED)
+_TOGETHER = 500  # numbers in one question
 
 _COUNT = (
     update(t.Job)
@@ -46,24 +48,23 @@ _FREE_ITEMS = (
     .where(t.Task.state == TaskState.BLOCKED, t.Task.waits == 0)
     .values(state=TaskState.READY)
 )
-_DEPENDANTS = (
-    select(
-        t.Task.job,
-        t.Task.number,
-        t.Task.step,
-        t.Task.waits,
-        t.Task.params,
-        t.Task.state,
-        t.Step.waits.label("step_waits"),
-    )
-    .join(t.TaskEdge, and_(t.TaskEdge.job == t.Task.job, t.TaskEdge.number == t.Task.number))
-    .join(t.Step, and_(t.Step.job == t.Task.job, t.Step.ordinal == t.Task.step))
-    .where(t.TaskEdge.job == bindparam("j"), t.TaskEdge.before == bindparam("n"))
+_EDGES = (
+    select(t.TaskEdge.number, t.TaskEdge.before)
+    .where(t.TaskEdge.job == bindparam("j"), t.TaskEdge.before.in_(bindparam("numbers", expanding=True)))
+    .order_by(t.TaskEdge.before)  # else, and for a single number too, SQLite reads all edges of the job
 )
-_NEWER = (
-    select(t.Task.number, t.Task.state, t.Task.outputs, t.Task.params)
-    .join(t.TaskEdge, and_(t.TaskEdge.job == t.Task.job, t.TaskEdge.before == t.Task.number))
-    .where(t.TaskEdge.job == bindparam("j"), t.TaskEdge.number == bindparam("n"))
+_DEPENDANTS = (
+    select(t.Task.job, t.Task.number, t.Task.step, t.Task.waits, t.Step.waits.label("step_waits"))
+    .join(t.Step, and_(t.Step.job == t.Task.job, t.Step.ordinal == t.Task.step))
+    .where(t.Task.job == bindparam("j"), t.Task.number.in_(bindparam("numbers", expanding=True)))
+    .where(t.Task.state == TaskState.BLOCKED)
+)
+_PARAMS = select(t.Task.params).where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"))
+_NEWER = select(t.Task.outputs, t.Task.params).where(
+    t.Task.job == bindparam("j"),
+    t.Task.number.in_(
+        select(t.TaskEdge.before).where(t.TaskEdge.job == bindparam("j"), t.TaskEdge.number == bindparam("n"))
+    ),
 )
 _FIRST_ITEMS = select(t.Task.job, t.Task.number, t.Task.step, t.Task.params).where(
     t.Task.job == bindparam("j"), t.Task.waits == 0, t.Task.params.is_not(None)
@@ -72,8 +73,10 @@ _UNBLOCK = (
     update(t.Task)
     .where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"), t.Task.state == TaskState.BLOCKED)
     .values(
-        waits=t.Task.waits - 1,
-        state=case((and_(t.Task.waits == 1, bindparam("free") == 1), TaskState.READY), else_=TaskState.BLOCKED),
+        waits=t.Task.waits - bindparam("less"),
+        state=case(
+            (and_(t.Task.waits == bindparam("less"), bindparam("free") == 1), TaskState.READY), else_=TaskState.BLOCKED
+        ),
     )
 )
 _SKIP = (
@@ -169,19 +172,36 @@ def _count(tx: Connection, job: int, ends: Sequence[End]) -> AnyRow:
 
 def _dependants(tx: Connection, ends: Sequence[End], now: datetime) -> list[End]:
     """Items behind these: freed when all they wait for is good, skipped when not, or when nothing came out new."""
+    items = {end.number: end for end in ends if end.item}
+    before: dict[int, list[End]] = defaultdict(list)
+    for numbers in _parts(items):
+        for edge in tx.execute(_EDGES, {"j": ends[0].job, "numbers": [0, *numbers]}):
+            before[edge.number].append(items[edge.before])
     out: list[End] = []
-    for end in ends:
-        if not end.item:
-            continue
-        for row in tx.execute(_DEPENDANTS, {"j": end.job, "n": end.number}).all():
-            if row.state != TaskState.BLOCKED:
-                continue
-            if end.bad:
-                out += _skip(tx, row, "needs", None, now)
-            elif row.waits == 1 and _nothing_new(tx, row):
-                out += _skip(tx, row, "unchanged", row.params.get("previous"), now)
-            else:
-                tx.execute(_UNBLOCK, {"j": row.job, "n": row.number, "free": int(row.step_waits == 0)})
+    for numbers in _parts(before):
+        rows = tx.execute(_DEPENDANTS, {"j": ends[0].job, "numbers": numbers}).all()
+        out += _let_go(tx, rows, before, now)
+    return out
+
+
+def _parts(numbers: Collection[int]) -> Iterator[list[int]]:
+    listed = list(numbers)
+    return (listed[at : at + _TOGETHER] for at in range(0, len(listed), _TOGETHER))
+
+
+def _let_go(tx: Connection, rows: Sequence[AnyRow], before: Mapping[int, Sequence[End]], now: datetime) -> list[End]:
+    out: list[End] = []
+    less: list[dict[str, int]] = []
+    for row in rows:
+        ended = before[row.number]
+        if any(end.bad for end in ended):
+            out += _skip(tx, row, "needs", None, now)
+        elif row.waits == len(ended) and (unchanged := _nothing_new(tx, row)) is not None:
+            out += _skip(tx, row, "unchanged", unchanged.get("previous"), now)
+        else:
+            less.append({"j": row.job, "n": row.number, "less": len(ended), "free": int(row.step_waits == 0)})
+    if less:
+        bulk.execute(tx, _UNBLOCK, less)
     return out
 
 
@@ -199,12 +219,14 @@ def skip_unchanged(tx: Connection, job: int, now: datetime) -> Changed:
     return account(tx, [e for row in idle for e in _skip(tx, row, "unchanged", row.params.get("previous"), now)], now)
 
 
-def _nothing_new(tx: Connection, row: AnyRow) -> bool:
-    """Its own source did not change and everything it comes after came out byte for byte as before."""
-    if row.params is None or row.params.get("changed", True):
-        return False
+def _nothing_new(tx: Connection, row: AnyRow) -> Mapping[str, Any] | None:
+    """Its parameters, if its own source did not change and all it comes after came out byte for byte as before."""
+    params: Mapping[str, Any] | None = tx.execute(_PARAMS, {"j": row.job, "n": row.number}).scalar_one()
+    if params is None or params.get("changed", True):
+        return None
     before = tx.execute(_NEWER, {"j": row.job, "n": row.number}).all()
-    return all(_content(b.outputs) == _content((b.params or {}).get("previous")) for b in before)
+    new = any(_content(b.outputs) != _content((b.params or {}).get("previous")) for b in before)
+    return None if new else params
 
 
 def _content(files: Any) -> list[tuple[str, str]]:

@@ -1,21 +1,21 @@
 """What the queue does grows with what it hands out, not with what waits: counted in steps of SQLite's own machine,
 the same on every computer."""
 
+import itertools
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from farm.db import Database
-from farm.model import ManyJobs, Range, StepSpec
+from farm.model import Item, ManyJobs, Range, StepSpec
 from farm.queue.many import submit_many
 from tests.contract.queue_farm import LANES, QueueFarm
 
 
 @pytest.fixture
 def farm(tmp_path, empty):
-    import shutil
-    from pathlib import Path
-
     db = Database.file(Path(shutil.copy(empty, tmp_path)))
     yield QueueFarm(db)
     db.close()
@@ -51,3 +51,15 @@ def test_a_claim_from_a_large_array_costs_as_from_a_small_one(farm):
     few = cost(farm, lambda: farm.claim(4))
     farm.submit(StepSpec(argv=("true",), array=Range(first=1, last=1_000_000)), owner="eve")
     assert cost(farm, lambda: farm.claim(4)) < 1.5 * few
+
+
+def test_letting_go_in_a_large_graph_costs_as_in_a_small_one(farm):
+    def release(items: int) -> int:
+        names = [f"i{n}" for n in range(items)]
+        behind = tuple(Item(name=n, argv=("true",), after=(b,)) for b, n in itertools.pairwise(names))
+        farm.submit(StepSpec(items=(Item(name="i0", argv=("true",)), *behind)), owner=f"o{items}")
+        [work] = farm.claim(1)
+        return cost(farm, lambda: farm.finish([work]))
+
+    few = release(50)
+    assert release(2_000) < 1.5 * few
