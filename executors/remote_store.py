@@ -7,7 +7,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,8 +32,11 @@ class RemoteStore(FolderStore):
     A farm that is away is waited for: what an executor has made must not be lost, and its lease ends it at last.
     """
 
-    def __init__(self, root: str | os.PathLike[str], reach: Reach, most: int = CACHE_BYTES) -> None:
+    def __init__(
+        self, root: str | os.PathLike[str], reach: Reach, most: int = CACHE_BYTES, private: Sequence[str] = ()
+    ) -> None:
         super().__init__(root)
+        self.private = private
         self._reach, self._most = reach, most
         self._local = threading.local()
         self._pause = threading.Event()
@@ -44,7 +47,7 @@ class RemoteStore(FolderStore):
     def described(cls, file: str) -> "RemoteStore":
         """By a file that names its folder here, and the file that says how the farm is reached."""
         said = json.loads(Path(file).read_text())
-        return cls(said["cache"], Reach.read(said["reach"]))
+        return cls(said["cache"], Reach.read(said["reach"]), private=said["private"])
 
     def place(self, ref: FileRef, folder: str | os.PathLike[str], /) -> None:
         self._need(ref.digest)

@@ -48,6 +48,8 @@ class FolderStore:
     """ROOT/ab/cdef… per digest. Files appear there whole and on disk, or not at all; they are read-only and never
     share an inode with anything outside."""
 
+    private: Sequence[str] = ()  # what tasks shall not see of whose store it is
+
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
         self._fresh = self.root / "incoming"

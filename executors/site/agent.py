@@ -18,6 +18,7 @@ from executors.site.proc import children, started_at
 from executors.site.scratch import clear_all
 from executors.site.slot import Floor, Slot, never_started
 from executors.site.spool import Spools
+from executors.site.veil import covering
 from executors.store import FolderStore
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -45,7 +46,8 @@ class Agent:
         self._cage = of_executor(base(), folder)
         record(self.folder, self._cage)
         held = store if isinstance(store, FolderStore) else opened(store)
-        floor = Floor(self.folder, self._backlog, self._journal, self._spools, held, _environment(), self._cage)
+        veil = covering(held.private)
+        floor = Floor(self.folder, self._backlog, self._journal, self._spools, held, _environment(), self._cage, veil)
         self._slots = [Slot(n, floor) for n in range(slots)]
         for slot in self._slots:
             slot.start()

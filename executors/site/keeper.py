@@ -3,11 +3,10 @@
     main(SPOOLS, SLOT, SCRATCH, "alone" or "shared")
 
 Standard library and its neighbours only, single-threaded: Python's posix_spawn sets no folder, so the keeper changes
-its own. Lines of JSON come in: {"env": {…}, "home": cage, "cage": cage} first, then {"run": [item…]},
+its own. Lines of JSON come in: {"env": {…}, "home": cage, "cage": cage, "veil": covered} first, then {"run": [item…]},
 {"cancel": id, "grace": s}, {"recall": 1}; an item is [id, argv, env, cwd, owner, limits, hidden]. Lines go out:
-{"started": [id, at, pid, spool, lo]},
-{"done": [[id, started, at, exit, cause, message, cpu_ms, rss_kib, spool, lo, hi]…]}, {"back": [id…]}.
-End of input ends everything.
+{"started": [id, at, pid, spool, lo]}, {"back": [id…]},
+{"done": [[id, started, at, exit, cause, message, cpu_ms, rss_kib, spool, lo, hi]…]}. End of input ends everything.
 
 Output passes through one pipe that lives as long as the keeper: a task never holds the spool itself, so it can
 neither truncate it (`> /dev/stderr` would) nor overwrite earlier lines.
@@ -34,6 +33,7 @@ from executors.site.proc import descendants, myself
 from executors.site.programs import NotStarted, Programs, unstartable
 from executors.site.rubble import empty, full
 from executors.site.spooler import Spooler
+from executors.site.veil import draw
 
 QUIET_S = 0.02  # a task that ends sooner is reported once, as done
 REPORT_S = 0.025
@@ -134,6 +134,7 @@ class Keeper:
             self.say(back=back)
         else:
             self.env, self.home, self.cage = word["env"], Cage(*word["home"]), Cage(*word["cage"])
+            draw(word["veil"])
 
     def cancel(self, attempt: str, grace: float) -> None:
         if self.current is not None and self.current[0] == attempt:

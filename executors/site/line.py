@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from executors.site.cage import NO_CAGE, Cage
 from executors.site.ground import home
 from executors.site.proc import children
 from executors.site.rung import Rung, rung
+from executors.site.veil import Covered
 
 CLOSE_S = 1.0
 _ROOT = str(Path(executors.__file__).parents[1])
@@ -35,6 +36,7 @@ class Line:
         held: Rung | None = None,
         cage: Cage = NO_CAGE,
         python: str = sys.executable,
+        veil: Sequence[Covered] = (),
     ) -> None:
         self.scratch = folder / "scratch" / str(slot)
         self.slot, self.cage = slot, cage
@@ -63,7 +65,8 @@ class Line:
         os.set_blocking(self.into, False)
         self._rest, self._unsaid = b"", bytearray()
         env = {**env, "TMPDIR": str(self.scratch), "FARM_SCRATCH": str(self.scratch)}
-        self.say({"env": env, "home": home() if self.cage else NO_CAGE, "cage": self.cage})
+        veil = veil if held.veils else ()
+        self.say({"env": env, "home": home() if self.cage else NO_CAGE, "cage": self.cage, "veil": veil})
 
     @property
     def pid(self) -> int:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from executors.invitation import Invitation
 from executors.site.note import write_note
+from executors.site.place import sweep
 from executors.site.process import Process
+from executors.site.ticket import PRIVATE
 
 GO_S = 30.0  # after it was asked to go: it ends its tasks and tells the farm
 
@@ -51,8 +53,9 @@ class Lodger:
         argv = [sys.executable, "-I", str(kit / "boot.py"), str(kit / "ticket.json"), _ray()]
         with open(self._folder / "executor.log", "wb") as log:
             self._child = subprocess.Popen(
-                argv, cwd=kit, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-            )
+                argv, cwd=kit, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, PRIVATE: str(self._folder / "token")},
+            )  # fmt: skip
         self._process = Process.of(self._child.pid)
         self._slots, self._going = invitation.slots, ""
         self._name = invitation.executor
@@ -96,10 +99,12 @@ class Lodger:
         return name, wrong
 
     def _sweep(self) -> None:
-        """What its getting ready has left: an executor itself leaves nothing."""
+        """What its getting ready has left, and an executor that was killed: one that goes leaves nothing."""
         if self._child:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._child.pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            sweep()
 
     def _last_words(self) -> str:
         with contextlib.suppress(OSError):

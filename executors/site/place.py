@@ -13,7 +13,7 @@ from pathlib import Path
 from executors.invitation import Invitation
 from executors.reach import Reach
 from executors.site.fitness import Unfit
-from executors.site.ticket import Ticket
+from executors.site.ticket import PRIVATE, Ticket
 
 RUN, ROOMY = f"fx-{os.getuid()}-", f"farm-executor-{os.getuid()}-"
 
@@ -49,7 +49,8 @@ class Place:
         _write(self.run / "ca.pem", invitation.ca)
         _write(self.run / "token", token)
         reach.write(self.run / "reach.json")
-        store = {"cache": str(self.folder / "store"), "reach": str(self.run / "reach.json")}
+        private = [str(self.run), *filter(None, os.environ.get(PRIVATE, "").split(os.pathsep))]
+        store = {"cache": str(self.folder / "store"), "reach": str(self.run / "reach.json"), "private": private}
         (self.run / "store.json").write_text(json.dumps(store))
         file = self.folder / "ticket.json"
         Ticket(

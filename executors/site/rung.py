@@ -10,15 +10,17 @@ DEADLY = ("setpriv", "--pdeathsig", "KILL")
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """`prefix` goes before the keeper's command; `alone` says that the keeper is pid 1 of its own namespace."""
+    """`prefix` goes before the keeper's command; `alone` says that the keeper is pid 1 of its own namespace,
+    `veils` that it can cover files: it has mounts of its own."""
 
     name: str
     prefix: tuple[str, ...]
     alone: bool
     loses: str = ""
+    veils: bool = True
 
 
-_USER = ("unshare", "--user", "--map-current-user", "-pf", "--kill-child")
+_USER = ("unshare", "--user", "--map-current-user", "--keep-caps", "--mount", "-pf", "--kill-child")
 LADDER = (
     Rung("root namespaces", (*DEADLY, "unshare", "-pf", "--kill-child", "--mount-proc"), alone=True),
     Rung("user namespaces", (*DEADLY, *_USER, "--mount-proc"), alone=True),
@@ -28,7 +30,8 @@ FLOOR = Rung(
     "process groups",
     (),
     alone=False,
-    loses="a task can signal this user's other processes; "
+    veils=False,
+    loses="a task can signal this user's other processes, and read an executor's token; "
     "install util-linux or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)",
 )
 

@@ -20,6 +20,7 @@ from executors.site.line import Line
 from executors.site.proc import state
 from executors.site.scratch import Desk, NoInputs, NoOutputs, NoRoom
 from executors.site.spool import CHUNK, Spools
+from executors.site.veil import Covered
 from executors.store import FolderStore
 
 LIMITS = ("timeout_s", "silence_s", "output_bytes", "memory_bytes", "processes")
@@ -44,6 +45,7 @@ class Floor:
     store: FolderStore
     env: Mapping[str, str]
     cage: Cage = NO_CAGE
+    veil: Sequence[Covered] = ()
 
 
 @dataclass(slots=True)
@@ -104,7 +106,8 @@ class Slot(threading.Thread):
 
     def _live(self) -> None:
         """The life of one keeper."""
-        line = self.line = Line(self.floor.folder, self.number, self.floor.env, cage=self.floor.cage)
+        floor = self.floor
+        line = self.line = Line(floor.folder, self.number, floor.env, cage=floor.cage, veil=floor.veil)
         born = time.monotonic()
         self.born = time.time_ns()
         try:

@@ -5,6 +5,9 @@ import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+PRIVATE = "FARM_PRIVATE"
+"""Files of who starts an executor, with ":" between, that tasks shall not see; an environment variable."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ticket:

@@ -6,14 +6,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from executors.site.cage import NO_CAGE, Cage
 from executors.site.ground import base, of_executor
 from executors.site.line import Line
 from executors.site.rung import FLOOR, LADDER, Rung, holds, rung
+from executors.site.veil import covering
 
 ENV = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 NOBODY = 65534
@@ -61,7 +64,8 @@ CAGED = [Hold(r, caged=True) for r in RUNGS] if base().memory and base().pids el
 class Talk:
     """A keeper and what it has said."""
 
-    def __init__(self, hold: Hold | None = None) -> None:
+    def __init__(self, hold: Hold | None = None, private: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`private`: files below its folder that tasks shall not see, and what is in them."""
         hold = hold or Hold(rung())
         self.python = hold.python
         self.folder = folder = Path(tempfile.mkdtemp(prefix="fk-", dir="/tmp"))
@@ -69,8 +73,14 @@ class Talk:
         if hold.nobody:
             for path in (folder, folder / "spool"):
                 os.chown(path, NOBODY, NOBODY)
+        for name, text in private.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+            for path in (folder / name, (folder / name).parent) if hold.nobody else ():
+                os.chown(path, NOBODY, NOBODY)
+        veil = covering({str(folder / name.split("/")[0]) for name in private})
         self.cage: Cage = of_executor(base(), str(folder)) if hold.caged else NO_CAGE
-        self.line = Line(folder, 0, ENV, hold.rung, self.cage, hold.python)
+        self.line = Line(folder, 0, ENV, hold.rung, self.cage, hold.python, veil)
         self.started: dict[str, list[Any]] = {}
         self.done: dict[str, list[Any]] = {}
         self.order: list[str] = []

@@ -1,0 +1,51 @@
+"""What tasks shall not see of their executor, its token above all: covered in the mount namespace of each keeper.
+
+A task is of the executor's own user, so that no permission keeps it from a file. Standard library only.
+"""
+
+import ctypes
+import os
+from collections.abc import Iterable, Sequence
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 1, 2, 4, 8, 4096  # mount(2)
+AMBIENT, CLEAR_ALL, CAPABILITIES = 47, 4, 0x20080522  # prctl(2), capset(2)
+Covered = tuple[str, int, int]
+
+
+def covering(paths: Iterable[str]) -> list[Covered]:
+    """Those that are there, with what they are now: where another stands in the place, somebody has moved it."""
+    found = ((path, os.stat(path)) for path in paths if os.path.exists(path))
+    return [(path, told.st_dev, told.st_ino) for path, told in found]
+
+
+def draw(covered: Iterable[Sequence[str | int]]) -> None:
+    """Nothing is to be seen there from now on, by this process and all that it starts; what it took is given
+    up. Raises OSError."""
+    for path, device, inode in covered:
+        told = os.stat(path)
+        if (told.st_dev, told.st_ino) != (device, inode):
+            raise PermissionError(f"{path} is not what it was")
+        if os.path.isdir(path):
+            flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
+            _mount("none", str(path), "tmpfs", flags, "size=4k,nr_inodes=2,mode=500")
+        else:
+            _mount("/dev/null", str(path), "", MS_BIND, "")
+    _drop()
+
+
+def _mount(source: str, target: str, kind: str, flags: int, data: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(source.encode(), os.fsencode(target), kind.encode(), flags, data.encode()):
+        raise OSError(ctypes.get_errno(), f"{target} can't be covered: {os.strerror(ctypes.get_errno())}")
+
+
+def _drop() -> None:
+    """Give up the capabilities in a user namespace by which it was drawn: a task has none of them. The root of one has
+    them anyway."""
+    if os.geteuid() == 0:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(AMBIENT, CLEAR_ALL, 0, 0, 0)
+    header, nothing = (ctypes.c_uint32 * 2)(CAPABILITIES, 0), (ctypes.c_uint32 * 6)()
+    if libc.capset(header, nothing):
+        raise OSError(ctypes.get_errno(), "capabilities can't be given up")
