@@ -8,10 +8,11 @@ import pytest
 
 from tests.contract.yard import eventually
 from tests.machines.bench import Bench
+from tests.machines.demonstration import Demonstration, shown
 from tests.machines.desks.desk import PATIENCE_S
 from tests.machines.desks.ec2 import BARE, Ec2Desk, cloud
 from tests.machines.ec2_shim import Instances
-from tests.machines.same_work import FRAMES, at_home, film, packages, wheels
+from tests.machines.same_work import at_home, film, packages, wheels
 
 SET_UP_S = 400  # Ray is installed by pip, and packages by apt
 
@@ -34,23 +35,19 @@ def farm(instances: Instances, folder: Path) -> Iterator[Ec2Desk]:
         yield desk
 
 
-def test_a_film_from_nothing_to_nothing(farm: Ec2Desk, folder: Path):
-    assert farm.instances.cloud.living() == []
-    there = film(farm, folder, "cloud")
-    assert len(there) == FRAMES
-    assert there == film(at_home(folder), folder, "here")
-    farm.until_nothing_is_left()
-    assert farm.json("database", "check")["findings"] == []
-    _the_bill_is_complete(farm)
+@pytest.mark.timeout(1000)
+def test_a_film_and_packages_from_nothing_to_nothing_are_shown(folder: Path):
+    shown("ec2", folder)
 
 
-def _the_bill_is_complete(farm: Ec2Desk) -> None:
-    """Every machine from its purchase to its end, as EC2 says; its times are whole seconds."""
-    (row,) = farm.json("report", "usage", "--by", "pool")["rows"]
-    assert (row["key"], min(row["boot_s"], row["busy_s"]) > 0) == ("cloud", True)
-    billed = sum(row[kind] for kind in ("boot_s", "busy_s", "idle_s", "drain_s"))
-    assert billed == pytest.approx(farm.lived_s(), abs=2 * len(farm.books()))
-    assert float(row["cost"]) == pytest.approx(billed * 0.36 / 3600, abs=0.01)
+@pytest.mark.timeout(400)
+def test_who_interrupts_the_demo_leaves_nothing(folder: Path):
+    run = Demonstration("ec2", folder / "out")
+    run.until("$ farm render")
+    run.interrupt()
+    status, said = run.ended()
+    assert (status, said) == (130, "")
+    assert "Traceback" not in run.story
 
 
 def test_an_instance_whose_host_fails_costs_its_work_nothing(farm: Ec2Desk):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.contract.yard import eventually
+from tests.machines.demonstration import shown
 from tests.machines.desks.desk import ENDED
 from tests.machines.desks.kubernetes import KubernetesDesk
 from tests.machines.kubernetes_cluster import Namespace, cluster, namespace
-from tests.machines.same_work import FRAMES, at_home, film, packages, wheels
 from tools.kubernetes import farm_images
 
 pytestmark = pytest.mark.timeout(1800)  # the first time all is built
@@ -36,27 +36,8 @@ def farm(folder: Path, there: Namespace) -> Iterator[KubernetesDesk]:
     eventually(lambda: not there.left())
 
 
-def test_a_film_from_nothing_to_nothing(farm: KubernetesDesk, folder: Path):
-    assert not farm.left()
-    pods = film(farm, folder, "pods")
-    assert len(pods) == FRAMES
-    assert pods == film(at_home(folder), folder, "here")
-    farm.until_nothing_is_left()
-    (row,) = farm.json("report", "cost", "--by", "pool")["rows"]
-    assert row["key"] == "pods"
-    assert row["boot_s"] > 0
-    assert row["busy_s"] > 0
-    assert float(row["cost"]) > 0
-    assert farm.json("database", "check")
-
-
-def test_a_graph_of_packages_gives_the_same_wheels(farm: KubernetesDesk, folder: Path):
-    work = packages(folder / "work")
-    here = at_home(folder)
-    for shell in (farm, here):
-        shell("rebuild", str(work), "--wait")
-    assert wheels(farm.home) == wheels(here.home)
-    assert set(wheels(farm.home)) == {"base-1-py3-none-any.whl", "leaf-1-py3-none-any.whl"}
+def test_a_film_and_packages_from_nothing_to_nothing_are_shown(there: Namespace, folder: Path):
+    shown("kubernetes", folder)
 
 
 def test_an_image_that_is_not_there_is_told_and_does_not_cost(folder: Path, there: Namespace):

@@ -9,10 +9,10 @@ import pytest
 
 from tests.contract.yard import eventually
 from tests.machines.bench import Bench
+from tests.machines.demonstration import shown
 from tests.machines.desks.desk import PATIENCE_S
 from tests.machines.desks.static import StaticDesk, quiet
 from tests.machines.machine import Machine
-from tests.machines.same_work import FRAMES, at_home, film, packages, wheels
 
 OTHER = '[pools.other]\nprovider = "static"\nceiling = 0\n'
 pytestmark = pytest.mark.timeout(600)
@@ -30,20 +30,9 @@ def farm(bench: Bench, folder: Path) -> Iterator[StaticDesk]:
         yield desk
 
 
-def test_a_film_and_packages_from_nothing_to_nothing(farm: StaticDesk, folder: Path):
-    farm.owned("ws-1"), farm.owned("ws-2")
-    assert farm.executors() == []
-    here = at_home(folder)
-    there = film(farm, folder, "there")
-    assert len(there) == FRAMES
-    work = packages(folder / "work")
-    for shell in (farm, here):
-        shell("rebuild", str(work), "--wait")
-    assert there == film(here, folder, "here")
-    assert set(wheels(farm.home)) == {"base-1-py3-none-any.whl", "leaf-1-py3-none-any.whl"}
-    assert wheels(farm.home) == wheels(here.home)
-    farm.until_nothing_is_left()
-    assert farm.json("database", "check")["findings"] == []
+@pytest.mark.timeout(1000)
+def test_a_film_and_packages_from_nothing_to_nothing_are_shown(folder: Path):
+    shown("static", folder)
 
 
 def test_a_cut_of_half_a_minute_costs_nothing(farm: StaticDesk):

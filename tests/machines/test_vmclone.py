@@ -15,8 +15,8 @@ import pytest
 from executors.vmclone.clone import start
 from executors.vmclone.peer import Peer
 from tests.contract.yard import commands_with, eventually
-from tests.machines import same_work
 from tests.machines.clones import template
+from tests.machines.demonstration import shown
 from tests.machines.desks.vmclone import VmcloneDesk
 
 pytestmark = pytest.mark.timeout(900)  # the first of them makes the template
@@ -40,28 +40,9 @@ def executors(farm: VmcloneDesk, *states: str) -> list[str]:
     return [e["id"] for e in farm.executors() if e["state"] in states]
 
 
-def test_a_film_from_nothing_to_nothing(farm: VmcloneDesk, folder: Path):
-    assert not executors(farm, "ordered", "booting", "ready")
-    there = same_work.film(farm, folder, "clones")
-    assert len(there) == same_work.FRAMES
-    assert there == same_work.film(same_work.at_home(folder), folder, "here")
-    farm.until_nothing_is_left()
-    assert executors(farm, "gone")
-    assert not executors(farm, "lost")
-    (row,) = farm.json("report", "cost", "--by", "pool")["rows"]
-    assert row["key"] == "clones"
-    assert min(row["boot_s"], row["busy_s"], row["idle_s"]) > 0
-    assert float(row["cost"]) > 0
-    assert farm.json("database", "check")
-
-
-def test_a_graph_of_packages_gives_the_same_wheels(farm: VmcloneDesk, folder: Path):
-    work = same_work.packages(folder / "work")
-    farm("rebuild", str(work))
-    here = same_work.at_home(folder)
-    here("rebuild", str(work), "--wait")
-    eventually(lambda: len(same_work.wheels(farm.home)) == 2, within=600)  # emulated, pip takes its time
-    assert same_work.wheels(farm.home) == same_work.wheels(here.home)
+@pytest.mark.timeout(1800)
+def test_a_film_and_packages_from_nothing_to_nothing_are_shown(folder: Path):
+    shown("vmclone", folder)
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
