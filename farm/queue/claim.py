@@ -159,7 +159,7 @@ class Claim:
     def _may(self, turn: tuple[str, str, float], depth: Mapping[tuple[int, int], int]) -> bool:
         """Whether there is anything for whose turn it is. When all slots are full, that is only short work that may
         queue behind them; and none of that as soon as it is the turn of somebody who has no such work."""
-        if self._rooms.free > 0:
+        if self._rooms.any_free:
             return True
         if self._deep is None:
             jobs = {job for job, _ in depth}
@@ -203,7 +203,7 @@ class Claim:
             deep = depth.get((step.job, step.ordinal), 0)
             each = step.slots * candidate.seconds
             most = candidate.remaining if seconds == inf else min(candidate.remaining, int(seconds / each) + 1)
-            for room in _better(self._rooms.open, candidate):
+            for room in _better(self._rooms.may(step.slots, 0 if self._crowded else deep), candidate):
                 if n := min(room.fits(step.slots, 0 if self._crowded else deep), most):
                     room.take(n * step.slots, deep)
                     self._take(candidate, room, n)

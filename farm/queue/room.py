@@ -44,6 +44,7 @@ class Rooms:
     open: list[Room]
     kept: dict[tuple[str, str], Kept] = field(default_factory=dict)  # by lane and owner
     most: int = 0
+    _full: dict[tuple[int, int], int] = field(default_factory=dict)  # so many of the first take none of such tasks
 
     @staticmethod
     def of(rooms: Sequence[Room]) -> "Rooms":
@@ -53,6 +54,19 @@ class Rooms:
     def free(self) -> int:
         """Slots that one task can have now at most."""
         return max((room.slots - room.taken for room in self.open), default=0)
+
+    @property
+    def any_free(self) -> bool:
+        return bool(self.may(1, 0))
+
+    def may(self, slots: int, depth: int) -> Sequence[Room]:
+        """Those from the first on that takes a task of this size (see Room.fits). Rooms only fill up in a claim, so that
+        those before are never looked at again."""
+        at = self._full.get((slots, depth), 0)
+        while at < len(self.open) and not self.open[at].fits(slots, depth):
+            at += 1
+        self._full[slots, depth] = at
+        return self.open[at:]
 
     @property
     def exhausted(self) -> bool:
@@ -66,6 +80,7 @@ class Rooms:
         if could and pair not in self.kept and not self.exhausted:
             room = min(could, key=lambda room: (room.executor in bad, *_wait(room, slots)))
             self.open.remove(room)
+            self._full.clear()
             self.kept[pair] = Kept(room.executor, slots, job)
 
 
