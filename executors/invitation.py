@@ -9,7 +9,15 @@ PROTOCOL = 1
 
 
 class NoInvitation(ValueError):
-    """The text is no invitation; one sentence says why, and what to do."""
+    """The text is no invitation; one sentence says why, and what to do. Nobody makes one by hand."""
+
+    def __init__(self, why: str) -> None:
+        remedy = "the farm makes one for each machine that it orders: end this one, and it orders another"
+        super().__init__(f"this is no invitation of a farm: {why}; {remedy}")
+
+
+class NoTicket(ValueError):
+    """The text is no ticket to join by."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"this is no ticket of a farm: {why}; make another: `farm token create --join POOL`")
@@ -65,7 +73,7 @@ def _fits(field: "Field[Any]", told: dict[str, Any]) -> bool:
 
 
 def written(data: bytes) -> str:
-    """The words of a ticket's file. Raises NoInvitation."""
+    """The words of an invitation's file. Raises NoInvitation."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, func, select, update
 
 from farm import fleet
 from farm import tables as t
-from farm.acts import By, Kind, Verb, record
+from farm.acts import By, Kind, Verb, acts, record
 from farm.model import ExecutorState, OrderState
 from farm.observe import observe
 from farm.queue import hold as jobs
@@ -214,7 +214,10 @@ class Steering:
 def _order_less(tx: Connection, executor: str, why: str) -> None:
     """It was ordered, and is not there yet. Raises NotFound."""
     token, _, number = executor.rpartition("-")
-    named = number.isdecimal() and 0 < len(number) < 10 and int(number) > 0  # else it is none of the order's
+    named = number.isdecimal() and 0 < len(number) < 10 and number[0] != "0"  # else it is none of the order's
+    if named and acts(tx, "executor", executor, 1):  # who did not hear the answer says it again
+        what = f"executor {executor} was taken off its order already"
+        raise Conflict(what, remedy="name another one of `farm executors`, or hold its pool")
     left = tx.execute(_ORDER_LESS, {"k": token, "n": int(number)}).scalar_one_or_none() if named else None
     if left is None:
         raise NotFound(f"there is no executor {executor[:80]!r}", remedy="see `farm executors`")

@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from executors.invitation import Invitation, NoInvitation, written
+from executors.invitation import Invitation, NoInvitation, NoTicket
 from executors.reach import BadAddress, Reach, renew_authority, retry_after
 from executors.site.lodger import GO_S, Lodger
 from executors.site.note import write_note
@@ -63,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return BAD_WORDS
     try:
         stand(options)
-    except (Unwelcome, BadAddress, NoInvitation) as error:
+    except (Unwelcome, BadAddress, NoTicket) as error:
         _say(f"this machine can't stand by for {options.join}: {error}")
         return getattr(error, "status", BAD_WORDS)
     except OSError as error:
@@ -102,7 +102,7 @@ def _wrong(options: argparse.Namespace) -> str:
 
 
 def stand(options: argparse.Namespace) -> None:
-    """Raises Unwelcome, BadAddress, NoInvitation, OSError."""
+    """Raises Unwelcome, BadAddress, NoTicket, OSError."""
     folder = _folder(options.folder)
     trust = Trust(folder, _authority(options.ca) if options.ca else None)
     farm = Desk(Reach(options.join, trust.file, str(folder / "token")), options.pool, trust)
@@ -113,7 +113,7 @@ def stand(options: argparse.Namespace) -> None:
 
 
 def _enter(farm: "Desk", options: argparse.Namespace, folder: Path) -> None:
-    """Exchange the ticket, unless that has been done. Raises Unwelcome, BadAddress, NoInvitation, OSError."""
+    """Exchange the ticket, unless that has been done. Raises Unwelcome, BadAddress, NoTicket, OSError."""
     known, used = (folder / "token").exists(), folder / "ticket-used"
     if known and not (options.ticket and os.access(options.ticket, os.R_OK)):
         return
@@ -128,9 +128,10 @@ def _ticket(file: str, pool: str) -> str:
     if not file:
         what = f"it has no token yet: get a ticket by `farm token create --join {pool}`, and name its file by --ticket"
         raise Unwelcome(what, BAD_WORDS)
-    text = written(sys.stdin.buffer.read() if file == "-" else _read("--ticket", file, "the ticket")).strip()
+    data = (sys.stdin.buffer.read() if file == "-" else _read("--ticket", file, "the ticket")).strip()
+    text = data.decode(errors="replace")
     if not text or text[0] in "{[" or not text.isascii() or not text.isprintable():
-        raise NoInvitation("it holds something else" if text else "it is empty")
+        raise NoTicket("it is not text" if "\ufffd" in text else "it holds something else" if text else "it is empty")
     return text
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from farm import fleet
+from farm import fleet, orders
 from farm import tables as t
 from farm.acts import By, acts, held_now
 from farm.config import FarmConfig, PoolConfig
@@ -281,10 +281,17 @@ def test_an_executor_that_is_only_ordered_is_not_ordered_any_more(farm: QueueFar
     for none in ("abc-3", "abc-0", "abc-", "abc", "abc-x", "abc--1"):
         with pytest.raises(NotFound):
             steer(farm).drain(none)
-    steer(farm).drain("abc-2")
+    with pytest.raises(NotFound):
+        steer(farm).drain("abc-01")
+    steer(farm).drain("abc-1")
+    with pytest.raises(Conflict, match="taken off its order already"):
+        steer(farm).drain("abc-1")
+    with farm.db.read() as tx:
+        assert tx.execute(select(t.Order.machines, t.Order.state)).one() == (1, "open")
     with pytest.raises(NotFound):
         steer(farm).drain("abc-2")
-    steer(farm).drain("abc-1")
+    with farm.db.write() as tx:
+        orders.less(tx, "abc-1", "nothing waits")
     with farm.db.read() as tx:
         assert tx.execute(select(t.Order.machines, t.Order.state)).one() == (0, "closed")
 

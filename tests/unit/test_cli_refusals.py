@@ -116,8 +116,8 @@ def test_a_damaged_ticket_is_told_in_one_sentence(data, tmp_path, capsys):
     (tmp_path / "t6").write_bytes(data)
     assert main(["executor", "--ticket", "t6"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("farm: --ticket t6: this is no ticket of a farm: ")
-    assert said.endswith("; make another: `farm token create --join POOL`\n")
+    assert said.startswith("farm: --ticket t6: this is no invitation of a farm: ")
+    assert said.endswith(": end this one, and it orders another\n")
     assert elsewhere.main(["--ticket", "t6"]) == 2
     assert capsys.readouterr().err == said
 
