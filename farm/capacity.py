@@ -6,6 +6,7 @@ from farm.config import FarmConfig, PoolConfig
 from farm.model import StepSpec
 from farm.refusal import Refusal
 from farm.sizes import format_size, memory_here
+from farm.wording import nearest
 
 
 def check_needs(config: FarmConfig, step: StepSpec) -> None:
@@ -14,6 +15,7 @@ def check_needs(config: FarmConfig, step: StepSpec) -> None:
     A pool whose ceiling is 0 counts: that is how it is held back for a while.
     """
     pools, where = list(config.pools.values()), f"step {step.name!r}"
+    _check_licences(config, step)
     large = [pool for pool in pools if pool.largest >= step.cpu]
     if not large:
         most = max((pool.largest for pool in pools), default=0)
@@ -21,6 +23,20 @@ def check_needs(config: FarmConfig, step: StepSpec) -> None:
         raise Refusal(what, where, "ask for less with --needs cpu=N, or configure a larger pool in farm.toml")
     if all(_memory(pool) < step.memory for pool in large):
         raise Refusal(_too_little(step, large), where, "ask for less with --memory SIZE")
+
+
+def _check_licences(config: FarmConfig, step: StepSpec) -> None:
+    for name, count in step.licences.items():
+        if name not in config.licences:
+            what = f"there is no licence {name[:100]!r}"
+            remedy = (
+                nearest(name, config.licences) if config.licences else "name it in farm.toml: [licences.NAME] count = 1"
+            )
+            raise Refusal(what, "--licence", remedy)
+        if count > (most := config.licences[name].count):
+            raise Refusal(
+                f"there are {most} of licence {name!r}, and a task asks for {count}", "--licence", "ask for less"
+            )
 
 
 def _memory(pool: PoolConfig) -> int:

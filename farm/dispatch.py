@@ -12,7 +12,7 @@ from farm.model import AttemptState, ExecutorState
 from farm.queue.claim import Claim
 from farm.queue.room import Kept, Room
 from farm.queue.settle import Settled
-from schedules.model import Lane
+from schedules.model import Lane, Licence
 
 AHEAD_S = 0.5  # work that an executor may have waiting behind each slot, so that it never waits for us
 DEEPEST = 400  # tasks behind a slot, however short
@@ -51,6 +51,7 @@ class Dispatcher:
     term: int
     closing: bool = False  # the farm drains: nothing more is handed out
     owners: Mapping[str, float] = field(default_factory=dict)  # weights of those whose is not 1
+    licences: Mapping[str, Licence] = field(default_factory=dict)
     most_memory: int = 0  # bytes of the largest executor of any pool; 0 is unknown
     _mean_s: dict[tuple[int, int], float] = field(default_factory=dict)
 
@@ -62,7 +63,7 @@ class Dispatcher:
         rooms = _rooms(tx, depths)
         if not rooms:
             return {}
-        works = Claim(tx, self.lanes, self.term, now, self.owners).fill(rooms, depths)
+        works = Claim(tx, self.lanes, self.term, now, self.owners, self.licences).fill(rooms, depths)
         if works:
             tx.execute(_BUSY, {"ids": list(works)})
         return works
@@ -84,12 +85,18 @@ class Dispatcher:
         return {key: depth for key, depth in found.items() if depth}
 
 
-def kept(tx: Connection, lanes: Mapping[str, Lane], owners: Mapping[str, float], now: datetime) -> list[Kept]:
+def kept(
+    tx: Connection,
+    lanes: Mapping[str, Lane],
+    owners: Mapping[str, float],
+    licences: Mapping[str, Licence],
+    now: datetime,
+) -> list[Kept]:
     """Executors of which some slots are free and kept for a task that needs more of them at once."""
     rooms = _rooms(tx, {})
     if not any(room.taken < room.slots and room.slots > 1 for room in rooms):
         return []
-    return list(Claim(tx, lanes, 0, now, owners).kept(rooms))
+    return list(Claim(tx, lanes, 0, now, owners, licences).kept(rooms))
 
 
 def _rooms(tx: Connection, depths: Mapping[tuple[int, int], int]) -> list[Room]:

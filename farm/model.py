@@ -175,6 +175,7 @@ class StepSpec(Strict):
     retries: Annotated[Count, Field(le=100)] = 0
     licence_exit: Annotated[Positive, Field(le=255)] | None = None  # this exit means "no licence now": not a failure
     licence_wait_s: Annotated[Seconds, Field(gt=0, le=366 * 86400)] = 86400  # it fails when there is none for so long
+    licences: Mapping[Text, Annotated[Positive, Field(le=1_000_000)]] = {}  # of [licences], how many a task holds
     timeout_s: Seconds = 0  # wall time; 0 is no limit, here and in the three below
     silence_s: Seconds = 0  # without a byte of output
     output_bytes: Count = 0  # written

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from json import loads
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, String, bindparam, cast, func, select
 from sqlalchemy import text as sql
 
 from farm import tables as t
@@ -15,10 +16,12 @@ from farm.fleet import alive, pool_fact
 from farm.model import AttemptState, JobState, OrderState
 from farm.queue import holds
 from farm.queue.holds import Held
+from farm.queue.licence import uses
 from farm.queue.predict import sane
 from farm.queue.room import Kept
 from farm.tables import AnyRow
 from schedules.demand import expected_end
+from schedules.licences import Uses
 from schedules.model import Busy, Demand, Executor, Pool, Snapshot, Waiting
 from schedules.windows import hours
 
@@ -29,7 +32,7 @@ _ROWS = 500  # groups of like work that a snapshot carries: the earliest due one
 _NOT_HELD = t.Job.lane.not_in(select(t.Hold.name).where(t.Hold.kind == "lane"))
 _ARRAYS = (
     select(t.Step.job, t.Step.due, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
-    .add_columns((t.Step.total - t.Step.next - t.Step.early).label("waiting"))
+    .add_columns((t.Step.total - t.Step.next - t.Step.early).label("waiting"), t.Step.licences)
     .join(t.Job, t.Job.id == t.Step.job)
     .where(sql(t.STEP_WAITS), t.Step.next + t.Step.early < t.Step.total, t.Job.state.in_(_OPEN_JOBS))
     .where(_NOT_HELD)
@@ -39,6 +42,7 @@ _ARRAYS = (
 _TASKS = (
     select(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
     .add_columns(func.min(t.Task.due).label("due"), func.count().label("waiting"))
+    .add_columns(func.max(cast(t.Step.licences, String)).label("licences"))
     .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Task.job)
     .where(sql(t.TASK_WAITS), t.Job.state.in_(_OPEN_JOBS))
@@ -65,7 +69,7 @@ def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
     taken: dict[str, int] = {}
     for row in running:
         taken[row.executor] = taken.get(row.executor, 0) + row.slots * row.attempts
-    demand = _waits(tx, now)
+    demand = _waits(tx, config, now)
     wide = {k.executor: k for k in _kept(tx, demand, config, now)}
     executors = [_executor(row, taken.get(row.id, 0), wide.get(row.id)) for row in alive(tx)]
     held = holds.held(tx)
@@ -81,16 +85,28 @@ def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
     )
 
 
-def _waits(tx: Connection, now: datetime) -> Sequence[AnyRow]:
-    """What waits, like work together."""
-    return (*tx.execute(_ARRAYS).all(), *tx.execute(_TASKS, {"now": now}).all())
+def _waits(tx: Connection, config: FarmConfig, now: datetime) -> Sequence[tuple[AnyRow, int]]:
+    """What waits, like work together, and how many tasks; of those that need a licence as many as could have one."""
+    rows = (*tx.execute(_ARRAYS).all(), *tx.execute(_TASKS, {"now": now}).all())
+    if not any(row.licences for row in rows):
+        return [(row, row.waiting) for row in rows]
+    now_used = uses(tx, config.all_licences())
+    largest = max((pool.slots for pool in config.pools.values()), default=1)
+    return [(row, n) for row in rows if (n := _may(row, now_used, largest))]
 
 
-def _kept(tx: Connection, waits: Sequence[AnyRow], config: FarmConfig, now: datetime) -> Sequence[Kept]:
+def _may(row: AnyRow, now_used: Uses, largest: int) -> int:
+    if not row.licences:
+        return int(row.waiting)
+    needs = loads(row.licences) if isinstance(row.licences, str) else row.licences
+    return now_used.begins(needs, row.waiting, largest)
+
+
+def _kept(tx: Connection, waits: Sequence[tuple[AnyRow, int]], config: FarmConfig, now: datetime) -> Sequence[Kept]:
     """Asked only where a task of several slots waits."""
-    if not any(row.slots > 1 for row in waits):
+    if not any(row.slots > 1 for row, _ in waits):
         return ()
-    return kept(tx, config.all_lanes(), config.owner_weights(), now)
+    return kept(tx, config.all_lanes(), config.owner_weights(), config.all_licences(), now)
 
 
 def _executor(row: AnyRow, taken: int, wide: Kept | None) -> Executor:
@@ -133,11 +149,11 @@ def _closed(pool: Pool, config: FarmConfig, held: Mapping[tuple[str, str], Held]
 
 
 def _demand(
-    waits: Sequence[AnyRow], running: Sequence[AnyRow], slots: Mapping[str, int], now: datetime
+    waits: Sequence[tuple[AnyRow, int]], running: Sequence[AnyRow], slots: Mapping[str, int], now: datetime
 ) -> tuple[Demand, ...]:
     waiting: dict[str, list[Waiting]] = {}
-    for row in waits:
-        waiting.setdefault(row.lane, []).append(_waiting(row))
+    for row, count in waits:
+        waiting.setdefault(row.lane, []).append(_waiting(row, count))
     busy: dict[str, list[Busy]] = {}
     for row in _on_slots(running, slots):
         busy.setdefault(row.lane, []).append(_busy(row, now))
@@ -146,9 +162,9 @@ def _demand(
     )
 
 
-def _waiting(row: AnyRow) -> Waiting:
+def _waiting(row: AnyRow, count: int) -> Waiting:
     predicted = timedelta(seconds=sane(row.predicted_s))
-    return Waiting(row.waiting, row.submitted, row.due, predicted, row.slots, str(row.job))
+    return Waiting(count, row.submitted, row.due, predicted, row.slots, str(row.job))
 
 
 def _on_slots(running: Sequence[AnyRow], slots: Mapping[str, int]) -> Iterator[AnyRow]:

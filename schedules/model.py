@@ -86,6 +86,14 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
+class Licence:
+    """`count` may be in use on the farm at once: by each task, or by each host for all the tasks it runs."""
+
+    count: int
+    per: Literal["task", "host"] = "task"
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """`count` ready tasks alike in everything that matters; of job `who`, which is named in the reasons."""
 

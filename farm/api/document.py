@@ -41,7 +41,7 @@ ANSWERS = {
     "post /v1/jobs": Told(shapes.Created, (*_BODY, 409)),
     "post /v1/jobs/many": Told(shapes.CreatedMany, (*_BODY, 409)),
     "get /v1/jobs": Told(shapes.Jobs, (400,)),
-    "get /v1/jobs/{job}": Told(shapes.JobNow, (400, 404)),
+    "get /v1/jobs/{job}": Told(shapes.JobShown, (400, 404)),
     "get /v1/jobs/{job}/tasks": Told(shapes.Tasks, (400, 404)),
     "get /v1/jobs/{job}/wait": Told(shapes.Waited, (400, 404)),
     "post /v1/jobs/{ref}/cancel": Told(shapes.Changed, (400, 404, 409)),

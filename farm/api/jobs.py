@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request
 
 from executors.site.protocol import Message
-from farm import read
+from farm import expected, read
 from farm.api.access import Asking, check_kind, check_own, check_secrets, owner
 from farm.api.bodies import Checked, Key
 from farm.api.farmed import Farmed
@@ -74,7 +74,7 @@ def jobs(
 @router.get("/jobs/{job}")
 def job(farm: Farmed, job: Number) -> dict[str, Any]:
     with farm.db.read() as tx:
-        return read.job(tx, job) | {"seen": read.job_row(tx, job).changes}
+        return read.job(tx, job) | {"seen": read.job_row(tx, job).changes, "predicted": expected.of_job(tx, job)}
 
 
 @router.get("/jobs/{job}/tasks")
@@ -171,4 +171,4 @@ def task(farm: Farmed, ref: str) -> dict[str, Any]:
     if about.number is None:
         raise Refusal(f"{ref} is a job", remedy=f"name a task, such as {ref}.1")
     with farm.db.read() as tx:
-        return read.task(tx, about)
+        return read.task(tx, about) | {"predicted": expected.of_task(tx, about)}

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from farm.cli import values
-from farm.cli.moments import moment, progress, span
+from farm.cli.moments import expected, moment, progress, span
 from farm.cli.options import HomeOption, JsonOption, RefArgument
 from farm.cli.output import emit, facts, say, table
 from farm.cli.reach import reader
@@ -104,6 +104,8 @@ def _show_job(job: dict[str, Any], state: str | None, offset: int) -> None:
     facts([("job", job["id"]), *shown, ("submitted", moment(job["submitted"])), ("took", took)])
     late = ("deadline", moment(job.get("deadline")))
     facts([("tasks", progress(job["tasks"])), late, ("cost", job["cost"]), *job["extra"].items()])
+    many = len(job.get("predicted", ())) > 1
+    facts((f"expected {one['step']}" if many else "expected", expected(one)) for one in job.get("predicted", ()))
     if not job["listed"]:
         return
     print()
@@ -126,6 +128,7 @@ def _task_row(task: dict[str, Any]) -> list[Any]:
 
 def _show_task(task: dict[str, Any]) -> None:
     facts((name, task.get(name)) for name in ("ref", "name", "index", "state", "exit", "cause", "cpu_s", "rss_mib"))
+    facts([("expected", expected(task["predicted"]) if "predicted" in task else None)])
     for file in task.get("outputs") or ():
         facts([("output", f"{file['path']} ({file['size']} bytes)")])
     if not task["attempts"]:

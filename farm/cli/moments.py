@@ -1,5 +1,6 @@
 """Times of the API as people read them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -25,3 +26,16 @@ def progress(counts: dict[str, Any]) -> str:
     found += [(counts["running"] - handed, "running"), (handed, "handed out")]
     words = [f"{counts['done']}/{counts['total']} done", *(f"{count} {what}" for count, what in found if count)]
     return ", ".join(words)
+
+
+def expected(found: Mapping[str, Any]) -> str:
+    """`45 s; by now 44 s, 12 s to 2 min 30 s in four of five, after 6 runs`."""
+    path = f"; {format_duration(found['path_s'])} with all behind it" if found.get("path_s") else ""
+    planned = format_duration(found["planned_s"])
+    if not found["runs"]:
+        return f"{planned}, a guess: it has not run before{path}"
+    low, high = format_duration(found["low"]), format_duration(found["high"])
+    runs = f"{found['runs']} run{'' if found['runs'] == 1 else 's'}"
+    on = f" on {found['shape']}" if found.get("shape") else ""
+    now = format_duration(found["seconds"])
+    return f"{planned}; by now {now}, {low} to {high} in four of five, after {runs}{on}{path}"

@@ -54,6 +54,10 @@ def submit(
         str | None, typer.Option(metavar="cpu=2,memory=4G", help="What one task needs; memory as with --memory.")
     ] = None,
     retries: Annotated[int, typer.Option(min=0, max=100, help="Run a task again so often when it fails.")] = 0,
+    licence: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[=N]", help="Holds so many (1) of this licence of farm.toml; may be repeated."),
+    ] = None,
     licence_exit: Annotated[
         int | None,
         typer.Option(min=1, max=255, help='Exit status that means "no licence now": it waits and tries again.'),
@@ -102,6 +106,7 @@ def submit(
         "retries": retries,
         "outputs": outputs or [],
         **_bounds(needs, values.limits(timeout, silence, memory, max_output, processes)),
+        "licences": values.licences(licence or []),
         **_licence(licence_exit, licence_wait),
     }
     check_command(command, step["env"], step["outputs"])

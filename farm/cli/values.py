@@ -50,6 +50,17 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def licences(given: Sequence[str]) -> dict[str, int]:
+    """`maya`, `nuke=2`: name → how many."""
+    found: dict[str, int] = {}
+    for text in given:
+        called, _, count = text.partition("=")
+        if not called or (count and (not _COUNT.fullmatch(count) or int(count) < 1)):
+            raise Refusal(f"{text[:40]!r} is no licence", "--licence", "write it like NAME or NAME=2")
+        found[called] = found.get(called, 0) + int(count or 1)
+    return found
+
+
 def size(text: str, option: str) -> int:
     """`4G`, `512M`, `1.5GiB`, bytes; powers of 1024. Nothing is no size."""
     try:

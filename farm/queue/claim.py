@@ -17,12 +17,13 @@ from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
 from farm.queue import early, holds, template
 from farm.queue.campaign import Halves
+from farm.queue.licence import Licences
 from farm.queue.room import Kept, Room, Rooms
 from farm.queue.shares import Fact, Shares
 from farm.queue.table import SYSTEM, Table, shares_of
 from farm.queue.waiting import Candidate, Queue, Waiting
 from farm.tables import AnyRow
-from schedules.model import Lane
+from schedules.model import Lane, Licence
 
 _TOKENS = random.Random()
 _LOOK = 64  # candidates of an owner looked at in one go; a claim that uses them all looks again at the next event
@@ -51,6 +52,7 @@ _BEGIN = (
     .values(state=JobState.RUNNING, started=func.coalesce(t.Job.started, bindparam("at", type_=t.Utc())))
 )
 _ALIKE: Mapping[str, float] = {}
+_NONE: Mapping[str, Licence] = {}
 _LANES = select(t.LaneFact.name, t.LaneFact.virtual_s, t.LaneFact.backlogged)
 _NOBODY_WAITS = update(t.LaneFact).values(backlogged=False)
 _SPEND = (
@@ -83,6 +85,7 @@ class Claim:
         term: int,
         now: datetime,
         owners: Mapping[str, float] = _ALIKE,
+        licences: Mapping[str, Licence] = _NONE,
     ) -> None:
         """`owners`: weights of those whose is not 1."""
         self._tx, self._lanes, self._term, self._now, self._owners = tx, lanes, term, now, owners
@@ -94,6 +97,7 @@ class Claim:
         self._jobs: dict[int, int] = {}
         self._templates: dict[tuple[int, int], template.Template] = {}
         self._halves = Halves(tx, now, _LOOK)
+        self._licences = Licences(tx, licences)
         self._rooms = Rooms([])
         self._held: Collection[str] = ()  # lanes
         self._deep: set[tuple[str, str]] | None = None  # lanes and owners with short work, when that has been asked
@@ -119,7 +123,7 @@ class Claim:
             return None
         self._held = holds.lanes(self._tx)
         waiting = Waiting(self._tx, self._now, max(1, free), largest=largest, held=self._held)
-        limit = self._halves.limit = sum(r.slots for r in rooms) + _LOOK
+        limit = self._halves.limit = sum(r.slots for r in rooms) + _LOOK + self._licences.more
         table = self._table(waiting, limit)
         self._look_overdue(table, depth)
         while (turn := table.next()) and self._may(turn, depth):
@@ -200,16 +204,19 @@ class Claim:
         """
         for candidate in self._halves.order(queue):
             step = candidate.row
-            deep = depth.get((step.job, step.ordinal), 0)
+            deep = 0 if step.licences else depth.get((step.job, step.ordinal), 0)
             each = step.slots * candidate.seconds
             most = candidate.remaining if seconds == inf else min(candidate.remaining, int(seconds / each) + 1)
             for room in _better(self._rooms.may(step.slots, 0 if self._crowded else deep), candidate):
-                if n := min(room.fits(step.slots, 0 if self._crowded else deep), most):
+                may = self._licences.now.room(step.licences, room.executor) if step.licences else most
+                if n := min(room.fits(step.slots, 0 if self._crowded else deep), most, may):
                     room.take(n * step.slots, deep)
                     self._take(candidate, room, n)
                     if not candidate.remaining:
                         queue.remove(candidate)
                     return float(n * each)
+            if step.licences and not self._licences.now.spare(step.licences):
+                continue  # it waits for a licence, and not for a slot
             if step.slots == 1:
                 self._crowded = True
             else:
@@ -219,6 +226,8 @@ class Claim:
     def _take(self, candidate: Candidate, room: Room, n: int) -> None:
         step = candidate.row
         candidate.remaining -= n
+        if step.licences:
+            self._licences.now.take(step.licences, room.executor, n)
         self._jobs[step.job] = self._jobs.get(step.job, 0) + n
         if candidate.number is not None:
             self._again(candidate, room)

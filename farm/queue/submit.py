@@ -191,6 +191,7 @@ def _insert_step(
         "slots": step.cpu,
         "memory": step.memory,
         "retries": step.retries,
+        "licences": dict(step.licences) or None,
         "licence_exit": step.licence_exit,
         "licence_wait_s": step.licence_wait_s,
         "timeout_s": step.timeout_s,

@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy import and_, bindparam, func, select
 from sqlalchemy import text as sql
 
-from farm import read
+from farm import expected, read
 from farm import tables as t
 from farm.model import TaskState
 from farm.tables import AnyRow
 from farm.why.answer import Why, at, many
 from farm.why.cause import Cause
 from farm.why.holding import held_lane
+from farm.why.licence import lacks_licence
 from farm.why.look import Look
 from farm.why.rooms import kept_room
 from schedules.model import Unmet
@@ -48,7 +49,9 @@ def waiting(look: Look, about: str, state: str, step: AnyRow, number: int | None
         return held
     pause = _pause(look, step, number)
     if pause is None:
-        return _slot(look, about, state, subject, step)
+        if lack := lacks_licence(look, about, state, step):
+            return lack
+        return _slot(look, about, state, subject, step, number)
     return (_licence if pause.since else _no_room)(about, state, subject, pause)
 
 
@@ -82,8 +85,8 @@ def _no_room(about: str, state: str, subject: str, pause: AnyRow) -> Why:
     return Why(about, state, Cause.PAUSED, rule, sentence, f"it is tried again at {at(until)}", numbers)
 
 
-def _slot(look: Look, about: str, state: str, subject: str, step: AnyRow) -> Why:
-    numbers = _supply(look, step)
+def _slot(look: Look, about: str, state: str, subject: str, step: AnyRow, number: int | None) -> Why:
+    numbers = _supply(look, step) | expected.numbers(look.tx, step.job, step.name, number)
     unmet = [u for u in look.decision.unmet if u.who == str(step.job)]
     never = [u for u in unmet if not u.obstacles or set(u.obstacles) == {"size"}]
     if never:

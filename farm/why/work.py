@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import and_, bindparam, select
 
-from farm import read
+from farm import expected, read
 from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
 from farm.reference import Reference
@@ -115,7 +115,7 @@ def _running(look: Look, row: AnyRow) -> Why:
         rule = "an executor has a few short tasks waiting, so that its slots are never idle"
         return Why(about, row.state, Cause.HANDED_OUT, rule, sentence, "it begins there", numbers)
     sentence = f"Task {row.job}.{row.number} runs on {row.executor} since {at(now.started)}."
-    numbers |= {"started": read.when(now.started)}
+    numbers |= {"started": read.when(now.started)} | expected.numbers(look.tx, row.job, "", row.number)
     return Why(about, row.state, Cause.RUNNING, "it has a slot", sentence, "it ends", numbers)
 
 
