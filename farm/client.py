@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from farm.connection import CHUNK
 from farm.home import BadHome, Home
-from farm.patience import SENDING_S, Patience
+from farm.patience import SENDING_S, Away, Patience
 from farm.refusal import Refusal
 from farm.transport import Answer, Transport, UnixTransport, Unreachable
 
@@ -127,7 +127,10 @@ class Client:
         told = {"Authorization": f"Bearer {self._token}", **(headers or {})}
         answer = self._transport.send(method, target, body, told)
         if answer.status >= 400:
-            raise self._refusal(answer.status, answer.body.read(), path)
+            made = self._refusal(answer.status, answer.body.read(), path)
+            if answer.status == 503 and "retry-after" in answer.headers:  # its database is away, and will be back
+                raise Away(made.what, made.where, made.remedy) from made
+            raise made
         return answer
 
     def _refusal(self, status: int, body: bytes, path: str) -> Refusal:

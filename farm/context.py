@@ -13,6 +13,7 @@ from executors.invitation import Invite
 from farm import tables as t
 from farm.clock import Clock, SystemClock
 from farm.config import FarmConfig, PoolConfig, load, no_address, no_setup, refused_pool
+from farm.database_url import find as find_database
 from farm.db import Database, migrate
 from farm.feed import Feed
 from farm.home import Home
@@ -22,6 +23,7 @@ from farm.refusals import Refusals
 from farm.sites import Sites
 from farm.store import Store, open_store
 from farm.tokens import Tokens
+from farm.watch import Watch
 
 if TYPE_CHECKING:
     from farm.listening import Listener
@@ -44,6 +46,7 @@ class Farm:
     store: Store
     tokens: Tokens
     refusals: Refusals
+    watch: Watch | None = None  # of a service on PostgreSQL
     listener: "Listener | None" = None
     sites: Sites | None = None
     wheel: Fleet | None = None
@@ -52,6 +55,8 @@ class Farm:
     published: Callable[[float], bool] = lambda _seconds: True
 
     def close(self) -> None:
+        if self.watch is not None:
+            self.watch.stop()
         self.feed.close()
         self.db.close()
 
@@ -60,8 +65,12 @@ def open_farm(home: Home, clock: Clock | None = None) -> Farm:
     """The queue and its books, with nothing running. Raises BadHome, BadConfig, BadDatabase."""
     home.make()
     config = load(home.config_file)
-    db = Database.file(home.database)
-    migrate(db, str(home.database))
+    db = find_database(home, config).connect()
+    try:
+        migrate(db, db.where)
+    except BaseException:
+        db.close()
+        raise
     store = open_store(home.store)
     store.sweep()
     clock = clock or SystemClock()

@@ -15,6 +15,7 @@ from farm import postgres
 from farm.refusal import Unavailable
 
 HEAD = "0005"  # the newest revision below migrations/
+FLOOR = "0004"  # the newest schema of the oldest farm that can work with this one
 PATIENCE_S = 30.0  # with another process that writes
 _OURS = ("meta", "job", "task", "attempt", "executor", "ledger")  # tables that every revision has
 
@@ -145,14 +146,26 @@ def check(database: Database, where: str) -> None:
 
 
 def migrate(database: Database, where: str) -> None:
-    """Bring the schema up to date. Raises BadDatabase for a damaged, newer or foreign database."""
+    """Bring the schema up to date. Raises BadDatabase for a damaged, foreign or unfit database, and for a newer one
+    that this farm can't work with."""
     with explained(where):
         if not database.sqlite:
             with database.read() as tx:
-                if lacks := postgres.unfit(tx):
-                    raise BadDatabase(where, lacks)
-        if revision(database, where) != HEAD:
+                lacks = postgres.unfit(tx)
+            if lacks:
+                raise BadDatabase(where, lacks)
+        found = revision(database, where)
+        if found != HEAD and not bearable(database, found):
             _upgrade(database, where)
+
+
+def bearable(database: Database, found: str | None) -> bool:
+    """Whether the schema is a newer farm's that says of itself that this one can work with it, too."""
+    if found is None or found <= HEAD:
+        return False
+    with database.read() as tx:
+        floor = tx.exec_driver_sql("SELECT value FROM meta WHERE key = 'floor'").scalar_one_or_none()
+    return floor is not None and str(floor) <= HEAD
 
 
 def revision(database: Database, where: str) -> str | None:
@@ -179,6 +192,8 @@ def _upgrade(database: Database, where: str) -> None:
         with database.write() as tx:  # whole or not at all, and by one process alone
             config.attributes["connection"] = tx
             command.upgrade(config, "head")
+            tx.exec_driver_sql("DELETE FROM meta WHERE key = 'floor'")
+            tx.exec_driver_sql(f"INSERT INTO meta (key, value) VALUES ('floor', '{FLOOR}')")
     except CommandError as error:
         raise BadDatabase(where, f"it was written by a newer farm: {error}; use the farm that made it") from error
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from farm.db import HEAD, BadDatabase, Database, check, explained, revision
+from farm.db import HEAD, BadDatabase, Database, bearable, check, explained, revision
 from farm.integrity_rules import BOOKS, RESTORE, RULES, Rule
 from farm.ledger import HOUR
 
@@ -47,9 +47,9 @@ def look(database: Database, has: Callable[[str], bool] | None = None) -> Iterat
     where = database.where
     check(database, where)
     found = revision(database, where)
-    if found is not None and found > HEAD:
+    if found is not None and found > HEAD and not bearable(database, found):
         raise BadDatabase(where, f"it was written by a newer farm (schema {found}); use the farm that made it")
-    if found != HEAD:
+    if found is None or found < HEAD:
         yield Finding("schema", f"the schema is {found or 'empty'}, not {HEAD}", "`farm up` brings it up to date")
         return
     with explained(where), database.read() as tx:

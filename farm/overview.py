@@ -46,6 +46,7 @@ def status(farm: "Farm") -> dict[str, Any]:
     return {
         "farm": farm.id,
         "home": str(farm.home.path),
+        "database": farm.db.where,
         "engine": farm.config.site.engine,
         "running": farm.wheel is not None,
         "processes": _processes(farm),

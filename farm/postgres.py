@@ -1,7 +1,7 @@
 """PostgreSQL: how it is reached, who may write, and in a sentence why it can't be used just now."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -16,6 +16,13 @@ _WRITER, _SERVICE = 1, 2
 CHANNEL = "farm"
 IDLE_S = 60  # a process that was frozen in the middle of a transaction keeps the others from writing no longer
 
+_SETTINGS = {
+    "idle_in_transaction_session_timeout": f"{IDLE_S * 1000}",
+    "default_transaction_isolation": "read committed",
+    "tcp_keepalives_idle": "10",  # a farm that went without a word holds its locks no longer than this and three tries
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 _REACHED: dict[str, Any] = {
     "connect_timeout": 10,
     "fallback_application_name": "farm",
@@ -42,11 +49,7 @@ def engine(url: URL, patience_s: float) -> Engine:
     @event.listens_for(made, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         connection.adapters.register_loader("numeric", _plain_numbers())
-        connection.execute(
-            f"SELECT set_config('lock_timeout', '{patience_s * 1000:.0f}', false),"
-            f" set_config('idle_in_transaction_session_timeout', '{IDLE_S * 1000}', false),"
-            " set_config('default_transaction_isolation', 'read committed', false)"
-        )
+        _set(connection, {**_SETTINGS, "lock_timeout": f"{patience_s * 1000:.0f}"})
         connection.commit()
 
     @event.listens_for(made, "handle_error")
@@ -73,7 +76,7 @@ def _plain_numbers() -> type[Any]:
 def shown(url: URL) -> str:
     """The URL as people may see it: a password can stand in two places."""
     hidden = url.difference_update_query([key for key in url.query if "password" in key])
-    return hidden.set(drivername="postgresql", password=None).render_as_string()
+    return hidden.set(drivername="postgresql").render_as_string().replace("%2F", "/")
 
 
 def only_writer(tx: Connection) -> None:
@@ -88,14 +91,21 @@ def term(tx: Connection) -> int:
 
 
 def announce(tx: Connection) -> None:
-    """Wake the service, once this is committed."""
+    """Wake the service, once this is committed; whatever process that is."""
     tx.exec_driver_sql(f"NOTIFY {CHANNEL}")
 
 
-def take_service(connection: Any) -> bool:
+def take_service(connection: Any, name: str) -> bool:
     """Whether this (psycopg) connection is now the one service's, for as long as it lives."""
+    _set(connection, {**_SETTINGS, "application_name": name})
+    connection.execute(f"LISTEN {CHANNEL}")
     row = connection.execute(f"SELECT pg_try_advisory_lock({_FARM}, {_SERVICE})").fetchone()
     return bool(row[0])
+
+
+def _set(connection: Any, settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
 
 
 def who_serves(connection: Any) -> str:
@@ -176,15 +186,20 @@ _WORDS = (  # of a connection that was refused there is no more than a text
 
 def said(error: DBAPIError) -> str:
     """Why PostgreSQL can't be used, as `what; remedy`; empty for what is a defect of ours. Never a password."""
-    state = _state(error.orig)
+    return sentence(error.orig, error.connection_invalidated)
+
+
+def sentence(error: BaseException | None, lost: bool = False) -> str:
+    """Of what psycopg raised; `lost`: it came with the end of the connection."""
+    state = _state(error)
     if state in _SAID:
         return _SAID[state]
-    text = " ".join(str(error.orig).split())
-    for pattern, sentence in _WORDS:
+    text = " ".join(str(error).split())
+    for pattern, found in _WORDS:
         if state is None and re.search(pattern, text):
-            return sentence
-    if error.connection_invalidated or (state or "08000")[:2] in ("08", "57", "53", "58", "XX"):
-        return f"the connection to the database was lost: {text[:200]}; {_BACK}"
+            return found
+    if lost or (state or "")[:2] in ("08", "57", "53", "58", "XX"):
+        return f"the connection to the database was lost: {first_line(error)}; {_BACK}"
     return ""
 
 
@@ -196,6 +211,15 @@ def full(error: DBAPIError) -> bool:
 def passing(error: DBAPIError) -> bool:
     """Whether the same again is likely to succeed at once: a deadlock, a serialisation failure."""
     return _state(error.orig) in ("40P01", "40001")
+
+
+def first_line(error: BaseException | None) -> str:
+    return next(iter(str(error).splitlines()), "")[:200]
+
+
+def returns(error: DBAPIError) -> bool:
+    """Whether it is likely to work again without anybody's doing: asking again is worth while."""
+    return said(error).endswith(_BACK) or passing(error) or _state(error.orig) in (_READ_ONLY, "53300", "25P03")
 
 
 def _state(error: BaseException | None) -> str | None:

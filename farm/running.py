@@ -37,12 +37,14 @@ class RunningService:
         self._ended = threading.Event()
         self._stopping = threading.Lock()
         self._harder = threading.Event()  # somebody does not wait for the draining any longer
+        if farm.watch is not None:
+            farm.watch.start()
         with farm.db.write() as tx:
             term = new_term(tx)
+        farm.db.term = term
         dispatcher = self._dispatcher = Dispatcher(
             farm.config.all_lanes(), term, owners=farm.config.owner_weights(), most_memory=farm.config.most_memory
         )
-        dispatcher.licences = farm.config.all_licences()
         site = farm.config.site
         leases = site.lease.total_seconds(), site.outbound_lease.total_seconds()
         farm.sites = Sites(farm.db, farm.clock, dispatcher, farm.home.logs, farm.feed, self._wake, *leases)
@@ -51,6 +53,8 @@ class RunningService:
         farm.wheel.outbound = outbound_pools(farm.config)
         farm.wheel.began = farm.clock.now()
         farm.wake, farm.stop = self._wake, self.stop_soon
+        if farm.watch is not None:
+            farm.watch.woken, farm.watch.lost = self._wake, lambda: self.stop_soon(terminate=False)
         self._wheel = Wheel(farm.wheel)
         self._publisher = Publisher(farm)
         self._spool = SpoolReader(farm)
@@ -114,7 +118,7 @@ class RunningService:
             *(server.stop for server in self._servers),
             self._close_doors,
             self._porter.stop,
-            self.farm.db.close,
+            self.farm.close,
             *with_head,
         ]
 

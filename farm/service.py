@@ -53,6 +53,7 @@ def _start(home: Home, lock: IO[str], listen: str | None) -> "RunningService":
     engine = load(home.config_file).site.engine
     listening = _listen(home)
     supervisor = Supervisor(home, SITE, engine)
+    ours = contextlib.ExitStack()
     try:
         supervisor.start()
         from farm.context import open_farm
@@ -60,15 +61,20 @@ def _start(home: Home, lock: IO[str], listen: str | None) -> "RunningService":
         from farm.given import take_given
         from farm.listening import opened
         from farm.running import RunningService
+        from farm.watch import Watch
 
         farm = open_farm(home)
-        check(farm.db, str(home.database))
-        take_given(farm.db, farm.clock)
-        farm.listener = opened(home, farm.config.listen, listen, farm.clock)
-        with explained(str(home.database)):
+        ours.callback(farm.close)
+        check(farm.db, farm.db.where)
+        farm.watch = None if farm.db.sqlite else Watch(farm.db)
+        with explained(farm.db.where):
+            take_given(farm.db, farm.clock)
+            farm.listener = opened(home, farm.config.listen, listen, farm.clock)
             service = RunningService(farm, lock, listening, supervisor)
         service.start()
+        ours.pop_all()
     except BaseException:
+        ours.close()
         supervisor.stop(end=True)
         stop_head(str(home.run))
         shutil.rmtree(home.run, ignore_errors=True)

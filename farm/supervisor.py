@@ -2,11 +2,13 @@
 
 import fcntl
 import logging
+import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+from farm.database_url import VARIABLE
 from farm.home import Home
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class Supervisor:
                 stderr=out,
                 start_new_session=True,
                 cwd=_empty(self._run),
+                env={name: value for name, value in os.environ.items() if name != VARIABLE},  # it may hold a password
             )
             return self._process
 

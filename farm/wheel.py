@@ -5,7 +5,10 @@ import threading
 import time
 from datetime import timedelta
 
+from sqlalchemy.exc import InternalError, OperationalError
+
 from executors.contract import Watches
+from farm.db import unusable
 from farm.reconcile import Fleet, reconcile
 
 log = logging.getLogger(__name__)
@@ -70,6 +73,9 @@ class Wheel:
         """One turn; seconds until the next one at the latest."""
         try:
             decision = reconcile(self.fleet)
+        except (OperationalError, InternalError) as error:
+            log.warning("the wheel stands still: %s", unusable(error))
+            return EVERY_S
         except Exception:
             log.exception("the wheel stumbled; it turns again")
             return EVERY_S

@@ -41,17 +41,7 @@ class Postgres:
         server = [_program("postgres"), "-D", str(self.folder / "data"), *settings]
         log = open(self.folder / "log", "ab")
         self._process = subprocess.Popen(
-            # It ends with us, however we end.
-            [
-                "setpriv",
-                "--pdeathsig",
-                "QUIT",
-                *_as(),
-                _program("postgres"),
-                "-D",
-                str(self.folder / "data"),
-                *settings,
-            ],
+            ["setpriv", "--pdeathsig", "QUIT", *_as(), *server],  # it ends with us, however we end
             stdout=log,
             stderr=log,
             cwd=self.folder,

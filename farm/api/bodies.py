@@ -8,14 +8,17 @@ from typing import Annotated, Any
 
 from fastapi import Header, Request, Response
 from fastapi.routing import APIRoute
+from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from farm.api.errors import Unfit
+from farm.postgres import passing
 
 SYNC_LIMIT = 64 << 20  # bytes
 LIMIT = 16 << 20
 UNKNOWN_LIMIT = 64 << 10  # from who has not said yet who it is
 SILENCE_S = 60.0
+TRIES = 4  # of what crossed with the locks of another program in PostgreSQL
 UNKNOWN_S = 30.0  # for the whole of it: a byte a minute would hold a connection for weeks
 Key = Annotated[str, Header(alias="Idempotency-Key", max_length=200)]
 """Chosen by who asks: the same request under the same key is carried out once."""
@@ -86,7 +89,14 @@ class Checked(APIRoute):
 
         async def checked(request: Request) -> Response:
             await request.app.state.guard(request)
-            return await handle(_Strict(request.scope, request.receive))
+            read = _Strict(request.scope, request.receive)  # keeps the body for a second time
+            for _ in range(TRIES - 1):
+                try:
+                    return await handle(read)
+                except DBAPIError as error:
+                    if not passing(error):  # else all of it was undone, as if it had not been asked
+                        raise
+            return await handle(read)
 
         return checked
 

@@ -110,7 +110,10 @@ def _database(request: Request, error: Any) -> JSONResponse:
     if not isinstance(error.orig, sqlite3.Error) and (what := postgres.said(error)):
         log.error("the database has refused: %s", what)
         said, _, remedy = what.partition("; ")
-        return _answer(507 if postgres.full(error) else 503, said, request.app.state.farm.db.where, remedy)
+        made = _answer(507 if postgres.full(error) else 503, said, request.app.state.farm.db.where, remedy)
+        if postgres.returns(error):
+            made.headers["Retry-After"] = "1"
+        return made
     log.error("the database has refused", exc_info=error)
     if isinstance(error, IntegrityError | ProgrammingError):
         return _unexpected(request, error)

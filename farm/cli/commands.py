@@ -201,6 +201,18 @@ COMMANDS: Mapping[str, Entry] = {
         "Check that the database is whole, its rows agree and its bill adds up.",
         ("farm database check", "farm database check --files --json"),
     ),
+    "database migrate": Entry(
+        FARM, "database:migrate", "Bring the database's schema up to date.", ("farm database migrate",)
+    ),
+    "database copy": Entry(
+        FARM,
+        "database:copy",
+        "Copy the farm's database to PostgreSQL, or back to SQLite.",
+        (
+            "farm database copy postgresql://farm@db.example.org/farm",
+            "farm database copy farm.db --from postgresql://farm@db.example.org/farm",
+        ),
+    ),
     "prune": Entry(
         FARM,
         "prune:prune",
@@ -218,6 +230,12 @@ COMMANDS: Mapping[str, Entry] = {
         "bench:dispatch",
         "Measure how fast `true` goes through the whole farm, beside a bare spawn loop.",
         ("farm bench dispatch --tasks 2000 --json",),
+    ),
+    "bench queue": Entry(
+        FARM,
+        "bench_queue:queue",
+        "Measure the queue alone: a million tasks, 100,000 jobs, a graph, 200 executors.",
+        ("farm bench queue", "farm bench queue --growth 1000000 --json"),
     ),
     "event": Entry(
         FARM,

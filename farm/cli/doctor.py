@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from farm import names
 from farm.cli.options import HomeOption, JsonOption
@@ -17,6 +18,9 @@ from farm.cli.reach import home_of
 from farm.client import Unreachable, connect
 from farm.home import BadHome, Home
 from farm.refusal import Refusal
+
+if TYPE_CHECKING:
+    from farm.database_url import Address
 
 LITTLE, TOO_LITTLE = 2 << 30, 200 << 20
 PROGRAMS = {"git": "for packages and hooks", "povray": "for rendering", "ffmpeg": "for films"}
@@ -151,17 +155,47 @@ def settings(home: Home) -> Finding:
 
 
 def database(home: Home) -> Finding:
-    """Opened read-only, next to a running service too."""
-    if not home.database.exists():
+    """Looked at only, next to a running service too."""
+    from farm.config import BadConfig, load
+    from farm.database_url import BadUrl, find
+
+    try:
+        place = find(home, load(home.config_file))
+    except BadConfig:  # told as a finding of its own
+        return Finding("database", "ok", "not looked at")
+    except BadUrl as error:
+        return Finding("database", "error", error.what, error.remedy)
+    return _file(place.path) if place.path else _server(place)
+
+
+def _file(path: Path) -> Finding:
+    if not path.exists():
         return Finding("database", "ok", "none yet")
     try:
-        said = _quick_check(home.database)
+        said = _quick_check(path)
     except sqlite3.Error as error:
         said = str(error)
     if said != "ok":
-        remedy = f"`farm down`, keep a copy of {home.database}, then: sqlite3 {home.database} .recover"
+        remedy = f"`farm down`, keep a copy of {path}, then: sqlite3 {path} .recover"
         return Finding("database", "error", f"damaged: {said}", remedy)
-    return Finding("database", "ok", f"intact, {home.database.stat().st_size / 2**20:.1f} MiB")
+    return Finding("database", "ok", f"intact, {path.stat().st_size / 2**20:.1f} MiB")
+
+
+def _server(place: "Address") -> Finding:
+    """PostgreSQL: whether it is there, may be written and agrees on the time."""
+    from farm.clock import SystemClock
+    from farm.db import BadDatabase, explained
+    from farm.server_health import health
+
+    db = place.connect()
+    try:
+        with explained(place.where), db.read() as tx:
+            found = health(tx, SystemClock())
+    except BadDatabase as error:
+        return Finding("database", "error", error.what, error.remedy)
+    finally:
+        db.close()
+    return Finding("database", "warning" if found.remedy else "ok", f"{place.where}: {found.what}", found.remedy)
 
 
 def _quick_check(path: Path) -> str:

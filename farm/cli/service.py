@@ -272,6 +272,7 @@ def _show(found: Any, client: Client) -> None:
             ("farm", "up" if client.running else "down; start it with `farm up`"),
             ("at", client.at),
             ("home", found["home"]),
+            ("database", found.get("database")),
             ("others reach it at", (found.get("listening") or {}).get("url")),
             ("refused calls", _refused(found)),
             ("version", found.get("version")),

@@ -7,43 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from executors.simulated import SimulatedOptions
-from farm.acts import By, record
-from farm.config import FarmConfig, PoolConfig
-from farm.db import BadDatabase, Database, migrate
+from farm.db import BadDatabase, Database
 from farm.integrity import MOST, examine
 from farm.integrity_rules import RULES
-from farm.queue import holds
-from tests.properties.simulated_farm import SimulatedFarm
-
-POOLS = {"cloud": PoolConfig(provider="simulated", slots=2, ceiling=4, price_per_hour=7)}
-ITEMS = [{"name": "a", "argv": ["x"]}, {"name": "b", "argv": ["x"], "after": ["a"]}]
+from tests.unit.worked_farm import work
 
 
 @pytest.fixture(scope="module")
 def worked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A farm that has done, failed and skipped work, and has some under way, some waiting."""
-    path = tmp_path_factory.mktemp("farm") / "farm.db"
-    farm = SimulatedFarm(path, FarmConfig(pools=POOLS), SimulatedOptions(slots=2, ceiling=4))
-    migrate(farm.db, "farm.db")
-    farm.exit = lambda work: int(work.attempt.startswith("2."))
-    farm.submit({"name": "main", "argv": ["x"], "array": {"first": 1, "last": 5}})
-    farm.submit(
-        {"name": "main", "argv": ["x"]},
-        {"name": "then", "argv": ["x"], "array": {"first": 1, "last": 3}, "after": ["main"]},
-    )
-    farm.run()
-    farm.duration = lambda _work: 1e6
-    farm.submit({"name": "main", "items": ITEMS})
-    farm.submit({"name": "main", "argv": ["x"]}, after=[3])
-    while not farm.gateway.running:
-        farm.turn()
-    farm.book()
-    with farm.db.write() as tx:
-        by = By("ada", "stock-taking", farm.clock.now())
-        holds.add(tx, "lane", "bulk", record(tx, by, "hold", "lane", "bulk"))
-    farm.db.close()
-    return path
+    return work(tmp_path_factory.mktemp("farm") / "farm.db")
 
 
 @pytest.fixture
@@ -178,6 +150,7 @@ def test_another_programs_database_is_told(tmp_path: Path) -> None:
 
 def test_a_newer_schema_is_told(damaged: sqlite3.Connection, tmp_path: Path) -> None:
     damaged.execute("UPDATE alembic_version SET version_num = '9999'")
+    damaged.execute("UPDATE meta SET value = '9998' WHERE key = 'floor'")
     damaged.commit()
     with pytest.raises(BadDatabase, match="newer"):
         found(tmp_path)
