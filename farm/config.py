@@ -17,7 +17,7 @@ from farm.lines import line_of
 from farm.refusal import Unavailable
 from farm.sizes import memory_here, parse_size
 from farm.wording import nearest, plain
-from schedules.model import Hours, Lane, Window
+from schedules.model import Hours, Lane, Licence, Window
 from schedules.windows import never_wins
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -128,6 +128,13 @@ class OwnerConfig(_Part):
     weight: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
 
 
+class LicenceConfig(_Part):
+    """How many there are of it, held by each task or by each host for all its tasks."""
+
+    count: Annotated[int, Field(ge=0, le=2**31)]
+    per: Literal["task", "host"] = "task"
+
+
 class KeepConfig(_Part):
     """How long things are kept that grow with time; jobs, tasks and the bill are kept for ever."""
 
@@ -203,6 +210,7 @@ class FarmConfig(_Part):
     pools: Mapping[str, PoolConfig] = {"local": PoolConfig()}
     lanes: Mapping[str, LaneConfig] = {}
     owners: Mapping[str, OwnerConfig] = {}
+    licences: Mapping[str, LicenceConfig] = {}
     keep: KeepConfig = KeepConfig()
     schedules: tuple[WindowConfig, ...] = ()
 
@@ -234,6 +242,9 @@ class FarmConfig(_Part):
 
     def owner_weights(self) -> dict[str, float]:
         return {name: owner.weight for name, owner in self.owners.items()}
+
+    def all_licences(self) -> dict[str, Licence]:
+        return {name: Licence(one.count, one.per) for name, one in self.licences.items()}
 
     def all_lanes(self) -> dict[str, Lane]:
         """The three of every farm, and the configured ones."""

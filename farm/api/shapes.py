@@ -97,6 +97,29 @@ class JobNow(Job):
     seen: int
 
 
+class Predicted(Shape):
+    """Seconds that one task of the step takes: as it was planned with, and as known by now. Four of five are expected
+    between `low` and `high`; after no `runs` at all it is a guess."""
+
+    step: str
+    planned_s: float
+    seconds: float
+    low: float
+    high: float
+    runs: int
+
+
+class PredictedTask(Predicted):
+    """`path_s`: with the longest chain of tasks behind it. `shape`: pool and slots of executors it was measured on."""
+
+    path_s: float | None
+    shape: str
+
+
+class JobShown(JobNow):
+    predicted: list[Predicted]
+
+
 class Task(Shape):
     ref: str
     step: str
@@ -155,6 +178,7 @@ class TaskNow(Shape):
     state: TaskState
     outputs: list[File]
     attempts: list[Attempt]
+    predicted: PredictedTask
 
 
 class Process(Shape):
