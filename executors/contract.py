@@ -223,6 +223,7 @@ class Work:
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)  # more of the environment; never kept, blotted out of logs
     unready: str = ""  # why it can't begin at all; one sentence
+    hopeless: bool = False  # … and why another try would not help
     cwd: str = ""  # relative to the scratch folder, or an absolute folder of the executor
     inputs: tuple[FileRef, ...] = ()
     outputs: tuple[str, ...] = ()  # glob patterns below the working folder
@@ -258,7 +259,7 @@ class Event:
     started: int = 0
     exit: int = 0
     cause: str = ""  # "" (its own exit), cancelled, a limit (timeout, silence, output, memory, processes), no-program,
-    #                  cwd, disk, inputs, outputs, lost, stale-term
+    #                  cwd, disk, inputs, secret, outputs, lost, stale-term
     message: str = ""
     cpu_ms: int = 0
     rss_kib: int = 0

@@ -5,11 +5,16 @@ import os
 import stat
 from collections.abc import Mapping
 
+_LASTING = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL)
 LEAST, MOST = 4, 65_536  # bytes; a shorter one would blot out half of every log
 
 
 class Unreadable(Exception):
-    """The secret can't be had; one sentence that does not hold it."""
+    """The secret can't be had; one sentence that does not hold it. `lasting`: until somebody mends it."""
+
+    def __init__(self, what: str, lasting: bool = True) -> None:
+        super().__init__(what)
+        self.lasting = lasting
 
 
 def read(reference: str, environment: Mapping[str, str] = os.environ) -> str:
@@ -21,7 +26,8 @@ def read(reference: str, environment: Mapping[str, str] = os.environ) -> str:
     except KeyError:
         raise Unreadable(f"{reference}: the service has no such variable") from None
     except OSError as error:
-        raise Unreadable(f"{reference} can't be read by the service: {error.strerror}") from None
+        why = f"{reference} can't be read by the service: {error.strerror}"
+        raise Unreadable(why, lasting=error.errno in _LASTING) from None
     except ValueError:
         raise Unreadable(f"{reference} is no text in UTF-8") from None
     if not LEAST <= len(found.encode()) <= MOST or "\0" in found:

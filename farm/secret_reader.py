@@ -34,14 +34,16 @@ class _Reading:
         except Unreadable as why:
             self._why = why
         except Exception as error:
-            self._why = Unreadable(f"{self.reference} can't be read by the service: {type(error).__name__}")
+            self._why = Unreadable(
+                f"{self.reference} can't be read by the service: {type(error).__name__}", lasting=False
+            )
         self.ended.set()
 
     def result(self, limit_s: float) -> str:
         """Raises Unreadable, at once when it was too long for somebody before."""
         if not self.ended.wait(0 if self.overdue else limit_s):
             self.overdue = True
-            raise Unreadable(f"{self.reference} did not come within {limit_s:g} s; its disk may be away")
+            raise Unreadable(f"{self.reference} did not come within {limit_s:g} s; its disk may be away", lasting=False)
         if self._why is not None:
             raise self._why
         return self._found
@@ -77,7 +79,7 @@ class SecretReader:
             readings = {name: self._reading(reference) for name, reference in work.secrets.items()}
             return replace(work, secrets={name: one.result(self._limit_s) for name, one in readings.items()})
         except Unreadable as why:
-            return replace(work, secrets={}, unready=f"the secret {why}")
+            return replace(work, secrets={}, unready=f"the secret {why}", hopeless=why.lasting)
 
     def _reading(self, reference: str) -> _Reading:
         """Fresh, unless one is under way."""

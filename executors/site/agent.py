@@ -74,7 +74,8 @@ class Agent:
         stale = [w for w in works if not self._terms.accepts(w.term)]
         self._journal.append([never_started(w, "stale-term", "another scheduler has taken over") for w in stale])
         unready = self._backlog.news(w for w in works if w.unready and w not in stale)
-        self._journal.append([never_started(w, "inputs", w.unready) for w in unready])
+        why = {True: "secret", False: "inputs"}  # one that did not come in time may come the next time
+        self._journal.append([never_started(w, why[w.hopeless], w.unready) for w in unready])
         self._backlog.add(w for w in works if w not in stale and not w.unready)
         self._wake()
 

@@ -48,6 +48,8 @@ def verdict(row: AnyRow, event: Event, now: datetime, most_memory: int) -> Verdi
         return Verdict(AttemptState.SUCCEEDED, False, "", event.message)
     if event.cause in ("inputs", "lost"):
         return _lost(row, event, 1)
+    if event.cause == "secret":  # neither the task nor its executor has failed, and nothing would change by itself
+        return Verdict(AttemptState.FAILED, False, event.cause, event.message, failed_on=row.failed_on)
     if event.cause in REQUEUED:
         return _lost(row, event, 0)
     if event.cause == "disk" and row.losses < LOSSES:

@@ -25,6 +25,7 @@ class Cause(StrEnum):
     CWD = "cwd"
     DISK = "disk"  # its executor's disk was full
     INPUTS = "inputs"
+    SECRET = "secret"  # it can't be read by the service
     OUTPUTS = "outputs"
     NO_LICENCE = "no-licence"  # for as long as it may wait for one
     LOST = "lost"  # its executor went
@@ -80,6 +81,7 @@ REPORTED = {
     "cwd": Cause.CWD,
     "disk": Cause.DISK,
     "inputs": Cause.INPUTS,
+    "secret": Cause.SECRET,
     "outputs": Cause.OUTPUTS,
     "licence": Cause.NO_LICENCE,
     "lost": Cause.LOST,

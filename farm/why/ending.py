@@ -50,6 +50,7 @@ def _words(cause: Cause, row: AnyRow, step: AnyRow) -> str:
         Cause.CWD: "its working folder is not there",
         Cause.DISK: "its executor's disk was full",
         Cause.INPUTS: "an input could not be fetched",
+        Cause.SECRET: "a secret of it could not be read",
         Cause.OUTPUTS: "its outputs could not be kept",
         Cause.LOST: "its executor was lost",
         Cause.REQUEUED: "it was ended to run again elsewhere",

@@ -277,7 +277,17 @@ def test_a_success_between_clears_an_executor(farm: QueueFarm) -> None:
     assert fail(farm, other[:1], "e1").executors == []
 
 
-@pytest.mark.parametrize("facts", [{"cause": "lost"}, {"cause": "inputs"}, {"exit": 77}, {"cause": "memory"}])
+def test_a_secret_that_can_not_be_read_burns_no_attempts(farm: QueueFarm) -> None:
+    """Nothing changes by itself: it fails at once, and is tried again when somebody says so."""
+    job = farm.submit(step(retries=5))
+    farm.finish(farm.claim(), exit=-1, cause="secret", message="the secret file:/k can't be read by the service: gone")
+    found = task(farm, job)
+    assert (found.state, found.attempts, found.failures, found.losses) == ("failed", 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "facts", [{"cause": "lost"}, {"cause": "inputs"}, {"cause": "secret"}, {"exit": 77}, {"cause": "memory"}]
+)
 def test_what_is_no_real_failure_says_nothing_of_an_executor(farm: QueueFarm, facts: dict[str, object]) -> None:
     there(farm, "e1")
     for _ in range(2):

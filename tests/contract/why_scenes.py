@@ -292,6 +292,16 @@ def attempt_no_inputs(farm: QueueFarm) -> Why:
     return ask(farm, end(farm, exit=1, cause="inputs") + ".1")
 
 
+@shows(Cause.SECRET)
+def task_no_secret(farm: QueueFarm) -> Why:
+    answer = ask(
+        farm, end(farm, exit=1, cause="secret", message="the secret env:KEY: the service has no such variable")
+    )
+    assert "failed: the secret env:KEY: the service has no such variable" in answer.sentence
+    assert answer.next == "farm retry 1.1"
+    return answer
+
+
 @shows(Cause.OUTPUTS)
 def task_no_outputs(farm: QueueFarm) -> Why:
     return ask(farm, end(farm, exit=1, cause="outputs"))

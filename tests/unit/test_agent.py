@@ -73,6 +73,13 @@ def test_numbers_have_no_gaps_and_start_at_one(desk: Desk):
     assert desk.agent.last == desk.last
 
 
+@pytest.mark.parametrize(("hopeless", "cause"), [(True, "secret"), (False, "inputs")])
+def test_what_can_not_begin_is_told_with_whether_another_try_would_help(desk: Desk, hopeless, cause):
+    desk.agent.submit([desk.work("1.1.1", "true", unready="the secret env:X is gone", hopeless=hopeless)])
+    (end,) = desk.until("1.1.1")
+    assert (end.cause, end.message) == (cause, "the secret env:X is gone")
+
+
 def test_a_poll_waits_no_longer_than_it_was_told(desk: Desk):
     began = time.monotonic()
     assert desk.agent.poll(0, 0, 0, 0.05) == []

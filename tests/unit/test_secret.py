@@ -32,6 +32,6 @@ def test_what_is_not_there_is_the_reason_why_the_work_does_not_begin(tmp_path):
     ):
         reader.hand({"e1": [Work("1.1.1", 1, 1, ("true",), secrets={"KEY": reference})]})
         (work,) = passed.get(timeout=30)["e1"]
-        assert words in work.unready
+        assert (words in work.unready, work.hopeless) == (True, True)
         assert work.secrets == {}
     reader.close()
