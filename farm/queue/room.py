@@ -60,8 +60,8 @@ class Rooms:
         return bool(self.may(1, 0))
 
     def may(self, slots: int, depth: int) -> Sequence[Room]:
-        """Those from the first on that takes a task of this size (see Room.fits). Rooms only fill up in a claim, so that
-        those before are never looked at again."""
+        """Those from the first on that takes a task of this size (see Room.fits). In a claim rooms only fill up: those
+        before it are never looked at again."""
         at = self._full.get((slots, depth), 0)
         while at < len(self.open) and not self.open[at].fits(slots, depth):
             at += 1

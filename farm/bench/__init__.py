@@ -1,0 +1,1 @@
+"""What `farm bench` measures, each by itself."""

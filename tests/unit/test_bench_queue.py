@@ -1,0 +1,60 @@
+import time
+from datetime import timedelta
+
+from executors.contract import EventKind, Work
+from farm.bench.alone_farm import alone
+from farm.bench.burst import graph, graph_items, many
+from farm.bench.fake_site import FakeSite
+from farm.bench.figures import over, p99
+from farm.bench.growth import growth
+
+
+def test_what_is_above_its_limit_is_named():
+    assert over({"a": 2, "b": 1, "c": 9}, {"a": 1, "b": 1, "d": 0}) == ["a"]
+    assert p99([float(n) for n in range(1000)]) == 990
+    assert p99([1.0]) == 1
+
+
+def test_a_graph_has_the_edges_that_were_asked_for_and_no_cycle():
+    items = graph_items(200, 1500)
+    place = {item["name"]: n for n, item in enumerate(items)}
+    edges = [(place[before], n) for n, item in enumerate(items) for before in item["after"]]
+    assert len(set(edges)) == len(edges) == 1500
+    assert all(before < after for before, after in edges)
+
+
+def test_cost_is_measured_for_each_size():
+    found = growth(100)
+    assert [one["tasks"] for one in found] == [100]
+    assert all(found[0][f"{act}_us"] > 0 for act in ("submit", "claim", "finish"))
+
+
+def test_executors_in_memory_end_their_tasks_one_after_the_other():
+    site = FakeSite(0.01)
+    site.attach("e1", 1)
+    assert [ready.executor for ready in site.ready()] == ["e1"]
+    begin = time.monotonic()
+    site.start([Work("1.1.1", 7, 1, ("true",)), Work("1.2.1", 8, 1, ("true",))], "e1")
+    told = []
+    while len(told) < 2:
+        events = site.events({"e1": len(told)}, timedelta(seconds=5))["e1"]
+        told = [*told, *events[len(told) :]] if len(events) > len(told) else told
+    assert time.monotonic() - begin >= 0.02
+    assert [(e.seq, e.kind, e.attempt, e.token) for e in told] == [
+        (1, EventKind.FINISHED, "1.1.1", 7),
+        (2, EventKind.FINISHED, "1.2.1", 8),
+    ]
+    site.acknowledge({"e1": 2})
+    assert site.events({"e1": 2}, timedelta()) == {}
+
+
+def test_a_service_alone_takes_many_jobs_and_a_graph():
+    with alone() as farm:
+        assert many(farm, 300)["many_per_second"] > 0
+        assert len(farm.client.get("/v1/jobs", limit=1000)["jobs"]) == 300
+        found = graph(farm, 60, 300)
+        assert found["graph_edges"] == 300
+        newest = farm.client.get("/v1/jobs", limit=1)["jobs"][0]
+        assert newest["tasks"]["done"] == 60
+        assert farm.rss_mib > 10
+        assert farm.cpu_s > 0
