@@ -13,6 +13,7 @@ from pathlib import Path
 from executors.invitation import Invitation
 from executors.reach import Reach
 from executors.site.fitness import Unfit
+from executors.site.ground import forget
 from executors.site.ticket import PRIVATE, Ticket
 
 RUN, ROOMY = f"fx-{os.getuid()}-", f"farm-executor-{os.getuid()}-"
@@ -86,13 +87,14 @@ class Place:
 
 
 def sweep() -> None:
-    """Remove what executors elsewhere that were killed have left on this machine. Where everybody may write, only what
-    is ours counts."""
+    """Remove what executors elsewhere that were killed have left on this machine, their control groups too. Where
+    everybody may write, only what is ours counts."""
     for run in filter(_ours, _short().glob(f"{RUN}*")):
         with contextlib.suppress(OSError), open(os.open(run / "alive", os.O_RDWR | os.O_NOFOLLOW)) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             roomy = _roomy() / (ROOMY + run.name.removeprefix(RUN))
             if _ours(roomy):
+                forget(roomy)
                 shutil.rmtree(roomy, ignore_errors=True)
             shutil.rmtree(run, ignore_errors=True)
 

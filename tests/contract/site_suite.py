@@ -9,7 +9,6 @@ import pytest
 
 from executors.contract import PYTHON, EventKind, FileRef
 from executors.errors import Lost
-from executors.site.ground import base, of_executor
 from tests.contract.yard import Yard, eventually
 
 STUBBORN = "trap '' TERM; setsid sh -c \"trap '' TERM; sleep {mark}; sleep {mark}\" & sleep {mark}; sleep {mark}"
@@ -33,7 +32,7 @@ class SiteSuite:
     @classmethod
     def on(cls, yard: Yard) -> str:
         """An executor of two slots that no test ends."""
-        return yard.executor(2)
+        return yard.lasting(2)
 
     def test_attach_again_changes_nothing(self, yard: Yard, on: str):
         yard.site.attach(on, 2)
@@ -126,7 +125,7 @@ class SiteSuite:
         on = yard.executor(1)
         yard.site.start([yard.work("7.1.1", "sleep", "600"), yard.work("7.2.1", "echo", "never")], on)
         yard.until_started("7.1.1")
-        states = {r.attempt: r.state for r in yard.site.snapshot() if r.executor == on}
+        states = yard.states(on, "7.")
         assert states == {"7.1.1": "running", "7.2.1": "waiting"}
         yard.site.cancel(["7.2.1"])
         (never,) = yard.until("7.2.1")
@@ -157,7 +156,7 @@ class SiteSuite:
         eventually(lambda: yard.look() is not None and yard.log("9.1.1") == b"a\n")
         yard.again()
         eventually(lambda: on in yard.ready())
-        states = {r.attempt: r.state for r in yard.site.snapshot() if r.executor == on}
+        states = yard.states(on, "9.")
         assert states == {"9.1.1": "running", "9.2.1": "finished"}
         yard.touch(on, go)
         (end,) = yard.until("9.1.1")
@@ -180,10 +179,10 @@ class SiteSuite:
         assert (end.exit, end.cause) == (1, "inputs")
         assert "0" * 64 in end.message
 
-    @pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x"])
-    def test_an_input_that_leaves_its_folder(self, yard: Yard, on: str, path: str):
+    @pytest.mark.parametrize(("ordinal", "path"), [(1, "../x"), (2, "/etc/x"), (3, "a/../../x")])
+    def test_an_input_that_leaves_its_folder(self, yard: Yard, on: str, ordinal: int, path: str):
         digest = yard.store.put_bytes(b"x")
-        end = yard.result(on, yard.work(f"10.3.{path}", "true", inputs=(FileRef(path, digest, 1),)))
+        end = yard.result(on, yard.work(f"10.3.{ordinal}", "true", inputs=(FileRef(path, digest, 1),)))
         assert end.cause == "inputs"
 
     def test_an_output_that_is_missing(self, yard: Yard, on: str):
@@ -202,7 +201,7 @@ class SiteSuite:
         assert (end.exit, end.message) == (0, "2 links lead out of its folder and were left out")
 
     def test_work_of_several_slots_has_them_to_itself(self, yard: Yard, on: str):
-        works = [yard.work(f"11.{n}.1", "sleep", "0.1", slots=1 + n % 2) for n in range(6)]
+        works = [yard.work(f"11.{n}.1", "sleep", "0.1", slots=1 + n % 2) for n in range(1, 7)]
         yard.site.start(works, on)
         ends = yard.until(*(w.attempt for w in works))
         wide = [e for e, w in zip(ends, works, strict=True) if w.slots == 2]
@@ -218,15 +217,15 @@ class SiteSuite:
         assert yard.log("12.2.1") == b""
 
     def test_two_hundred_tiny_tasks(self, yard: Yard, on: str):
-        works = [yard.work(f"13.{n}.1", "sh", "-c", f"echo {n}; exit {n % 3}") for n in range(200)]
+        works = [yard.work(f"13.{n}.1", "sh", "-c", f"echo {n}; exit {n % 3}") for n in range(1, 201)]
         yard.site.start(works, on)
         ends = yard.until(*(w.attempt for w in works))
-        assert [e.exit for e in ends] == [n % 3 for n in range(200)]
-        assert all(yard.log(f"13.{n}.1") == b"%d\n" % n for n in range(200))
+        assert [e.exit for e in ends] == [n % 3 for n in range(1, 201)]
+        assert all(yard.log(f"13.{n}.1") == b"%d\n" % n for n in range(1, 201))
 
     def test_a_straggler_holds_nobody_up(self, yard: Yard, on: str):
-        yard.site.start([yard.work(f"14.{n}.1", "true") for n in range(100)], on)
-        yard.until(*(f"14.{n}.1" for n in range(100)))
+        yard.site.start([yard.work(f"14.{n}.1", "true") for n in range(1, 101)], on)
+        yard.until(*(f"14.{n}.1" for n in range(1, 101)))
         works = [yard.work("14.200.1", "sleep", "600"), *(yard.work(f"14.{n}.1", "true") for n in range(201, 240))]
         yard.site.start(works, on)
         yard.until(*(f"14.{n}.1" for n in range(201, 240)))
@@ -269,13 +268,12 @@ class SiteSuite:
         command = "setsid sleep 8444.5 & sleep 8444.5"
         yard.site.start([yard.work("16.1.1", "sh", "-c", command, memory_bytes=1 << 30, processes=50)], on)
         yard.until_started("16.1.1")
-        cage = of_executor(base(), str(yard.home / "p" / "executors" / on))
+        cage = yard.cage(on)
         assert len(cage.inside()) == bool(cage)
         eventually(lambda: len(yard.commands_with("sleep 8444.5")) >= 2)
-        (pid,) = [p["pid"] for p in executor_processes(on)]
-        os.kill(pid, signal.SIGKILL)
-        eventually(lambda: yard.site.lost() == [on], within=10)
-        eventually(lambda: not yard.commands_with("sleep 8444.5") and not yard.commands_with(on), within=10)
+        os.kill(yard.process(on), signal.SIGKILL)
+        eventually(lambda: yard.site.lost() == [on], within=yard.noticed_s)
+        eventually(lambda: not yard.commands_with("sleep 8444.5") and not yard.commands_with(on), within=yard.noticed_s)
         with pytest.raises(Lost):
             yard.site.start([yard.work("16.2.1", "true")], on)
         assert on not in yard.ready()
@@ -285,18 +283,3 @@ class SiteSuite:
     def test_an_unknown_executor_is_lost(self, yard: Yard):
         with pytest.raises(Lost):
             yard.site.start([yard.work("17.1.1", "true")], "nobody")
-
-
-def executor_processes(name: str) -> list[dict[str, int]]:
-    """The process of this executor itself, found by its ticket."""
-    found = []
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                with open(f"/proc/{entry.name}/cmdline", "rb") as file:
-                    words = file.read().decode(errors="replace")
-            except OSError:
-                continue
-            if "executors.site.executor" in words and f"/{name}/" in words:
-                found.append({"pid": int(entry.name)})
-    return found

@@ -4,13 +4,15 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from executors import local
-from executors.contract import Event, EventKind, MachineState, Order, Provider, Site, Surroundings, Work
+from executors.contract import Event, EventKind, Machine, MachineState, Order, Provider, Site, Surroundings, Work
+from executors.site.cage import Cage
+from executors.site.ground import base, of_executor
 from executors.store import FolderStore
 
 T = TypeVar("T")
@@ -40,10 +42,22 @@ def commands_with(mark: str) -> list[str]:
     return found
 
 
+def tickets() -> Iterator[tuple[int, str]]:
+    """Processes that are executors, in guests of this machine too, with the files of their tickets as they see them."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if "executors.site.executor" in words and "--ticket" in words:
+            yield int(folder.name), words[words.index("--ticket") + 1]
+
+
 class Yard:
     """`make(run)` gives a Site; executors come from the local provider with `engine`, or from another `source`."""
 
     patience_s = PATIENCE_S
+    noticed_s = 10.0  # by then a killed executor is lost, and nothing of it is left
 
     def __init__(
         self,
@@ -70,12 +84,28 @@ class Yard:
         return Work(**{"attempt": attempt, "token": 1, "term": 1, "argv": argv, **more})
 
     def executor(self, slots: int = 2) -> str:
-        """One more executor that is ready."""
+        """One that is ready and has nothing to do."""
         self._orders += 1
-        (machine,) = self.provider.launch(Order(f"order{self._orders}", "local", 1, slots)).machines
+        (machine,) = self.launch(Order(f"order{self._orders}", "local", 1, slots))
         self.site.attach(machine.id, slots)
         eventually(lambda: machine.id in self.ready())
         return machine.id
+
+    def lasting(self, slots: int) -> str:
+        """One that nobody else gets."""
+        return self.executor(slots)
+
+    def launch(self, order: Order) -> Sequence[Machine]:
+        return self.provider.launch(order).machines
+
+    def process(self, executor: str) -> int:
+        """That of the executor itself, found by its ticket, as this machine counts."""
+        (found,) = (pid for pid, ticket in tickets() if f"/{executor}/" in ticket and str(self.home) in ticket)
+        return found
+
+    def cage(self, executor: str) -> Cage:
+        """Its control group, if such can be made where it is."""
+        return of_executor(base(), str(self.home / "p" / "executors" / executor))
 
     def commands_with(self, mark: str) -> list[str]:
         """Command lines that hold `mark`, wherever executors of this yard run theirs."""
@@ -87,6 +117,11 @@ class Yard:
 
     def ready(self) -> list[str]:
         return [r.executor for r in self.site.ready()]
+
+    def states(self, on: str, job: str) -> dict[str, str]:
+        """What this executor tells of the attempts of a job."""
+        told = (r for r in self.site.snapshot() if r.executor == on)
+        return {r.attempt: r.state for r in told if r.attempt.startswith(job)}
 
     def again(self) -> None:
         """The gateway is restarted."""

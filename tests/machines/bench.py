@@ -48,6 +48,10 @@ class Bench:
         self._machines.append(made)
         return made
 
+    def machines(self) -> list[Machine]:
+        """All that were made, those that are off too."""
+        return list(self._machines)
+
     def _close_machines(self) -> None:
         with contextlib.ExitStack() as stack:
             for machine in self._machines:

@@ -61,6 +61,11 @@ class Machine:
             (self._disk("/usr/sbin") / name).symlink_to("/usr/lib/machine/power")
         assert power
 
+    @property
+    def group(self) -> str:
+        """The name of its control groups."""
+        return self._folder.name
+
     # ── its life ──
 
     def boot(self, user_data: str = "") -> None:
@@ -90,7 +95,7 @@ class Machine:
             "HOSTS": self._hosts_text(),
         }
         return {
-            "group": self._folder.name,
+            "group": self.group,
             "limits": LIMITS,
             "net": self.cable.machine.path,
             "boot": str(HERE / "boot.sh"),

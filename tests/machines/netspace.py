@@ -44,21 +44,26 @@ class NetSpace:
     def popen(self, argv: Sequence[str], **options: Any) -> "subprocess.Popen[Any]":
         return subprocess.Popen(self.argv(argv), **options)
 
-    @contextlib.contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self) -> contextlib.AbstractContextManager[None]:
         """This thread is in here: sockets made now belong here for ever, threads started now stay here."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open("/proc/thread-self/ns/net") as before, open(self.path) as here:
-            _set(libc, here.fileno())
-            try:
-                yield
-            finally:
-                _set(libc, before.fileno())
+        return entered(self.path)
 
     def close(self) -> None:
         """Let it go; the kernel takes it when its last process ends."""
         if self._holder.returncode is None:
             self._holder.communicate(timeout=30)
+
+
+@contextlib.contextmanager
+def entered(path: str) -> Iterator[None]:
+    """This thread is in the network of this path below /proc."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/proc/thread-self/ns/net") as before, open(path) as here:
+        _set(libc, here.fileno())
+        try:
+            yield
+        finally:
+            _set(libc, before.fileno())
 
 
 def _set(libc: ctypes.CDLL, fd: int) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from executors.site import place
+from executors.site.ground import base, of_executor, record
 
 
 @pytest.fixture
@@ -26,6 +27,15 @@ def names(folder: Path) -> list[str]:
 def test_what_a_killed_one_has_left_goes(left: Path):
     place.sweep()
     assert names(left) == []
+
+
+def test_its_control_groups_go_too(left: Path):
+    roomy = next(left.glob(f"{place.ROOMY}*"))
+    cage = of_executor(base(), str(roomy))
+    cage.make()
+    record(roomy, cage)
+    place.sweep()
+    assert not any(Path(folder).exists() for folder in cage.folders())
 
 
 def test_who_lives_keeps_his_own(left: Path):
