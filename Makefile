@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON_HERE := .venv/bin/python
 
-.PHONY: help env programs ready check test test-machines faults demo fresh lock clean fuzz
+.PHONY: help env programs ready check test test-machines faults faults-elsewhere demo fresh lock clean fuzz
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
@@ -35,6 +35,11 @@ test-machines: env  ## what needs machines of its own: executors behind a router
 SEEDS ?= 10
 faults: ready  ## SEEDS=n runs of 200 tasks under kills, freezes, full and dying disks, clock jumps; see docs/faults.md
 	$(PYTHON_HERE) -m tests.chaos.campaign --seeds $(SEEDS) --results benchmarks/results/faults.json
+
+faults-elsewhere: env  ## SEEDS=n small runs under faults on every kind of machine, or KIND=ec2 alone (root only)
+	@sh tools/programs.sh render machines
+	$(PYTHON_HERE) -m tests.chaos.elsewhere --seeds $(SEEDS) $(if $(KIND),--kind $(KIND)) \
+	  --results benchmarks/results/faults-elsewhere.json
 
 demo: export DEMO_BEGAN := $(shell date +%s)
 demo: ready  ## a film and a rebuild through the farm, back to zero, with the bill

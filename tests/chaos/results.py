@@ -27,18 +27,31 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "runs": len(runs),
         "seeds": len(last),
-        "tasks": 200 * len(runs),
+        "tasks": sum(run.get("tasks", 200) for run in runs),
         "attempts": sum(run["attempts"] for run in runs),
         "tasks that ran again": sum(run["twice"] for run in runs),
         "late results refused": sum(run["refused"] for run in runs),
         "seeds that found something": sorted(bad),
         "of these still": sorted(seed for seed in bad if last[seed]["findings"]),
+        **({"kinds": kinds} if (kinds := _kinds(runs)) else {}),
         "engines": dict(Counter(run["engine"] for run in runs)),
         "terrains": dict(Counter(run["terrain"] for run in runs)),
         "killed": _roles(faults, KILL),
         "frozen": _roles(faults, FREEZE),
         "other faults": dict(Counter(_kind(f) for f in faults if not f.startswith((KILL, FREEZE)) or "," in f)),
     }
+
+
+def _kinds(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """How many runs of each kind of machine, how many of them found something, and their seconds."""
+    found: dict[str, dict[str, float]] = {}
+    for run in runs:
+        if "kind" in run:
+            kind = found.setdefault(run["kind"], {"runs": 0, "found something": 0, "seconds": 0})
+            kind["runs"] += 1
+            kind["found something"] += bool(run["findings"])
+            kind["seconds"] = round(kind["seconds"] + run["seconds"], 1)
+    return found
 
 
 def _roles(faults: Sequence[str], verb: str) -> dict[str, int]:

@@ -26,3 +26,11 @@ def test_the_record_grows_and_is_summed_up(tmp_path: Path) -> None:
     assert summary["killed"] == {"service": 3}
     assert summary["frozen"] == {"a whole executor": 3}
     assert summary["other faults"] == {"clock jumps": 3}
+
+
+def test_kinds_of_machines_are_counted_where_there_are_some(tmp_path: Path) -> None:
+    file = tmp_path / "faults.json"
+    add(file, [run(1) | {"kind": "ec2", "tasks": 20}, run(2, "lost") | {"kind": "ec2", "tasks": 30}])
+    summary = json.loads(file.read_text())["summary"]
+    assert summary["kinds"] == {"ec2": {"runs": 2, "found something": 1, "seconds": 2.0}}
+    assert summary["tasks"] == 50

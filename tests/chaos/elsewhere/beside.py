@@ -1,0 +1,75 @@
+"""Executors on this machine: processes, and clones of a virtual machine. Their disk is a small one."""
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from tests.chaos.elsewhere.faults import (
+    SERVICE,
+    Maker,
+    freeze_machine,
+    full,
+    kill_machine,
+    lease,
+    pulses,
+    role,
+)
+from tests.chaos.elsewhere.run import Outcome, looked_at, story
+from tests.chaos.elsewhere.scene import Scene, settle
+from tests.chaos.terrain import _may_mount, _mount, _unmount
+from tests.machines.desks.desk import Desk
+from tests.machines.desks.local import LocalDesk
+from tests.machines.desks.vmclone import VmcloneDesk
+
+
+def ballast(scene: Scene) -> Mapping[str, Path]:
+    place = scene.desk.home / "pools"
+    return {"": place / "ballast"} if os.path.ismount(place) else {}
+
+
+@contextlib.contextmanager
+def small_disk(place: Path, mib: int) -> Iterator[None]:
+    """A tmpfs, where one may be mounted."""
+    place.mkdir(mode=0o700)
+    mounted = _may_mount()
+    if mounted:
+        _mount("-t", "tmpfs", "-o", f"size={mib}m,mode=700", "farm-chaos", str(place))
+    try:
+        yield
+    finally:
+        if mounted:
+            _unmount(place)
+
+
+COMMON: tuple[Maker, ...] = (kill_machine, freeze_machine, pulses, full(ballast), role("freeze", "gateway"), *SERVICE)
+LOCAL = (*COMMON, role("kill", "gateway", "executor", "agent", "keeper", "task"))
+CLONES = (*COMMON, role("kill", "gateway", "executor", "agent"))
+
+
+@contextlib.contextmanager
+def nothing() -> Iterator[None]:
+    yield
+
+
+def local(_world: None, folder: Path, choose: random.Random, outcome: Outcome) -> None:
+    desk = LocalDesk(folder, slots=choose.choice([1, 2]), ceiling=4, lease=lease(outcome.engine))
+    _run(desk, LOCAL, 48, choose, outcome)
+
+
+def vmclone(_world: None, folder: Path, choose: random.Random, outcome: Outcome) -> None:
+    slots = choose.choice([1, 2])
+    _run(VmcloneDesk(folder, slots=1, ceiling=1 + slots, lease=lease(outcome.engine)), CLONES, 160, choose, outcome)
+
+
+def _run(desk: Desk, makers: tuple[Maker, ...], mib: int, choose: random.Random, outcome: Outcome) -> None:
+    settle(desk, outcome.engine, price_per_hour='"0.777777777"')
+    with small_disk(desk.home / "pools", mib):
+        scene = Scene(desk, desk.cwd, outcome.engine)
+        try:
+            with desk:
+                story(scene, makers, choose, outcome)
+            outcome.findings += looked_at(scene)
+        finally:
+            scene.ground.clear()
