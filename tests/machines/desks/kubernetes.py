@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.machines.desks.desk import PRICE, Desk, Running
+from tests.machines.desks.desk import PRICE, Desk, Processes, Running
 from tests.machines.kubernetes_cluster import Namespace, cluster, inside, namespace
 from tools.kubernetes import farm_images, place
 
@@ -47,6 +47,7 @@ class KubernetesDesk(Desk):
         image: str = farm_images.EXECUTOR,
     ) -> None:
         self.there = there
+        self._cut: dict[str, Pod] = {}
         text = SETTINGS.format(
             listen=f"{place.NODE_IP}:8443", kubeconfig=place.kubeconfig(inside=True), namespace=there.name,
             image=image, slots=slots, ceiling=ceiling, lease=lease, price=PRICE,
@@ -57,22 +58,60 @@ class KubernetesDesk(Desk):
         return subprocess.Popen(inside(*line), **options)
 
     def machines(self) -> dict[str, Running]:
-        pods = [pod["metadata"] for pod in self.there.pods() if pod["status"]["phase"] == "Running"]
-        return {pod["labels"]["elastic-farm/executor"]: Pod(self.there, pod["name"]) for pod in pods}
+        pods = [pod for pod in self.there.pods() if pod["status"]["phase"] == "Running"]
+        return {pod["metadata"]["labels"]["elastic-farm/executor"]: Pod(self.there, pod, self._cut) for pod in pods}
+
+    def __exit__(self, *error: object) -> None:
+        for pod in [*self._cut.values()]:  # its address will be another's
+            pod.restore()
+        super().__exit__(*error)
 
     def left(self) -> list[str]:
         return self.there.left()
 
 
 class Pod:
-    """A pod that works for an executor."""
+    """A pod that works for an executor. `cut` keeps those without a connection."""
 
-    def __init__(self, there: Namespace, name: str) -> None:
-        self._there, self.name = there, name
+    def __init__(self, there: Namespace, pod: Any, cut: "dict[str, Pod]") -> None:
+        self._there, self._among = there, cut
+        self.name, self._uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        self._address = pod["status"].get("podIP", "")
 
     def kill(self) -> None:
         """At once, as when its node fails."""
         self._there.call("DELETE", f"pods/{self.name}", {"gracePeriodSeconds": 0})
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Twice, as it may have begun one more meanwhile."""
+        for _ in range(2):
+            Processes(self.pids()).freeze(frozen)
+
+    def cut(self) -> None:
+        self._among[self.name] = self
+        self._drop("-I")
+
+    def restore(self) -> None:
+        if self._among.pop(self.name, None):
+            self._drop("-D")
+
+    def pids(self) -> list[int]:
+        """All its processes, as this machine counts."""
+        return [int(one.name) for one in Path("/proc").glob("[0-9]*") if f"/pod{self._uid}/" in _groups(one)]
+
+    def _drop(self, act: str) -> None:
+        """What comes from it, on the node; and what comes to it, inside, while it lives."""
+        rule = ["iptables", "-w", "-t", "raw", act, "PREROUTING"]
+        subprocess.run(inside(*rule, "-s", self._address, "-j", "DROP"), check=True)
+        for pid in self.pids()[:1]:
+            subprocess.run(["nsenter", "-t", str(pid), "-n", *rule, "-i", "eth0", "-j", "DROP"], check=False)
+
+
+def _groups(process: Path) -> str:
+    try:
+        return (process / "cgroup").read_text()
+    except OSError:
+        return ""
 
 
 @contextmanager
