@@ -1,0 +1,41 @@
+"""All tables, typed. Times are microseconds since the epoch in the database, aware UTC datetimes in Python."""
+
+from farm.tables.access import Act, Asked, Hold, Joined, JoinFailure, Pushed, Token
+from farm.tables.base import ROWID, STEP_WAITS, TASK_WAITS, AnyRow, Base, Utc
+from farm.tables.facts import Built, DecisionRow, Duration, LaneFact, OwnerFact, PoolFact
+from farm.tables.runs import Attempt, Executor, Ledger, Order, Quarantine, Refused
+from farm.tables.work import Job, JobEdge, Meta, Step, Task, TaskEdge
+
+__all__ = [
+    "ROWID",
+    "STEP_WAITS",
+    "TASK_WAITS",
+    "Act",
+    "AnyRow",
+    "Asked",
+    "Attempt",
+    "Base",
+    "Built",
+    "DecisionRow",
+    "Duration",
+    "Executor",
+    "Hold",
+    "Job",
+    "JobEdge",
+    "JoinFailure",
+    "Joined",
+    "LaneFact",
+    "Ledger",
+    "Meta",
+    "Order",
+    "OwnerFact",
+    "PoolFact",
+    "Pushed",
+    "Quarantine",
+    "Refused",
+    "Step",
+    "Task",
+    "TaskEdge",
+    "Token",
+    "Utc",
+]
