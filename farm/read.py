@@ -122,8 +122,12 @@ def _job(tx: Connection, row: AnyRow, cost: int) -> dict[str, Any]:
 def _counts(tx: Connection, row: AnyRow) -> dict[str, int]:
     ended = {k: getattr(row, k) for k in ("running", "done", "failed", "cancelled", "skipped")}
     waiting = {"blocked": 0, "ready": 0}
-    if sum(ended.values()) < row.total:
-        for state, n in (*tx.execute(_WAITING, {"j": row.id}), *tx.execute(_UNTOUCHED, {"j": row.id})):
+    left = row.total - sum(ended.values())
+    if left:
+        for state, n in tx.execute(_UNTOUCHED, {"j": row.id}):
+            waiting[state] += int(n)
+    if left != sum(waiting.values()):  # those that wait and have rows; a million that have ended are not looked at for it
+        for state, n in tx.execute(_WAITING, {"j": row.id}):
             waiting[state] += int(n)
     claimed = tx.execute(_CLAIMED, {"j": row.id}).scalar_one() if row.running else 0
     return {"total": row.total, **waiting, **ended, "claimed": claimed}

@@ -53,6 +53,15 @@ def test_a_claim_from_a_large_array_costs_as_from_a_small_one(farm):
     assert cost(farm, lambda: farm.claim(4)) < 1.5 * few
 
 
+def test_looking_at_an_array_costs_the_same_however_much_of_it_has_ended(farm):
+    job = farm.submit(StepSpec(argv=("true",), array=Range(first=1, last=1_000_000)))
+    farm.finish(farm.claim(10))
+    few = cost(farm, lambda: farm.job(job))
+    farm.finish(farm.claim(1_500))
+    assert cost(farm, lambda: farm.job(job)) < 1.5 * few + 5
+    assert farm.counts(job) == {"ready": 998_490, "done": 1_510}
+
+
 def test_letting_go_in_a_large_graph_costs_as_in_a_small_one(farm):
     def release(items: int) -> int:
         names = [f"i{n}" for n in range(items)]
