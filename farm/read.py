@@ -126,7 +126,7 @@ def _counts(tx: Connection, row: AnyRow) -> dict[str, int]:
     if left:
         for state, n in tx.execute(_UNTOUCHED, {"j": row.id}):
             waiting[state] += int(n)
-    if left != sum(waiting.values()):  # those that wait and have rows; a million that have ended are not looked at for it
+    if left != sum(waiting.values()):  # some that wait have rows; a million that have ended are not looked at for none
         for state, n in tx.execute(_WAITING, {"j": row.id}):
             waiting[state] += int(n)
     claimed = tx.execute(_CLAIMED, {"j": row.id}).scalar_one() if row.running else 0
