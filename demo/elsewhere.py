@@ -12,7 +12,7 @@ from demo.fleet import Fleet
 from demo.ground import prepare
 from demo.kinds import Kind
 from demo.left import end, left
-from demo.same import FRAMES, GRAPH, Work
+from demo.same import CHUNK, FRAMES, GRAPH, Work
 from demo.story import Broken, Story, fresh
 from demo.user import User, until
 from farm.refusal import Refusal, Unavailable
@@ -87,7 +87,7 @@ def _acts(story: Story, kind: Kind, user: User, farm: Desk, out: Path) -> None:
 
 def _work(story: Story, user: User, farm: Desk, fleet: Fleet) -> Made:
     work = Work(story, user, user.home.parent, farm.pool)
-    story.act("A film", f"{FRAMES} frames of balls that turn, each a task of its own")
+    story.act("A film", f"{FRAMES} frames of balls that turn, {CHUNK} in each task")
     film = work.film(fleet)
     needs = "; ".join(f"{name} is built with {' and '.join(of)}" for name, of in GRAPH.items() if of)
     story.act("Packages", f"{len(GRAPH)} in a git repository: {needs}")

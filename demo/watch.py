@@ -1,11 +1,12 @@
 """A render as it goes: pictures as they come, executors as they come and go."""
 
+from pathlib import PurePosixPath
 from typing import Any
 
 from demo.fleet import Fleet
 from demo.story import Bar, Story
 from demo.user import User
-from farm.workloads.render.gallery import Gallery
+from farm.workloads.render.gallery import Gallery, is_frame
 
 
 class Watch:
@@ -30,15 +31,16 @@ class Watch:
     def _step(self, found: dict[str, Any], bar: Bar) -> None:
         self._fleet.look()
         for task in found["finished_tasks"]:
-            if task["index"] is not None and task["outputs"]:
-                self._frame(task)
+            for file in task["outputs"]:
+                if task["state"] == "done" and is_frame(file["path"]):
+                    self._frame(file, task["executor"])
         bar.at(self._frames, f"({self._fleet.summary()})")
 
-    def _frame(self, task: dict[str, Any]) -> None:
+    def _frame(self, file: dict[str, Any], executor: str) -> None:
         self._frames += 1
         if self._quiet:
             return
         if self._frames == 1:
             self._story.say(f"the first real frame, {self._story.seconds:.0f} s after the start")
-        picture = self._user.download(task["outputs"][0])
-        self._gallery.add(picture, f"frame {task['index']:2} by {task['executor']}")
+        number = int("".join(letter for letter in PurePosixPath(file["path"]).stem if letter.isdigit()))
+        self._gallery.add(self._user.download(file), f"frame {number:2} by {executor}")
