@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -250,6 +251,29 @@ def test_over_tls_and_under_a_new_authority(secure: Coast):
     secure.strait.snap()
     assert secure.farm("logs", secure.run("--", "echo", "still")) == "still\n"
     assert secure.pid() == before
+
+
+def test_no_token_of_an_executor_is_seen_where_others_look(secure: Coast):
+    """In arguments and environments of processes, in logs, files, cores and reports of a crash, nor by its tasks."""
+    secure.run("--", "true")
+    (one,) = secure.executors()
+    run, roomy = kept_of(secure.farm_id, one["id"])[0], secure.home.pools / "far" / "executors"
+    token = (run / "token").read_text().strip()
+    hidden = token.split("_", 2)[2].encode()
+    gateway = Process.of(secure.child("executors.site.gateway"))
+    gateway.signal(signal.SIGABRT)  # it is started again, or the next job would not run
+    eventually(lambda: not gateway.alive(), within=30)
+    look = f"ls -la {run}; cat {run}/* /proc/*/environ /proc/*/cmdline; env; echo looked"
+    said = secure.farm("logs", secure.run("--", "sh", "-c", look)).encode(errors="replace")
+    assert b"looked" in said
+    assert hidden not in said
+    for pid in (secure.pid(), *below(secure.pid())):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            limits, *shown = (Path(f"/proc/{pid}/{name}").read_bytes() for name in ("limits", "cmdline", "environ"))
+            assert hidden not in b"".join(shown)
+            assert re.search(rb"Max core file size +0 ", limits)
+    files = [f for place in (run, roomy, secure.home.path) for f in place.rglob("*") if f.is_file()]
+    assert [f for f in files if hidden in f.read_bytes()] == [run / "token"]
 
 
 def ticket(coast: Coast, **more: object) -> Path:

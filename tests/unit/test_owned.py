@@ -1,13 +1,15 @@
 """The calls of owned machines: a ticket is exchanged once, and each token speaks for its own machine."""
 
 import json
+import logging
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
 
 from executors.contract import NOBODY, Answer, Heard, Standby
 from farm import fleet
-from farm.auth import Kind, create_token
+from farm.auth import Kind, create_token, revoke
 from farm.breaker import open_breaker
 from farm.clock import SystemClock
 from tests.fuzz.served_farm import ServedFarm
@@ -72,6 +74,23 @@ def test_a_ticket_becomes_a_token_once(served, provider):
     assert (status, said["error"]["what"]) == (403, "this ticket was used before, by ws 3")
     assert call(served, "desks/standby", made["token"], slots=4, free=True) == (200, GO_ON)
     assert provider.heard == [Standby(made["machine"], 4, True)]
+
+
+@pytest.mark.parametrize("bad", ["expired", "revoked"])
+def test_a_ticket_that_is_good_no_more_is_refused_and_counted_without_it(served, caplog, bad):
+    long_ago = SystemClock().now() - timedelta(days=2)
+    with served.farm.db.write() as tx:
+        ends = long_ago + timedelta(days=1) if bad == "expired" else None
+        number, secret = create_token(tx, Kind.JOIN, long_ago, pool="desks", expires=ends)
+        if bad == "revoked":
+            revoke(tx, number, long_ago)
+    with caplog.at_level(logging.WARNING):
+        status, said = enter(served, secret)
+    assert (status, said["error"]["what"]) == (401, f"this token is {bad}")
+    told = served.farm.refusals.told()
+    assert (told["refused"], told["last"][0]["token"]) == (1, number)
+    assert number in caplog.text
+    assert secret.split("_", 2)[2] not in caplog.text + str(told) + str(said)
 
 
 def test_a_token_is_for_its_own_pool_and_nothing_else(served):
