@@ -56,4 +56,4 @@ class CloneYard(Yard):
     def touch(self, on: str, path: Path) -> None:
         self._orders += 1
         script = f"mkdir -p {path.parent} && touch {path}"
-        assert self.result(on, self.work(f"touch.{self._orders}.1", "sh", "-c", script)).exit == 0
+        assert self.result(on, self.work(f"990.{self._orders}.1", "sh", "-c", script)).exit == 0

@@ -57,5 +57,6 @@ def packages(work: Path, graph: Mapping[str, Sequence[str]] = GRAPH) -> Path:
 
 
 def wheels(home: Path) -> dict[str, str]:
-    """What is in the index by name → its hash."""
-    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in (home / "index").rglob("*.whl")}
+    """What is in the index by name → its hash; not what is about to come."""
+    there = [f for f in (home / "index").rglob("*.whl") if not f.name.startswith(".")]
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in there}
