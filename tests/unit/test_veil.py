@@ -1,5 +1,6 @@
 """What a task can not see of its executor, though it is of the same user: its token above all."""
 
+import errno
 import os
 from collections.abc import Iterator
 
@@ -80,3 +81,19 @@ def test_what_is_not_there_needs_no_cover(tmp_path):
     (tmp_path / "a").touch()
     ((path, _device, inode),) = veil.covering([str(tmp_path / "a"), str(tmp_path / "b")])
     assert (path, inode) == (str(tmp_path / "a"), os.stat(path).st_ino)
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EIO])
+def test_where_nothing_can_be_covered_work_goes_on_and_it_is_told(tmp_path, monkeypatch, capsys, number):
+    def denied(*_words):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(veil, "_mount", denied)
+    monkeypatch.setattr(veil, "_drop", lambda: None)
+    covered = veil.covering([str(tmp_path)])
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="Input/output"):
+            veil.draw(covered)
+    else:
+        veil.draw(covered)
+        assert f"tasks can see {tmp_path}: Operation not permitted" in capsys.readouterr().err
