@@ -18,7 +18,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
-SERVE = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
+SERVE = """
+import os, sys, threading
+from moto.server import main
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()  # it ends with who started it
+main(["-H", "127.0.0.1", "-p", "0"])
+"""
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
 Call = dict[str, str]
 
@@ -32,6 +37,7 @@ class Moto:
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", SERVE],
             env=env,
+            stdin=pipe,
             stdout=pipe,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C is not for it: who cleans up afterwards needs it
@@ -51,6 +57,7 @@ class Moto:
         self._process.wait()
         self._reader.join()
         self._process.stdout.close()
+        self._process.stdin.close()
 
 
 class Cloud:
