@@ -136,13 +136,15 @@ class LicenceConfig(_Part):
 
 
 class KeepConfig(_Part):
-    """How long things are kept that grow with time; jobs, tasks and the bill are kept for ever."""
+    """How long things are kept that grow with time; the bill is kept for ever, and so are jobs unless it is said."""
+
+    jobs: Annotated[timedelta, Field(gt=timedelta())] | None = None  # and all of their tasks, after they ended
 
     logs: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=30)
     decisions: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=7)
     refused: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=90)
 
-    _parse = field_validator("logs", "decisions", "refused", mode="before")(_duration)
+    _parse = field_validator("jobs", "logs", "decisions", "refused", mode="before")(_duration)
 
 
 class WindowConfig(_Part):

@@ -136,7 +136,8 @@ ORPHANS = (
     ),
     _orphan(
         "ledger row {id} is for job {job}, which is not there",
-        "SELECT id, job FROM ledger WHERE job IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job WHERE job.id = ledger.job)",
+        "SELECT id, job FROM ledger WHERE job IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job WHERE job.id = ledger.job) "
+        "AND until > COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'forgotten'), 0)",
     ),
     _orphan(
         "executor {id} is for job {job}, which is not there",

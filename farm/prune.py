@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, case, delete, func, insert, select
 
 from farm import tables as t
 from farm.fleet import ALIVE
+from farm.forgetting import forget
 from farm.given import FILE
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Pruned:
     refused: int = 0
     quarantines: int = 0
     tokens: int = 0  # that are good no more
+    jobs: int = 0  # that ended long ago
+    tasks: int = 0  # of those
     leftovers: int = 0  # of broken uploads
 
 
@@ -70,6 +73,9 @@ def prune(farm: "Farm", dry: bool = False) -> Pruned:
     out.refused = _rows(farm, "refused", now - keep.refused, dry)
     out.quarantines = _rows(farm, "quarantines", now - keep.refused, dry)
     out.tokens = _rows(farm, "tokens", now - keep.refused, dry)
+    if keep.jobs is not None:
+        old = forget(farm.db, now - keep.jobs, dry)
+        out.jobs, out.tasks = old.jobs, old.tasks
     out.leftovers = _leftovers(farm, now) if dry else farm.store.sweep()
     if not dry:
         _remember(farm, now)

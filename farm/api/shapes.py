@@ -336,6 +336,8 @@ class Pruned(Shape):
     refused: int
     quarantines: int
     tokens: int
+    jobs: int
+    tasks: int
     leftovers: int
 
 

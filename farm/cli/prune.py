@@ -15,6 +15,8 @@ WORDS = {
     "refused": "results that came too late",
     "quarantines": "quarantines",
     "tokens": "tokens that were good no more",
+    "jobs": "jobs that ended long ago",
+    "tasks": "tasks of theirs",
     "leftovers": "files of broken uploads",
 }
 
@@ -24,8 +26,8 @@ def prune(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
-    """What is older than [keep] of farm.toml says. A running farm does it once a day by itself. Jobs, their tasks and
-    the bill stay."""
+    """What is older than [keep] of farm.toml says. A running farm does it once a day by itself. The bill stays; jobs and
+    their tasks go only where [keep] jobs says after how long."""
     with reader(home) as client:
         found = client.post("/v1/prune", {"dry_run": dry_run})
     if json:

@@ -242,3 +242,20 @@ def test_the_lengths_of_cancelled_jobs_are_not_kept_for_ever():
         dispatcher.learn(Settled(seconds={(job, 0): [1.0]}))
     assert len(dispatcher._mean_s) == STEPS
     assert (3 * STEPS - 1, 0) in dispatcher._mean_s
+
+
+def ended(farm, age):
+    """A job of one task."""
+    job = {"kind": "command", "name": "x", "owner": "ada", "project": "", "lane": "default", "priority": 0, "extra": {}}
+    with farm.db.write() as tx:
+        job |= {"state": "cancelled", "submitted": NOW - age, "finished": NOW - age, "total": 0}
+        return tx.execute(insert(t.Job).returning(t.Job.id), job).scalar_one()
+
+
+def test_jobs_go_only_where_it_is_said_after_how_long(farm):
+    ended(farm, 400 * DAY)
+    ended(farm, 30 * DAY)
+    assert (prune(farm).jobs, rows(farm, t.Job)) == (0, 2)
+    farm.config = FarmConfig.model_validate({"keep": {"jobs": "90d"}})
+    assert (prune(farm, dry=True).jobs, rows(farm, t.Job)) == (1, 2)
+    assert (prune(farm).jobs, rows(farm, t.Job)) == (1, 1)
