@@ -237,6 +237,12 @@ COMMANDS: Mapping[str, Entry] = {
         "Measure the queue alone: a million tasks, 100,000 jobs, a graph, 200 executors.",
         ("farm bench queue", "farm bench queue --growth 1000000 --json"),
     ),
+    "bench logs": Entry(
+        FARM,
+        "bench_logs:logs",
+        "Measure how lines go from tasks to their readers.",
+        ("farm bench logs", "farm bench logs --lines 100000 --json"),
+    ),
     "event": Entry(
         FARM,
         "hook:event",
