@@ -3,8 +3,9 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields
-from functools import cache, cached_property
-from typing import Any, TypeVar, overload
+from functools import cached_property
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar, overload
 
 from executors.contract import Event, EventKind, FileRef, Work
 
@@ -52,25 +53,42 @@ class Works(Sequence[Work]):
         return Works, (self.data, self._count)
 
 
-@cache
-def _defaults() -> tuple[tuple[str, Any], ...]:
-    """The fields of a work but `env`, with what they hold when nothing is said."""
-    held = ((f, f.default_factory() if f.default_factory is not MISSING else f.default) for f in fields(Work))
-    return tuple((f.name, value) for f, value in held if f.name != "env")
+_OWN = ("attempt", "token")  # of each work another one
+_DEFAULTS = tuple(
+    (f.name, f.default_factory() if f.default_factory is not MISSING else f.default)
+    for f in fields(Work)
+    if f.name not in ("env", *_OWN)
+)
+"""The other fields of a work but `env`, with what they hold when nothing is said."""
+_VALUES = attrgetter(*(name for name, _ in _DEFAULTS))
+
+
+def _shared(works: Sequence[Work]) -> dict[str, str]:
+    """What the environments of all of them have."""
+    env = dict(works[0].env)
+    for work in works:
+        if not env.items() <= work.env.items():
+            env = dict(env.items() & work.env.items())
+    return env
+
+
+def _differing(works: Sequence[Work]) -> list[str]:
+    """The fields in which they are not all alike."""
+    first, found = _VALUES(works[0]), set[str]()
+    for values in map(_VALUES, works):
+        if values != first:
+            found |= {name for (name, _), a, b in zip(_DEFAULTS, first, values, strict=True) if a != b}
+    return [*_OWN, *(name for name, _ in _DEFAULTS if name in found)]
 
 
 def _pack(works: Sequence[Work]) -> bytes:
     if not works:
         return b'{"common":{},"works":[]}'
-    first = works[0]
-    env = dict(set.intersection(*(set(w.env.items()) for w in works)))
+    env = _shared(works)
     common: dict[str, Any] = {"env": env} if env else {}
-    differing = []
-    for name, absent in _defaults():
-        value = getattr(first, name)
-        if any(getattr(work, name) != value for work in works):
-            differing.append(name)
-        elif value != absent:
+    first, differing = _VALUES(works[0]), _differing(works)
+    for (name, absent), value in zip(_DEFAULTS, first, strict=True):
+        if name not in differing and value != absent:
             common[name] = value
     own = [_own(work, differing, env) for work in works]
     return _ENCODER.encode({"common": common, "works": own}).encode()
@@ -161,6 +179,32 @@ class Events(Sequence[Event]):
         return Events, (self.first, self.last, self.lines, self.data)
 
 
+class Went(NamedTuple):
+    """The end of an attempt that went well and wrote nothing: short tasks are mostly such, and JSON is dear."""
+
+    attempt: str
+    token: int
+    started: int
+    at: int
+    cpu_ms: int
+    rss_kib: int
+    spool: str
+    lo: int
+
+    def line(self, seq: int) -> bytes:
+        """As `line` would write it; attempts and spools are named by digits, points and dashes."""
+        attempt, token, started, at, cpu_ms, rss_kib, spool, lo = self
+        return (
+            f'{{"seq":{seq},"kind":"finished","attempt":"{attempt}","token":{token},"started":{started},"at":{at},'
+            f'"cpu_ms":{cpu_ms},"rss_kib":{rss_kib},"spool":"{spool}","lo":{lo},"hi":{lo}}}\n'
+        ).encode()
+
+
+def plain(name: str) -> bool:
+    """Whether such a name needs no thought in JSON."""
+    return name.isascii() and name.replace(".", "").replace("-", "").isdigit()
+
+
 def line(seq: int, facts: Mapping[str, Any]) -> bytes:
     """One event as a journal keeps it and a report carries it; JSON text never holds a bare line feed."""
     return _ENCODER.encode({"seq": seq, **facts}).encode() + b"\n"
@@ -172,8 +216,11 @@ def _facts(event: Event) -> dict[str, Any]:
     return {name: value for name, value, absent in pairs if value != absent}
 
 
+_KINDS = {str(kind): kind for kind in EventKind}
+
+
 def _event(raw: dict[str, Any]) -> Event:
-    raw["kind"] = EventKind(raw["kind"])
+    raw["kind"] = _KINDS[raw["kind"]]
     if "outputs" in raw:
         raw["outputs"] = tuple(FileRef(**o) for o in raw["outputs"])
     return _made(Event, raw)

@@ -21,9 +21,38 @@ def execute(tx: Connection, statement: Statement, rows: Sequence[Mapping[str, An
     return tx.exec_driver_sql(text, [shape(row) for row in rows])
 
 
+def tuples(
+    tx: Connection, statement: Statement, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+) -> CursorResult[Any]:
+    """The same for rows that are tuples, in the order of `names`, of values as the driver takes them: an instant is a
+    number of microseconds."""
+    text, shape = _laid_out(statement, tx.dialect, names)
+    return tx.exec_driver_sql(text, [shape(row) for row in rows])
+
+
+@lru_cache(maxsize=200)
+def _laid_out(statement: Statement, dialect: Dialect, names: tuple[str, ...]) -> tuple[str, Callable[..., Any]]:
+    text, _, compiled, given = _parts(statement, dialect, names)
+    every, fixed = (*names, *given), tuple(given.values())
+    if not compiled.positional:
+        return text, lambda row: dict(zip(every, row + fixed, strict=True))
+    pick = itemgetter(*(every.index(name) for name in compiled.positiontup or ()))
+    return text, lambda row: pick(row + fixed)
+
+
 @lru_cache(maxsize=200)
 def _compiled(statement: Statement, dialect: Dialect, keys: tuple[str, ...]) -> tuple[str, Callable[..., Any]]:
     """The SQL text, and what makes the driver's parameters of a row."""
+    text, converts, compiled, given = _parts(statement, dialect, keys)
+    if compiled.positional:
+        return text, _positional(list(compiled.positiontup or ()), converts, given)
+    return text, _named(list(converts), converts, given)
+
+
+def _parts(
+    statement: Statement, dialect: Dialect, keys: tuple[str, ...]
+) -> tuple[str, Mapping[str, Convert | None], Any, dict[str, Any]]:
+    """The SQL text, how each of its values becomes one of the driver's, and those that are the same for all rows."""
     columns = {key for key in keys if key in statement.table.c} if isinstance(statement, Insert) else set()
     compiled = statement.compile(dialect=dialect, column_keys=sorted(columns))
     converts: dict[str, Convert | None] = {
@@ -33,9 +62,7 @@ def _compiled(statement: Statement, dialect: Dialect, keys: tuple[str, ...]) -> 
     for column in getattr(compiled, "insert_prefetch", ()):
         fixed[column.key] = column.default.arg
     given = {name: convert(fixed[name]) if (convert := converts[name]) else fixed[name] for name in fixed}
-    if compiled.positional:
-        return str(compiled), _positional(list(compiled.positiontup or ()), converts, given)
-    return str(compiled), _named(list(converts), converts, given)
+    return str(compiled), converts, compiled, given
 
 
 def _positional(

@@ -41,7 +41,8 @@ class TurnedClock:
 
 def micros(at: datetime) -> int:
     """Microseconds since the epoch, exactly."""
-    return (at - EPOCH) // timedelta(microseconds=1)
+    since = at - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_micros(value: int) -> datetime:

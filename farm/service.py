@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -133,6 +134,8 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: service.stop_soon(terminate=False))
     if early:
         service.stop_soon(terminate=False)
+    gc.freeze()  # what is here now stays: to look through it again and again costs more than all rubbish is worth
+    gc.set_threshold(10_000, 20, 20)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     while not service.join(3600):

@@ -81,10 +81,10 @@ class Agent:
 
     def poll(self, after: int, acknowledged: int, lease_s: float, wait_s: float, gather_s: float = 0) -> Events:
         """Events beyond `after`; forgets those up to `acknowledged`; waits up to `wait_s` while there are none, and
-        then another `gather_s` for more of them, unless there is nothing left to do here."""
+        then another `gather_s` for more of them, unless there is little left to do here."""
         self.renew(lease_s)
         self._journal.acknowledge(acknowledged)
-        return self._journal.after(after, wait_s, gather_s if self._backlog.busy else 0)
+        return self._journal.after(after, wait_s, 0 if self._backlog.low else gather_s)
 
     def renew(self, lease_s: float) -> None:
         """The executor may live for another `lease_s` seconds; 0 says nothing."""

@@ -40,6 +40,7 @@ class Backlog:
         self._busy = [0] * slots
         self._lent: dict[int, int] = {}
         self._open = True
+        self._enough = 0
 
     def add(self, works: Iterable[Work]) -> None:
         """Take works in; those that were ever seen are left alone."""
@@ -50,6 +51,7 @@ class Backlog:
                 self._remember(work.attempt)
                 entry = self._entries[work.attempt] = Entry(work)
                 self._pending.append(entry)
+            self._enough = len(self._entries) // 2
 
     def news(self, works: Iterable[Work]) -> list[Work]:
         """Those never seen before, which are known from now on."""
@@ -149,9 +151,9 @@ class Backlog:
             return list(self._entries)
 
     @property
-    def busy(self) -> bool:
-        """Whether anything waits or runs here."""
-        return bool(self._entries)
+    def low(self) -> bool:
+        """Whether half of what was here when work came last has ended: time to hear of more."""
+        return len(self._entries) <= self._enough
 
     def settled(self, wait_s: float) -> bool:
         """Block until nothing is left here, or until the time is up; whether nothing is."""

@@ -7,6 +7,7 @@ gateway finds them again. SIGTERM ends it alone; the message `halt` ends the hea
 
 import argparse
 import fcntl
+import gc
 import http.client
 import logging
 import os
@@ -92,6 +93,8 @@ class Gateway:
         except (Lost, ImportError) as error:
             print(f"the site does not come up: {error}", file=sys.stderr)  # noqa: T201
             return 3
+        gc.freeze()  # Ray and all that is here now stay
+        gc.set_threshold(10_000, 20, 20)
         self._serve(site)
         return 0
 

@@ -3,25 +3,23 @@
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from executors.contract import Event, EventKind
-from executors.packed import Events, event, line
+from executors.packed import Events, Went, event, line
 from executors.site.spool import Spools
 
 SEGMENT = 4 << 20
 ANSWER_EVENTS = 2000
 ANSWER_BYTES = 4 << 20
 
-Facts = Mapping[str, Any]
+Facts = Mapping[str, Any] | Went
 """The fields of an event but its number."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(NamedTuple):
     """An event as it is on disk, and where its output is if it is a log event."""
 
     line: bytes
@@ -83,6 +81,9 @@ class Journal:
         with self._more:
             before = len(self._kept)
             for fact in facts:
+                if isinstance(fact, Went):
+                    self._keep(fact.line(self._next), EventKind.FINISHED, fact.spool)
+                    continue
                 text = line(self._next, fact)
                 self._keep(text, fact["kind"], fact.get("spool", ""), fact.get("lo", 0), fact.get("hi", 0))
             self._unwritten += b"".join(kept.line for kept in islice(self._kept, before, None))

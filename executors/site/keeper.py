@@ -14,7 +14,6 @@ neither truncate it (`> /dev/stderr` would) nor overwrite earlier lines.
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import resource
@@ -27,20 +26,22 @@ from typing import Any
 
 from executors.site.blot import Blot
 from executors.site.cage import Cage
+from executors.site.footing import PIPE, handed_down, settle, slim
 from executors.site.guard import end_all_below, guarded
 from executors.site.limits import Broken, Limits, Meter, beyond_memory
 from executors.site.proc import descendants, myself
 from executors.site.programs import NotStarted, Programs, unstartable
-from executors.site.rubble import empty, full
+from executors.site.rubble import full
+from executors.site.scratchpad import Scratchpad
 from executors.site.spooler import Spooler
 from executors.site.veil import draw
 
 QUIET_S = 0.02  # a task that ends sooner is reported once, as done
-REPORT_S = 0.025
-REPORT_N = 16
+REPORT_S = 0.1
+REPORT_N = 200
+LISTEN_S = 0.01
 PAUSE_S = 0.005  # between reads of a task that writes little and often
-PIPE = 1 << 20
-F_SETPIPE_SZ = 1031  # fcntl(2)
+ENDED = (signal.SIGCHLD,)
 RESET = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM)
 
 
@@ -48,11 +49,11 @@ class Keeper:
     """`alone`: pid 1 of its own namespace, so that kill(-1) reaches all that a task has left and nothing else."""
 
     def __init__(self, spool: Spooler, scratch: str, alone: bool) -> None:
-        self.spool, self.scratch, self.alone = spool, scratch, alone
+        self.spool, self.scratch, self.alone = spool, Scratchpad(scratch), alone
         self.env: dict[str, str] = {}
         self.queue: deque[list[Any]] = deque()
         self.done: list[list[Any]] = []
-        self.reported = 0.0
+        self.reported = self.heard = 0.0
         self.rest = b""
         self.programs = Programs()
         self.pid, self.status, self.usage = 0, 0, (0, 0)
@@ -62,22 +63,11 @@ class Keeper:
         self.blot: Blot | None = None
         self.spent, self.bulky = 0.0, False
         self.home, self.cage, self.cages = Cage(), Cage(), 0
-        self._open_pipe()
+        self.ears, self.mouth, self.source = handed_down()
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDED)
         self.poller = select.poll()
-        self.poller.register(0, select.POLLIN)
+        self.poller.register(self.ears, select.POLLIN)
         self.poller.register(self.source, select.POLLIN)
-        os.set_blocking(0, False)
-
-    def _open_pipe(self) -> None:
-        self.source, self.sink = os.pipe()
-        os.set_blocking(self.source, False)
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(self.source, F_SETPIPE_SZ, PIPE)
-        self.actions = [
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, self.sink, 1),
-            (os.POSIX_SPAWN_DUP2, self.sink, 2),
-        ]
 
     def serve(self) -> None:
         while True:
@@ -88,12 +78,16 @@ class Keeper:
                 self.listen()
                 continue
             self.run(self.queue.popleft())
-            if len(self.done) >= REPORT_N or time.monotonic() - self.reported > REPORT_S:
+            now = time.monotonic()
+            if len(self.done) >= REPORT_N or now - self.reported > REPORT_S:
                 self.report()
+            if now - self.heard > LISTEN_S:
+                self.listen()
 
     def say(self, **words: Any) -> None:
-        sys.stdout.write(json.dumps(words, separators=(",", ":")) + "\n")
-        sys.stdout.flush()
+        data = json.dumps(words, separators=(",", ":")).encode() + b"\n"
+        while data:
+            data = data[os.write(self.mouth, data) :]
 
     def report(self) -> None:
         self.reported = time.monotonic()
@@ -110,9 +104,10 @@ class Keeper:
 
     def listen(self) -> None:
         """Take in what has come; nothing more to come ends the keeper and all below it."""
+        self.heard = time.monotonic()
         while True:
             try:
-                data = os.read(0, 1 << 20)
+                data = os.read(self.ears, 1 << 20)
             except BlockingIOError:
                 return
             if not data:
@@ -163,29 +158,30 @@ class Keeper:
         self.pid, self.current = 0, None
         at, spool, text = time.time_ns(), self.spool, self.message
         self.done.append([item[0], started, at, code, self.cause, text, *self.usage, spool.name, lo, spool.size])
-        self.tidy()
+        self.scratch.tidy()
 
     def conclude(self, limits: Limits, code: int) -> None:
         """Its process has ended: what it left ends too, and what it used is added up."""
-        if limits.meter.cage:
-            limits.meter.cage.kill()
+        cage = limits.meter.cage
+        if cage:
+            cage.kill()
         self.sweep()
         self.drain()
         if self.blot:
             self.spool.add(self.blot.rest())
         cut = self.spool.end()
-        if not self.cause and (found := limits.broken_at_last()):
+        if limits.given and not self.cause and (found := limits.broken_at_last()):
             self.cause, self.message = found.cause, found.message
-        if not self.cause and code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+        if code and not self.cause and code in (-signal.SIGKILL, 128 + signal.SIGKILL):
             self.message = "it was killed, and not by the farm: maybe out of memory"
-        elif code and not self.cause and full(self.scratch):
+        elif code and not self.cause and full(self.scratch.path):
             self.cause, self.message = "disk", "the executor's disk was full when it ended"
         if cut:
             self.bulky = True
             why = self.message or (f"exit {code}" if code > 0 else f"signal {-code}" if code else "")
             self.message = f"{why}; {cut}" if why else cut
-        if limits.meter.cage:
-            limits.meter.cage.remove()
+        if cage:
+            cage.remove()
         cpu_ms, rss_kib = self.usage
         self.usage = (max(cpu_ms, self.cpu_ms()), max(rss_kib, limits.peak >> 10))
 
@@ -244,21 +240,22 @@ class Keeper:
             raise NotStarted(126, "no-program", f"the program {argv[0]} can't be started: {error}") from error
 
     def launch(self, path: str, argv: list[str], env: dict[str, str]) -> int:
-        return os.posix_spawn(path, argv, env, file_actions=self.actions, setpgroup=0, setsigmask=(), setsigdef=RESET)
+        return os.posix_spawn(path, argv, env, setpgroup=0, setsigmask=(), setsigdef=RESET)
 
     def enter(self, cwd: str) -> None:
+        if not cwd:
+            return self.scratch.enter()
         try:
-            os.chdir(cwd or self.scratch)
+            os.chdir(cwd)
         except OSError as error:
-            if cwd:
-                raise NotStarted(126, "cwd", f"the folder {cwd} can't be entered: {error.strerror}") from error
-            os.makedirs(self.scratch, mode=0o700, exist_ok=True)
-            os.chdir(self.scratch)
+            raise NotStarted(126, "cwd", f"the folder {cwd} can't be entered: {error.strerror}") from error
 
     def watch(self, item: list[Any], started: int, lo: int) -> None:
         """Until the attempt's own process has ended, keep listening and moving output."""
         limits: Limits = self.limits
         announce_at = limits.began + QUIET_S
+        if self.soon(announce_at):
+            return
         child = os.pidfd_open(self.pid)
         self.poller.register(child, select.POLLIN)
         try:
@@ -276,6 +273,16 @@ class Keeper:
             self.poller.unregister(child)
             os.close(child)
 
+    def soon(self, until: float) -> bool:
+        """Wait for nothing but its end, in one call; whether it came before `until`. Nobody is served meanwhile."""
+        if self.kill_at or self.limits.within(until):
+            return False
+        while (left := until - time.monotonic()) > 0:
+            signal.sigtimedwait(ENDED, left)
+            if self.reap():
+                return True
+        return False
+
     def turn(self, child: int, announce_at: float) -> bool:
         """Wait for one thing to happen; whether the attempt has ended."""
         now = time.monotonic()
@@ -290,7 +297,7 @@ class Keeper:
         if self.source in files and (self.drain() < 65536 or self.spool.full):
             self.poller.unregister(self.source)
             self.deaf_until = now + PAUSE_S
-        if 0 in files:
+        if self.ears in files:
             self.listen()
         return (child in files or not ready) and self.reap()
 
@@ -352,7 +359,9 @@ class Keeper:
         return moved
 
     def sweep(self) -> None:
-        """Kill whatever is left below this keeper."""
+        """Kill whatever is left below this keeper. Who has no child has nothing below: orphans become its children."""
+        if self.childless():
+            return
         if self.alone:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(-1, signal.SIGKILL)
@@ -364,28 +373,14 @@ class Keeper:
                 os.killpg(self.pid, signal.SIGKILL)
         end_all_below()
 
-    def tidy(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            if os.listdir(self.scratch):
-                empty(self.scratch)
-
-
-def slim() -> None:
-    """Give memory back and forget the peak: a child starts with its parent's, which would count as the next task's."""
-    import ctypes
-
-    with contextlib.suppress(AttributeError):  # not the GNU C library
-        ctypes.CDLL(None).malloc_trim(0)
-    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-
-
-def settle() -> None:
-    """Undo what a parent may have done to our priority."""
-    with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, 0, 0)
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("0")
+    def childless(self) -> bool:
+        """Collect the dead; whether nobody is left."""
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return True
+        return False
 
 
 def main(spools: str, slot: str, scratch: str, company: str) -> None:
@@ -396,5 +391,5 @@ def main(spools: str, slot: str, scratch: str, company: str) -> None:
     if not alone:
         guarded()
     os.makedirs(scratch, mode=0o700, exist_ok=True)
-    empty(scratch)
+    Scratchpad(scratch).tidy()
     Keeper(Spooler(spools, slot), scratch, alone).serve()

@@ -56,15 +56,24 @@ class Meter:
 class Limits:
     """`given` may have timeout_s, silence_s, output_bytes, memory_bytes and processes. Times are time.monotonic()."""
 
+    timeout = silence = 0.0
+    output = most = processes = written = peak = 0
+    every = PEAK_S
+    meter = Meter(NO_CAGE)
+
     def __init__(self, given: Mapping[str, float], now: float) -> None:
-        self.timeout, self.silence = given.get("timeout_s", 0.0), given.get("silence_s", 0.0)
-        self.output = int(given.get("output_bytes", 0))
-        self.most, self.processes = int(given.get("memory_bytes", 0)), int(given.get("processes", 0))
-        self.meter = Meter(NO_CAGE)
+        self.given = given
         self.began = self.heard_at = now
-        self.written = self.peak = 0
-        self.every = COUNT_S if self.processes else LOOK_S if self.most else PEAK_S
+        if given:  # most tasks have none, and end before this is done
+            self.timeout, self.silence = given.get("timeout_s", 0.0), given.get("silence_s", 0.0)
+            self.output = int(given.get("output_bytes", 0))
+            self.most, self.processes = int(given.get("memory_bytes", 0)), int(given.get("processes", 0))
+            self.every = COUNT_S if self.processes else LOOK_S if self.most else PEAK_S
         self.look_at = now + self.every
+
+    def within(self, until: float) -> bool:
+        """Whether one may be broken before then, output left aside."""
+        return bool(self.given) and min(self.due()) < until
 
     @property
     def confining(self) -> bool:

@@ -20,7 +20,7 @@ POLL_S = 2.0
 GRACE_S = 5.0  # between TERM and KILL of a cancelled attempt
 LINGER_S = 2.0  # for the last events of an executor that stops
 RETRY_S = 0.02
-MANY, GROUP_S = 3, 0.12  # events in one answer, and how long more are gathered then
+MANY, GROUP_S = 3, 0.3  # events in one answer, and how long more are gathered then
 
 
 @dataclass(slots=True)

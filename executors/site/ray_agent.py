@@ -1,5 +1,6 @@
 """The agent of an executor as a Ray actor."""
 
+import gc
 import os
 import select
 import threading
@@ -23,6 +24,8 @@ class RayAgent:
         threading.Thread(target=_end_with, args=(os.pidfd_open(self._raylet),), daemon=True).start()
         self._agent = agent_of(executor, os.environ[FOLDER_VARIABLE], slots, os.environ[STORE_VARIABLE])
         self._executor = executor
+        gc.freeze()  # Ray and all that is here now stay
+        gc.set_threshold(10_000, 20, 20)
 
     def hello(self) -> int:
         """Answers when it can take work: its process id."""

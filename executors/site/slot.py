@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from executors.contract import PYTHON, EventKind, Work
+from executors.packed import Went, plain
 from executors.site.backlog import Backlog, solo, wants_folder
 from executors.site.cage import NO_CAGE, Cage
 from executors.site.journal import Facts, Journal
@@ -24,8 +25,8 @@ from executors.site.veil import Covered
 from executors.store import FolderStore
 
 LIMITS = ("timeout_s", "silence_s", "output_bytes", "memory_bytes", "processes")
-DEEPEST = 40  # works a keeper holds at most
-AHEAD_S = 0.025  # … or as many as it can do in this time
+DEEPEST = 250  # works a keeper holds at most
+AHEAD_S = 0.15  # … or as many as it can do in this time
 TAIL_S = 0.1  # how often the output of a running task is looked at
 SHORT_S = 0.5  # a keeper that lives no longer is not replaced at once
 HARD_S = 5.0  # beyond a cancel's grace: the keeper itself is replaced
@@ -249,15 +250,27 @@ class Slot(threading.Thread):
         for end in ends:
             work = self._held.pop(end[0])
             self._hard.pop(end[0], None)
-            facts.extend(self._output(work, *end[8:]))
-            facts.append(self._ended(work, *end))
+            if went := self._went(work, *end):
+                facts.append(went)
+            else:
+                facts.extend(self._output(work, *end[8:]))
+                facts.append(self._ended(work, *end))
             self._learn(end[1], end[2])
         if self.current and self.current.work.attempt not in self._held:
             self.current = None
         self.floor.journal.append(facts)
         self.floor.backlog.finished(self.number, [end[0] for end in ends])
-        if not self.floor.backlog.busy:
-            self.floor.journal.nudge()  # who gathers events need not wait for more
+        if self.floor.backlog.low:
+            self.floor.journal.nudge()  # who gathers events does not wait for more
+
+    def _went(
+        self, work: Work, attempt: str, started: int, at: int, code: int, cause: str, text: str, *rest: Any
+    ) -> Went | None:
+        """The end as most are: nothing to be said, nothing to be kept."""
+        cpu_ms, rss_kib, spool, lo, hi = rest
+        if code or cause or text or lo != hi or not started or self._desk or not (plain(attempt) and plain(spool)):
+            return None
+        return Went(attempt, work.token, started, at, cpu_ms, rss_kib, spool, lo)
 
     def _learn(self, started: int, at: int) -> None:
         """How long a work takes here, lately; in seconds, one at most."""

@@ -22,6 +22,7 @@ from farm.home import Home
 from farm.refusal import Unavailable
 
 IN_FLIGHT = 2
+PAUSE_S = 0.5
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 ENDED = ("done", "failed", "cancelled")
 
@@ -132,7 +133,8 @@ def _warm(client: Client) -> None:
 def _array(client: Client, tasks: int) -> Run:
     """One array job, from the first start to the last end."""
     cpu = _cpu(client)
-    job = _ended(client, _submit(client, {"array": {"first": 1, "last": tasks}}))
+    number = _submit(client, {"array": {"first": 1, "last": tasks}})
+    job = _ended(client, number, PAUSE_S)
     used = _cpu(client)
     spent = sum(used[pid] - cpu.get(pid, 0.0) for pid in used)
     took = (_time(job["finished"]) - _time(job["started"])).total_seconds()
@@ -146,13 +148,16 @@ def _submit(client: Client, more: dict[str, Any]) -> int:
     )
 
 
-def _ended(client: Client, number: int) -> Any:
-    seen = 0
+def _ended(client: Client, number: int, pause_s: float = 0) -> Any:
+    """The job, once it has ended. `pause_s` between two looks: who looks at every change has a part in what is
+    measured."""
+    seen, pause = 0, threading.Event()
     while True:
         job = client.get(f"/v1/jobs/{number}/wait", timeout=20, seen=seen, tasks="false")
         if job["state"] in ENDED:
             break
         seen = job["seen"]
+        pause.wait(pause_s)
     if job["state"] != "done":
         raise Unavailable(f"the measured job {job['state']}: {job['why']}", remedy="try `farm doctor`")
     return job

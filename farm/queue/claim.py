@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from executors.contract import Work
 from farm import bulk
 from farm import tables as t
+from farm.clock import micros
 from farm.model import AttemptState, JobState, TaskState
 from farm.queue import early, holds, template
 from farm.queue.campaign import Halves
@@ -35,12 +36,14 @@ _ADVANCE = (
     .values(next=bindparam("now_next"), early=t.Step.early - bindparam("passed"))
 )
 _INSERT_TASKS = insert(t.Task)
+_TASK = ("job", "step", "lane", "owner", "slots", "state", "due", "attempts", "executor", "number", "position", "name")
 _START_TASK = (
     update(t.Task)
     .where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"), t.Task.state == TaskState.READY)
     .values(state=TaskState.RUNNING, attempts=bindparam("ordinal"), executor=bindparam("on"), lead=bindparam("lead"))
 )
 _INSERT_ATTEMPTS = insert(t.Attempt)
+_ATTEMPT = ("job", "number", "ordinal", "step", "executor", "token", "slots", "state", "claimed")
 _COUNT = (
     update(t.Job)
     .where(t.Job.id == bindparam("j"))
@@ -89,9 +92,10 @@ class Claim:
     ) -> None:
         """`owners`: weights of those whose is not 1."""
         self._tx, self._lanes, self._term, self._now, self._owners = tx, lanes, term, now, owners
-        self._tasks: list[dict[str, Any]] = []
+        self._at = micros(now)
+        self._tasks: list[tuple[Any, ...]] = []
         self._restarts: list[dict[str, Any]] = []
-        self._attempts: list[dict[str, Any]] = []
+        self._attempts: list[tuple[Any, ...]] = []
         self._steps: dict[tuple[int, int], _Advance] = {}
         self._works: dict[str, list[Work]] = {}
         self._jobs: dict[int, int] = {}
@@ -105,6 +109,7 @@ class Claim:
 
     def fill(self, rooms: Sequence[Room], depth: Mapping[tuple[int, int], int]) -> dict[str, list[Work]]:
         """Hand out work to `rooms`. `depth`: (job, step) → how many short tasks may wait behind a slot's own."""
+        self._halves.claims = True
         table = self._share_out(rooms, depth)
         if table and self._attempts:
             self._write()
@@ -122,7 +127,8 @@ class Claim:
         if free <= 0 and not depth:
             return None
         self._held = holds.lanes(self._tx)
-        waiting = Waiting(self._tx, self._now, max(1, free), largest=largest, held=self._held)
+        claims = self._halves.claims
+        waiting = Waiting(self._tx, self._now, max(1, free), largest=largest, held=self._held, claims=claims)
         limit = self._halves.limit = sum(r.slots for r in rooms) + _LOOK + self._licences.more
         table = self._table(waiting, limit)
         self._look_overdue(table, depth)
@@ -245,21 +251,11 @@ class Claim:
         key = (step.job, step.ordinal)
         if key not in self._steps:
             self._steps[key] = _Advance(step, early.positions(self._tx, step) if step.early else ())
-        same = {
-            "job": step.job,
-            "step": step.ordinal,
-            "lane": step.lane,
-            "owner": step.owner,
-            "slots": step.slots,
-            "state": TaskState.RUNNING,
-            "due": step.due,
-            "attempts": 1,
-            "executor": room.executor,
-        }
+        where, due, first = (step.lane, step.owner, step.slots), micros(step.due), step.first_number
+        same = (*key, *where, TaskState.RUNNING, due, 1, room.executor)
         for position in self._steps[key].take(n):
-            number = step.first_number + position
-            own = {"number": number, "position": position, "name": template.name(step, position)}
-            self._tasks.append({**same, **own})
+            number = first + position
+            self._tasks.append((*same, number, position, template.name(step, position)))
             self._attempt(step, number, position, 1, room, None, 0)
 
     def _attempt(
@@ -273,23 +269,13 @@ class Claim:
         memory: int,
     ) -> None:
         token = _TOKENS.getrandbits(52)  # exact in every JSON reader; it need not be secret, only another one each time
-        self._attempts.append(
-            {
-                "job": step.job,
-                "number": number,
-                "ordinal": ordinal,
-                "step": step.ordinal,
-                "executor": room.executor,
-                "token": token,
-                "slots": step.slots,
-                "state": AttemptState.CLAIMED,
-                "claimed": self._now,
-            }
-        )
-        gathered = template.gathered(self._tx, step, number, params)
-        made = self._templates.get((step.job, step.ordinal))
+        job, about = step.job, step.ordinal
+        state, at = AttemptState.CLAIMED, self._at
+        self._attempts.append((job, number, ordinal, about, room.executor, token, step.slots, state, at))
+        made = self._templates.get((job, about))
         if made is None:
-            made = self._templates[step.job, step.ordinal] = template.Template(step)
+            made = self._templates[job, about] = template.Template(step)
+        gathered = template.gathered(self._tx, step, number, params) if made.gathers else ()
         work = made.work(number, position, ordinal, token, self._term, params, gathered, memory)
         self._works.setdefault(room.executor, []).append(work)
 
@@ -298,10 +284,10 @@ class Claim:
         for advance in self._steps.values():
             _one(tx.execute(_ADVANCE, advance.row()).rowcount, 1)
         if self._tasks:
-            bulk.execute(tx, _INSERT_TASKS, self._tasks)
+            bulk.tuples(tx, _INSERT_TASKS, _TASK, self._tasks)
         if self._restarts:
             _one(bulk.execute(tx, _START_TASK, self._restarts).rowcount, len(self._restarts))
-        bulk.execute(tx, _INSERT_ATTEMPTS, self._attempts)
+        bulk.tuples(tx, _INSERT_ATTEMPTS, _ATTEMPT, self._attempts)
         for job, more in self._jobs.items():
             tx.execute(_COUNT, {"j": job, "more": more})
             tx.execute(_BEGIN, {"j": job, "at": self._now})

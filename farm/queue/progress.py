@@ -116,7 +116,8 @@ class End:
     state: TaskState
     was_running: bool = True
     item: bool = False  # other tasks may wait for it
-    rows: int = 1  # a whole step without rows counts as many
+    rows: int = 1  # a whole step without rows counts as many, as do tasks that ended together
+    stamped: bool = False  # its row has the number of this change already
     needs: bool = False  # skipped because something before it ended badly
 
     @property
@@ -165,8 +166,11 @@ def _count(tx: Connection, job: int, ends: Sequence[End]) -> AnyRow:
     for end in ends:
         counts[end.state] += end.rows
     delta = {f"d_{state}": counts[state] for state in ENDED}
-    row: AnyRow = tx.execute(_COUNT, {"j": job, "d_running": -sum(e.was_running for e in ends), **delta}).one()
-    tx.execute(_STAMP, [{"j": job, "n": e.number, "c": row.changes} for e in ends])
+    row: AnyRow = tx.execute(
+        _COUNT, {"j": job, "d_running": -sum(e.rows for e in ends if e.was_running), **delta}
+    ).one()
+    if stamps := [{"j": job, "n": e.number, "c": row.changes} for e in ends if not e.stamped]:
+        bulk.execute(tx, _STAMP, stamps)
     return row
 
 

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from farm import tables as t
 from farm.model import AttemptState, ExecutorState
 from farm.queue.progress import Changed
-from farm.queue.settle import Outcome, lose_some
+from farm.queue.settle import lose_some
+from farm.queue.successes import Outcome
 from farm.reference import Reference
 
 MOST = 3  # executors of a pool in `WITHIN`

@@ -13,8 +13,9 @@ from farm import bulk
 from farm import tables as t
 from farm.clock import from_nanos
 from farm.model import AttemptState, JobState, TaskState
-from farm.queue import predict
+from farm.queue import predict, successes
 from farm.queue.progress import Changed, End, account
+from farm.queue.successes import Outcome
 from farm.queue.verdict import LOSSES, Verdict, lost_too_often, verdict
 from farm.reference import Reference, parse_reference
 from farm.tables import AnyRow
@@ -56,7 +57,7 @@ _FLYING = (
 )
 _BY_NUMBER = _FLYING.where(
     t.Attempt.job == bindparam("j"),
-    t.Attempt.number.in_(bindparam("numbers", expanding=True)),
+    t.Attempt.number.in_(bindparam("numbers", expanding=True, literal_execute=True)),
     t.Attempt.state.in_(_ACTIVE),
 )
 _BY_EXECUTOR = _FLYING.where(t.Attempt.executor == bindparam("e"), t.Attempt.state.in_(_ACTIVE))
@@ -172,21 +173,7 @@ class Settled:
     freed: Counter[str] = field(default_factory=Counter)  # executor → slots
     seconds: dict[tuple[int, int], list[float]] = field(default_factory=lambda: defaultdict(list))  # (job, step) → took
     accepted: list[tuple[int, int]] = field(default_factory=list)  # (job, number) with outputs to publish
-    outcomes: list["Outcome"] = field(default_factory=list)  # what speaks for and against executors
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A result that says something of its executor: it can do the work, or a task really failed there."""
-
-    executor: str
-    seq: int
-    job: int
-    step: int
-    attempt: str
-    good: bool
-    exit: int
-    cause: str
+    outcomes: list[Outcome] = field(default_factory=list)  # what speaks for and against executors
 
 
 def started(tx: Connection, events: Iterable[Event]) -> set[int]:
@@ -212,11 +199,15 @@ def finished(tx: Connection, reports: Sequence[tuple[str, Event]], now: datetime
     out = Settled()
     by_job: dict[int, list[tuple[Reference, str, Event]]] = defaultdict(list)
     for executor, event in reports:
-        ref = parse_reference(event.attempt)
+        ref = Reference(*map(int, event.attempt.split(".")))  # no person wrote it: it is in order
         by_job[ref.job].append((ref, executor, event))
     ends: list[End] = []
     for job, group in by_job.items():
-        ends += _finish_job(tx, _Batch(tx, job, now, most_memory), group, out)
+        rest, done = successes.take(tx, job, group, out)
+        ends += done
+        if rest:
+            ends += _finish_job(tx, _Batch(tx, job, now, most_memory), rest, out)
+        out.changed.jobs.add(job)
     out.changed.join(account(tx, ends, now))
     return out
 
@@ -242,7 +233,6 @@ def _finish_job(
         if event.cause == "" and event.started:
             out.seconds[(job, row.step)].append((event.at - event.started) / 1e9)
     out.accepted += [(job, e.number) for e in batch.ends if e.state == TaskState.DONE and e.item]
-    out.changed.jobs.add(job)
     return batch.write()
 
 

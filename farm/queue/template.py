@@ -65,10 +65,12 @@ class Template:
     def __init__(self, step: AnyRow) -> None:
         shape = step.template
         self._step, self._job = step, step.job
+        self.gathers = bool(shape.get("gather"))
         self._argv, self._env = tuple(shape.get("argv", ())), dict(shape.get("env", {}))
         self._inputs, self._outputs = _files(shape), tuple(shape.get("outputs", ()))
         self._open = any("{" in text for text in (*self._argv, *self._env.values(), *self._outputs))
         self._memory = step.memory
+        self._array = (step.array["first"], step.array["step"] * step.chunk) if step.array else None
         self._fixed = {
             "secrets": shape.get("secrets", {}),  # where they are; the values come when it is handed out
             "cwd": shape.get("cwd", ""),
@@ -92,20 +94,24 @@ class Template:
         memory: int = 0,
     ) -> Work:
         """The attempt as the executor gets it. Only the exact tokens are replaced; anything else in braces stays."""
-        tokens = _tokens(self._step, position)
         argv, env, files, outputs = self._argv, self._env, self._inputs, self._outputs
         if params:
             argv, env = tuple(params.get("argv") or argv), {**env, **params.get("env", {})}
             files = (*files, *_files(params))
-        if tokens and (self._open or params):
+        if (self._open or params) and (tokens := _tokens(self._step, position)):
             argv, outputs = tuple(_fill(a, tokens) for a in argv), tuple(_fill(o, tokens) for o in outputs)
             env = {k: _fill(v, tokens) for k, v in env.items()}
+        task = f"{self._job}.{number}"
+        attempt = f"{task}.{ordinal}"
+        env = {**env, "FARM_JOB": str(self._job), "FARM_TASK": task, "FARM_ATTEMPT": attempt}
+        if self._array:
+            env["FARM_INDEX"] = str(self._array[0] + position * self._array[1])
         return Work(
-            attempt=f"{self._job}.{number}.{ordinal}",
+            attempt=attempt,
             token=token,
             term=term,
             argv=argv,
-            env={**env, **_farm_env(self._job, number, ordinal, tokens)},
+            env=env,
             inputs=(*files, *gathered),
             outputs=outputs,
             memory_bytes=memory or self._memory,
@@ -136,11 +142,3 @@ def _fill(text: str, tokens: Mapping[str, str]) -> str:
         for token, value in tokens.items():
             text = text.replace(token, value)
     return text
-
-
-def _farm_env(job: int, number: int, ordinal: int, tokens: Mapping[str, str]) -> dict[str, str]:
-    task = f"{job}.{number}"
-    env = {"FARM_JOB": str(job), "FARM_TASK": task, "FARM_ATTEMPT": f"{task}.{ordinal}"}
-    if tokens:
-        env["FARM_INDEX"] = tokens["{index}"]
-    return env

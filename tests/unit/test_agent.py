@@ -462,6 +462,20 @@ class TestBacklog:
         assert self.take(backlog, 0) == ["0", "1", "2"]
         assert self.take(backlog, 1) == ["3", "4"]
 
+    def test_half_of_what_was_here_is_little(self, backlog: Backlog):
+        self.add(backlog, *((str(n), 1) for n in range(9)))
+        self.take(backlog, 0)
+        for name in ("0", "1", "2"):
+            assert not backlog.low
+            backlog.finished(0, [name])
+        self.take(backlog, 1)
+        assert not backlog.low
+        backlog.finished(1, ["3", "4"])
+        assert backlog.low
+        self.add(backlog, ("new", 1))
+        assert not backlog.low
+        assert Backlog(1, lambda: None).low
+
     def test_wide_work_waits_for_idle_slots_and_is_not_overtaken(self, backlog: Backlog):
         self.add(backlog, ("a", 1), ("wide", 3), ("b", 1))
         assert self.take(backlog, 0, 1) == ["a"]

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     bindparam,
     create_engine,
+    create_mock_engine,
     insert,
     update,
 )
@@ -75,3 +76,20 @@ def test_keys_that_mean_nothing_to_the_statement_are_ignored(tx):
 def test_a_naive_time_is_refused(tx):
     with pytest.raises(ValueError, match="no time zone"):
         bulk.execute(tx, INSERT, [ROWS[0] | {"at": MOMENT.replace(tzinfo=None)}])
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql+psycopg"])
+def test_tuples_are_laid_out_as_the_rows_they_stand_for(url):
+    dialect = create_mock_engine(f"{url}://", lambda *_: None).dialect
+    text, shape = bulk._laid_out(INSERT, dialect, ("name", "id"))
+    assert text == bulk._compiled(INSERT, dialect, ("name", "id"))[0]
+    assert shape(("a", 1)) == bulk._compiled(INSERT, dialect, ("name", "id"))[1]({"id": 1, "name": "a"})
+
+
+def test_tuples_are_written_as_rows(tx):
+    bulk.tuples(tx, INSERT, ("name", "id", "at"), [("a", 1, 5), ("b", 2, None)])
+    bulk.tuples(tx, UPDATE, ("n", "i", "when", "f"), [(3, 1, 6, "[]")])
+    assert tx.exec_driver_sql("SELECT id, name, at, count FROM thing ORDER BY id").all() == [
+        (1, "a", 6, 10),
+        (2, "b", None, 7),
+    ]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executors.contract import Event, EventKind, FileRef, Work
-from executors.packed import Events, Works
+from executors.packed import Events, Went, Works, event, plain
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.integers(0, 2**52)
@@ -102,3 +102,18 @@ def test_events_that_are_none_are_refused(packed):
 def test_works_that_are_none_are_refused(data):
     with pytest.raises((ValueError, KeyError, TypeError)):
         list(Works(data, 1))
+
+
+names = st.text("0123456789.-", min_size=1, max_size=12).filter(plain)
+
+
+@given(st.builds(Went, names, numbers, numbers, numbers, numbers, numbers, names, numbers), numbers)
+def test_an_end_without_a_word_is_written_by_hand_as_json_would(went, seq):
+    attempt, token, started, at, cpu_ms, rss_kib, spool, lo = went
+    facts = {"token": token, "at": at, "started": started, "cpu_ms": cpu_ms, "rss_kib": rss_kib, "spool": spool}
+    assert event(went.line(seq)) == Event(seq, EventKind.FINISHED, attempt, hi=lo, lo=lo, **facts)
+
+
+@given(st.text(max_size=6))
+def test_names_that_are_plain_need_no_escapes(name):
+    assert not plain(name) or set(name) <= set("0123456789.-")
