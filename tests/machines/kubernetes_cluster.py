@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from executors.kubernetes.api import Api
 from executors.kubernetes.options import KubernetesOptions
@@ -34,11 +34,17 @@ def cluster() -> Iterator[None]:
             yield
         finally:
             fcntl.flock(users, fcntl.LOCK_UN)
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-            _tool("down")
+            if _last(users):
+                _tool("down")
+
+
+def _last(users: IO[str]) -> bool:
+    """Whether nobody else is inside; nobody comes in then, until the file is closed."""
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _tool(word: str) -> None:
