@@ -13,7 +13,7 @@ from farm.home import Taken
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 5.0  # a lost notification is made good by the wheel's own turn; this is how soon a lost connection is seen
+LOOK_S = 1.0  # how soon a lost connection is seen; a lost notification is made good by the wheel's own turn, every 5 s
 AGAIN_S = 1.0  # between two tries to come back
 
 

@@ -56,6 +56,7 @@ class Halves:
     tx: Connection
     now: datetime
     limit: int  # tasks looked at
+    claims: bool = False  # as of Waiting
     _slots: dict[tuple[int, int], Counter[str]] = field(default_factory=dict)
     _short: dict[tuple[int, int], list[Candidate]] = field(default_factory=dict)
     _taken: set[tuple[int, int]] = field(default_factory=set)
@@ -85,7 +86,7 @@ class Halves:
             return first
         step = first.row.job, first.row.ordinal
         if step not in self._short:
-            self._short[step] = shortest(self.tx, *step, self.now, self.limit)
+            self._short[step] = shortest(self.tx, *step, self.now, self.limit, self.claims)
         left = (one for one in self._short[step] if self._key(one) not in self._taken)
         return next(left, first)
 

@@ -109,6 +109,7 @@ class Claim:
 
     def fill(self, rooms: Sequence[Room], depth: Mapping[tuple[int, int], int]) -> dict[str, list[Work]]:
         """Hand out work to `rooms`. `depth`: (job, step) → how many short tasks may wait behind a slot's own."""
+        self._halves.claims = True
         table = self._share_out(rooms, depth)
         if table and self._attempts:
             self._write()
@@ -126,7 +127,8 @@ class Claim:
         if free <= 0 and not depth:
             return None
         self._held = holds.lanes(self._tx)
-        waiting = Waiting(self._tx, self._now, max(1, free), largest=largest, held=self._held)
+        claims = self._halves.claims
+        waiting = Waiting(self._tx, self._now, max(1, free), largest=largest, held=self._held, claims=claims)
         limit = self._halves.limit = sum(r.slots for r in rooms) + _LOOK + self._licences.more
         table = self._table(waiting, limit)
         self._look_overdue(table, depth)

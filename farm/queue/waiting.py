@@ -89,6 +89,11 @@ _PAIRS = (
 )
 _PAIRS_OF = (_of_jobs(_STEP_PAIRS, t.Step.job), _of_jobs(_TASK_PAIRS, t.Task.job))
 _STEPS_OF, _TASKS_OF = _of_jobs(_STEPS, t.Step.job), _of_jobs(_TASKS, t.Task.job)
+_UNLOCKED: Any = {  # the same for a claim: PostgreSQL passes over what another program has locked; SQLite locks no rows
+    query: query.with_for_update(skip_locked=True, of=of)
+    for of, queries in ((t.Step, (_STEPS, _STEPS_OF)), (t.Task, (_TASKS, _TASKS_OF, _SHORTEST)))
+    for query in queries
+}
 
 
 @dataclass(slots=True)
@@ -122,6 +127,7 @@ class Waiting:
     jobs: Collection[int] | None = None
     largest: int = 0
     held: Collection[str] = ()  # lanes of which nothing is handed out
+    claims: bool = False  # what is found is to be taken
 
     def pairs(self) -> set[tuple[str, str]]:
         """Lanes and owners that have something."""
@@ -139,6 +145,7 @@ class Waiting:
         about |= {} if self.jobs is None else {"jobs": sorted(self.jobs)}
         tasks, steps = (_TASKS, _STEPS) if self.jobs is None else (_TASKS_OF, _STEPS_OF)
         about |= {"now": self.now}
+        tasks, steps = (_UNLOCKED[tasks], _UNLOCKED[steps]) if self.claims else (tasks, steps)
         wide = self._wide(tasks, steps, about) if self.largest > self.slots else None
         return Queue(self.tx.execute(tasks, about), self.tx.execute(steps, about), wide)
 
@@ -151,9 +158,10 @@ class Waiting:
         return first if first and first.row.slots > self.slots else None
 
 
-def shortest(tx: Connection, job: int, step: int, now: datetime, limit: int) -> list[Candidate]:
+def shortest(tx: Connection, job: int, step: int, now: datetime, limit: int, claims: bool) -> list[Candidate]:
     """Tasks of a campaign that wait, the shortest first."""
-    rows = tx.execute(_SHORTEST, {"job": job, "step": step, "now": now, "limit": limit})
+    query = _UNLOCKED[_SHORTEST] if claims else _SHORTEST
+    rows = tx.execute(query, {"job": job, "step": step, "now": now, "limit": limit})
     return [Candidate(row, 1, row.number) for row in rows]
 
 
