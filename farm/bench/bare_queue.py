@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from executors.contract import Event, EventKind, Work
-from farm.clock import SystemClock
+from farm.clock import Clock
 from farm.config import FarmConfig
 from farm.db import Database
 from farm.model import JobSpec
@@ -23,7 +23,7 @@ class BareQueue:
     """Every call is a transaction of its own, on disk when it returns."""
 
     db: Database
-    clock: SystemClock
+    clock: Clock
     seq: int = 0
 
     def submit(self, spec: JobSpec) -> int:

@@ -30,12 +30,16 @@ def progress(counts: dict[str, Any]) -> str:
 
 def expected(found: Mapping[str, Any]) -> str:
     """`45 s; by now 44 s, 12 s to 2 min 30 s in four of five, after 6 runs`."""
-    path = f"; {format_duration(found['path_s'])} with all behind it" if found.get("path_s") else ""
-    planned = format_duration(found["planned_s"])
+    path = f"; {_length(found['path_s'])} with all behind it" if found.get("path_s") else ""
+    planned = _length(found["planned_s"])
     if not found["runs"]:
         return f"{planned}, a guess: it has not run before{path}"
-    low, high = format_duration(found["low"]), format_duration(found["high"])
+    low, high = _length(found["low"]), _length(found["high"])
     runs = f"{found['runs']} run{'' if found['runs'] == 1 else 's'}"
     on = f" on {found['shape']}" if found.get("shape") else ""
-    now = format_duration(found["seconds"])
+    now = _length(found["seconds"])
     return f"{planned}; by now {now}, {low} to {high} in four of five, after {runs}{on}{path}"
+
+
+def _length(seconds: float) -> str:
+    return format_duration(seconds) if seconds >= 0.1 else f"{seconds * 1000:.2g} ms"

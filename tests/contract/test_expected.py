@@ -56,6 +56,8 @@ def test_what_ran_is_expected_to_take_as_long_within_a_spread_that_shrinks(farm:
         farm.claim(9)
     assert spreads == sorted(spreads, reverse=True)
     assert spreads[-1] < 4
+    short = {**found, "planned_s": 0.0021, "seconds": 0.0021, "low": 0.001, "high": 0.05}
+    assert moments.expected(short) == "2.1 ms; by now 2.1 ms, 1 ms to 50 ms in four of five, after 4 runs"
     assert "4 runs" in moments.expected(found)
 
 
