@@ -16,7 +16,6 @@ from tests.chaos.elsewhere.faults import (
     full,
     kill_machine,
     kill_process,
-    lease,
     slow,
     wait,
 )
@@ -106,10 +105,10 @@ def bench() -> Iterator[Bench]:
 
 def static(ground: Bench, folder: Path, choose: random.Random, outcome: Outcome) -> None:
     slots = choose.choice([1, 2])
-    desk = Owned(ground, folder, slots=slots, ceiling=4, lease=lease(outcome.engine))
+    desk = Owned(ground, folder, slots=slots, ceiling=4, lease=f"{outcome.lease_s:g}s")
     desk.prelude = prelude(choose, outcome)
     settle(desk, outcome.engine, price_per_hour='"0.777777777"')
-    scene = Scene(desk, folder, outcome.engine, lambda: gone(desk.owns))
+    scene = Scene(desk, folder, outcome.lease_s, lambda: gone(desk.owns))
     try:
         with desk:
             for n in range(choose.choice([2, 3])):
@@ -175,10 +174,10 @@ def cloud() -> Iterator[Bought]:
 
 def ec2(instances: Bought, folder: Path, choose: random.Random, outcome: Outcome) -> None:
     slots = choose.choice([1, 2])
-    desk = Ec2Desk(instances, folder, slots=slots, ceiling=slots * choose.choice([2, 3]), lease=lease(outcome.engine))
+    desk = Ec2Desk(instances, folder, slots=slots, ceiling=slots * choose.choice([2, 3]), lease=f"{outcome.lease_s:g}s")
     instances.prelude = prelude(choose, outcome)
     settle(desk, outcome.engine, price_per_hour='"0.777777777"')
-    scene = Scene(desk, folder, outcome.engine, lambda: [*map(str, desk.left()), *gone(_machines(instances))])
+    scene = Scene(desk, folder, outcome.lease_s, lambda: [*map(str, desk.left()), *gone(_machines(instances))])
     try:
         with desk:
             story(scene, (kill_machine, bad_cloud, full(ballast, 300 << 20), *COMMON), choose, outcome)

@@ -12,12 +12,11 @@ from tests.chaos.elsewhere.faults import (
     freeze_machine,
     full,
     kill_machine,
-    lease,
     pulses,
     role,
 )
 from tests.chaos.elsewhere.run import Outcome, looked_at, story
-from tests.chaos.elsewhere.scene import Scene, settle
+from tests.chaos.elsewhere.scene import Scene, Standing, settle
 from tests.chaos.terrain import _may_mount, _mount, _unmount
 from tests.machines.desks.desk import Desk
 from tests.machines.desks.local import LocalDesk
@@ -48,25 +47,44 @@ LOCAL = (*COMMON, role("kill", "gateway", "executor", "agent", "keeper", "task")
 CLONES = (*COMMON, role("kill", "gateway", "executor", "agent"))
 
 
+class Asks(Desk):
+    """It asks the farm itself what runs: a command each time would be slow."""
+
+    def processes(self, *roles: str) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for one in Standing(self).named():
+            if one["executor"] and one["role"] in roles:
+                found.setdefault(one["executor"], []).append(one["pid"])
+        return found
+
+
+class Local(Asks, LocalDesk):
+    """Processes."""
+
+
+class Clones(Asks, VmcloneDesk):
+    """Clones."""
+
+
 @contextlib.contextmanager
 def nothing() -> Iterator[None]:
     yield
 
 
 def local(_world: None, folder: Path, choose: random.Random, outcome: Outcome) -> None:
-    desk = LocalDesk(folder, slots=choose.choice([1, 2]), ceiling=4, lease=lease(outcome.engine))
+    desk = Local(folder, slots=choose.choice([1, 2]), ceiling=4, lease=f"{outcome.lease_s:g}s")
     _run(desk, LOCAL, 48, choose, outcome)
 
 
 def vmclone(_world: None, folder: Path, choose: random.Random, outcome: Outcome) -> None:
     slots = choose.choice([1, 2])
-    _run(VmcloneDesk(folder, slots=1, ceiling=1 + slots, lease=lease(outcome.engine)), CLONES, 160, choose, outcome)
+    _run(Clones(folder, slots=1, ceiling=1 + slots, lease=f"{outcome.lease_s:g}s"), CLONES, 160, choose, outcome)
 
 
 def _run(desk: Desk, makers: tuple[Maker, ...], mib: int, choose: random.Random, outcome: Outcome) -> None:
     settle(desk, outcome.engine, price_per_hour='"0.777777777"')
     with small_disk(desk.home / "pools", mib):
-        scene = Scene(desk, desk.cwd, outcome.engine)
+        scene = Scene(desk, desk.cwd, outcome.lease_s)
         try:
             with desk:
                 story(scene, makers, choose, outcome)

@@ -3,12 +3,13 @@
 import random
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from executors.store import FolderStore
 from farm.client import Client
-from farm.store import FolderStore, open_store
+from farm.store import open_store
 
 RETRIES = 4  # a killed task is a failed one, and a fault may hit the same task again
 MISSING = "of output are missing"  # said by an attempt whose disk was full
@@ -42,9 +43,11 @@ class Kind:
 
 @dataclass
 class Errand:
-    """Made from the seed alone. `tasks` counts all of them; `patience` makes pauses longer where all is slow."""
+    """Made from the seed alone. `tasks` counts all of them. With `light` there is less of everything: machines that are
+    emulated need a tenth of a second for each line."""
 
     choose: random.Random
+    light: bool = False
     jobs: dict[int, dict[str, Kind]] = field(default_factory=dict)  # id → step name → kind
     tasks: int = 0
 
@@ -53,6 +56,8 @@ class Errand:
         short = Kind(choose.randint(2, 9), choose.uniform(0.02, 0.1), choose.randint(10, 3000))
         slow = Kind(choose.randint(8, 20), 0.2, choose.randint(10, 500))
         last = choose.randint(10, 16)
+        if self.light:
+            short, slow = replace(short, lines=1 + short.lines // 4), replace(slow, lines=slow.lines // 3)
         self._post(client, self._array("many", last, short))
         self._post(client, self._array("slow", 3, slow))
         fails = 'case "$FARM_ATTEMPT" in *.1) exit 9;; esac'

@@ -14,7 +14,6 @@ from tests.chaos.ground import Stuck, until
 from tests.machines.desks.desk import Cuts, Freezes, Running, Slows
 
 HOUR = 3600
-LEASE_S = {"plain": 8.0, "ray": 25.0}  # of the farms of these runs: an executor's own Ray has to be up within one
 Act = tuple[str, Callable[[Scene], None]]
 Maker = Callable[[random.Random], Act]
 
@@ -40,11 +39,6 @@ def plan(choose: random.Random, makers: Sequence[Maker], tasks: int) -> list[Fau
     return [Fault(m, choose.uniform(0, 1 if m else 4), *act) for m, act in zip(moments, acts, strict=True)]
 
 
-def lease(engine: str) -> str:
-    """As farm.toml has it."""
-    return f"{LEASE_S[engine]:g}s"
-
-
 def wait(seconds: float) -> None:
     Event().wait(seconds)
 
@@ -57,7 +51,7 @@ class Span:
     beyond: bool
 
     def wait(self, scene: Scene) -> None:
-        wait(self.seconds + self.beyond * LEASE_S[scene.engine])
+        wait(self.seconds + self.beyond * scene.lease_s)
 
     def __str__(self) -> str:
         return f"{self.seconds:.1f} s beyond a lease" if self.beyond else f"{self.seconds:.1f} s"

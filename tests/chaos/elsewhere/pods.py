@@ -16,7 +16,6 @@ from tests.chaos.elsewhere.faults import (
     full,
     kill_machine,
     kill_process,
-    lease,
     slow,
 )
 from tests.chaos.elsewhere.run import Outcome, looked_at, story
@@ -123,10 +122,10 @@ def pods() -> Iterator[Namespace]:
 
 def kubernetes(there: Namespace, folder: Path, choose: random.Random, outcome: Outcome) -> None:
     slots = choose.choice([1, 2])
-    desk = Cluster(there, folder, slots=slots, ceiling=slots * choose.choice([2, 3]), lease=lease(outcome.engine))
+    desk = Cluster(there, folder, slots=slots, ceiling=slots * choose.choice([2, 3]), lease=f"{outcome.lease_s:g}s")
     listen = f'"{place.NODE_IP}:{PORT}"'
     settle(desk, outcome.engine, price_per_hour='"0.777777777"', address=listen, disk='"320Mi"')
-    scene = Scene(desk, folder, outcome.engine, desk.left)
+    scene = Scene(desk, folder, outcome.lease_s, desk.left)
     try:
         with desk:
             story(scene, MAKERS, choose, outcome)

@@ -31,7 +31,7 @@ class Scene:
 
     desk: Desk
     folder: Path
-    engine: str
+    lease_s: float
     leftovers: Callable[[], list[str]] = list
     hurt: list[Undo] = field(default_factory=list)  # what to make good before the end
     no_room: bool = False  # a disk was full: logs may say that something is missing

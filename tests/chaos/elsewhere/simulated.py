@@ -12,12 +12,12 @@ from zlib import crc32
 
 from executors.contract import Event, FileRef
 from executors.simulated import Fault, SimulatedOptions
+from executors.store import FolderStore
 from farm.clock import Clock
 from farm.config import FarmConfig
 from farm.db import Database, migrate
 from farm.integrity import examine
 from farm.reconcile import retire
-from farm.store import FolderStore
 from tests.chaos.elsewhere.errand import RETRIES, ask, done
 from tests.chaos.elsewhere.run import Outcome
 from tests.properties.simulated_farm import SimulatedFarm, ToyGateway
