@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from farm.cli.commands import ABOUT, COMMANDS, Entry, overview
 from farm.cli.convert import lighten
+from farm.cli.spread import spread
 from farm.refusal import Refusal
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -77,7 +78,7 @@ def root() -> LazyGroup:
 def command(name: str, entry: Entry) -> Any:
     """Import and build one command."""
     module, function = entry.target.split(":")
-    act = getattr(import_module(f"farm.cli.{module}"), function)
+    act = spread(getattr(import_module(f"farm.cli.{module}"), function))
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(
         name.split()[-1],

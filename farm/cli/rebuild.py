@@ -5,25 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from farm.cli import values
-from farm.cli.options import (
-    FetchOption,
-    HomeOption,
-    JsonOption,
-    LaneOption,
-    MaxOutputOption,
-    MemoryOption,
-    OwnerOption,
-    PriorityOption,
-    ProcessesOption,
-    ProjectOption,
-    SilenceOption,
-    TimeoutOption,
-    WaitOption,
-)
+from farm.cli.booking import Booking
+from farm.cli.bounds import Bounds
+from farm.cli.options import FetchOption, HomeOption, JsonOption, WaitOption
 from farm.cli.output import emit, say
 from farm.cli.reach import place_of
-from farm.cli.submit import Placing, fetching, me
+from farm.cli.submit import Placing, fetching
 from farm.client import Client
 from farm.refusal import Refusal
 from farm.workloads.command import sayable
@@ -31,18 +18,12 @@ from farm.workloads.command import sayable
 
 def rebuild(
     tree: Annotated[str, typer.Argument(metavar="[TREE]", help="A folder of packages, or a git repository.")] = ".",
+    *,
     changed: Annotated[
         str | None, typer.Option(metavar="OLD..NEW", help="Only what these commits touch, and what depends on it.")
     ] = None,
-    lane: LaneOption = "default",
-    priority: PriorityOption = 0,
-    owner: OwnerOption = None,
-    project: ProjectOption = "",
-    timeout: TimeoutOption = None,
-    silence: SilenceOption = None,
-    memory: MemoryOption = None,
-    max_output: MaxOutputOption = None,
-    processes: ProcessesOption = None,
+    booking: Booking,
+    bounds: Bounds,
     wait: WaitOption = False,
     fetch: FetchOption = None,
     home: HomeOption = None,
@@ -52,13 +33,7 @@ def rebuild(
     limits are for the build of one package, whose --timeout is 1h unless it is given."""
     old, new = _commits(changed)
     folder = _folder(tree)
-    body = {
-        "lane": lane,
-        "priority": priority,
-        "owner": values.name(owner, "--owner") or me(),
-        "project": sayable(project, "--project"),
-        "limits": values.limits(timeout, silence, memory, max_output, processes),
-    }
+    body = {**booking.told(), "limits": bounds.told()}
 
     def send(client: Client) -> int | None:
         if client.at:
@@ -72,7 +47,7 @@ def rebuild(
             emit(answer)
         return answer["id"] if answer["id"] is None else int(answer["id"])
 
-    placing = Placing(place_of(home), wait=wait or fetch is not None, json=json, finished=fetching(fetch), owner=owner)
+    placing = Placing(place_of(home), wait or fetch is not None, json, fetching(fetch), booking.owner)
     return placing.place(send)
 
 

@@ -1,29 +1,17 @@
 """`farm render`."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from farm.cli import values
-from farm.cli.options import (
-    HoldOption,
-    HomeOption,
-    JsonOption,
-    LaneOption,
-    MaxOutputOption,
-    MemoryOption,
-    NameOption,
-    OwnerOption,
-    PriorityOption,
-    ProcessesOption,
-    ProjectOption,
-    SilenceOption,
-    TimeoutOption,
-    WaitOption,
-)
+from farm.cli.booking import Booking
+from farm.cli.bounds import Bounds
+from farm.cli.options import HoldOption, HomeOption, JsonOption, NameOption, WaitOption
 from farm.cli.reach import place_of
-from farm.cli.submit import Placing, held, me
+from farm.cli.submit import Placing, held
 from farm.client import Client
 from farm.workloads.command import sayable
 
@@ -32,23 +20,50 @@ if TYPE_CHECKING:
     from farm.workloads import Put
 
 
-def render(
-    scene: Annotated[str, typer.Argument(metavar="SCENE", help="A POV-Ray scene; the files it names go with it.")],
-    frames: Annotated[str, typer.Option(metavar="1-240[:2]", help="Frames; several ranges with commas.")] = "1",
+@dataclass(frozen=True, slots=True)
+class Film:
+    """What is made of a scene."""
+
+    frames: Annotated[str, typer.Option(metavar="1-240[:2]", help="Frames; several ranges with commas.")] = "1"
     of: Annotated[
         str, typer.Option(metavar="1-240", help="The whole film, when --frames is a part of it: sets the clock.")
-    ] = "",
-    chunk: Annotated[int, typer.Option(min=1, help="Frames in one task.")] = 1,
-    size: Annotated[str, typer.Option(metavar="480x270", help="Width and height of a frame.")] = "480x270",
-    turn: Annotated[bool, typer.Option("--turn", help="Carry the camera round the scene.")] = False,
-    film: Annotated[bool, typer.Option("--film", help="Make film.mp4 and contact.png of the frames.")] = False,
-    rate: Annotated[int, typer.Option(min=1, max=240, help="Frames a second of the film.")] = 24,
+    ] = ""
+    chunk: Annotated[int, typer.Option(min=1, help="Frames in one task.")] = 1
+    size: Annotated[str, typer.Option(metavar="480x270", help="Width and height of a frame.")] = "480x270"
+    turn: Annotated[bool, typer.Option("--turn", help="Carry the camera round the scene.")] = False
+    film: Annotated[bool, typer.Option("--film", help="Make film.mp4 and contact.png of the frames.")] = False
+    rate: Annotated[int, typer.Option(min=1, max=240, help="Frames a second of the film.")] = 24
     povray: Annotated[
         list[str] | None, typer.Option("--option", metavar="+A0.3", help="An option of POV-Ray's own; may be repeated.")
-    ] = None,
+    ] = None
     includes: Annotated[
         list[str] | None, typer.Option("--input", metavar="FILE", help="A file beyond those that the scene names.")
-    ] = None,
+    ] = None
+
+    def steps(self, put: "Put", scene: Path, limits: dict[str, Any]) -> list[dict[str, Any]]:
+        """Of the job. Raises Refusal."""
+        from farm.workloads.render.povray import plan_render
+
+        planned = plan_render(
+            scene,
+            self.frames,
+            put=put,
+            of=self.of,
+            chunk=self.chunk,
+            size=self.size,
+            turn=self.turn,
+            film=self.film,
+            rate=self.rate,
+            options=self.povray or (),
+            includes=[Path(path) for path in self.includes or ()],
+        )
+        return [{**step.model_dump(mode="json", exclude_defaults=True), **limits} for step in planned]
+
+
+def render(
+    scene: Annotated[str, typer.Argument(metavar="SCENE", help="A POV-Ray scene; the files it names go with it.")],
+    *,
+    wish: Film,
     out: Annotated[
         str | None,
         typer.Option(
@@ -56,31 +71,19 @@ def render(
         ),
     ] = None,
     name: NameOption = None,
-    lane: LaneOption = "default",
-    priority: PriorityOption = 0,
+    booking: Booking,
     hold: HoldOption = False,
-    owner: OwnerOption = None,
-    project: ProjectOption = "",
-    timeout: TimeoutOption = None,
-    silence: SilenceOption = None,
-    memory: MemoryOption = None,
-    max_output: MaxOutputOption = None,
-    processes: ProcessesOption = None,
+    bounds: Bounds,
     wait: WaitOption = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
     """The first, the last and the middle frame come first. --out waits for the frames, as --wait does."""
-    limits = values.limits(timeout, silence, memory, max_output, processes)
-    wish = {"size": size, "chunk": chunk, "film": film, "rate": rate, "of": of, "turn": turn, "options": povray or ()}
-    wish["includes"] = [Path(path) for path in includes or ()]
+    limits = bounds.told()
     job = {
         "kind": "render",
         "name": values.name(name, "--name") or values.named_after(sayable(scene, "SCENE")),
-        "owner": values.name(owner, "--owner") or me(),
-        "project": sayable(project, "--project"),
-        "lane": sayable(lane, "--lane"),
-        "priority": priority,
+        **booking.told(),
         "held": held(hold, wait or out is not None),
     }
 
@@ -88,24 +91,16 @@ def render(
         from farm.cli.uploads import Sending
 
         sending = Sending(client)
-        steps = _steps(sending, Path(scene), frames, wish, limits)
+        steps = wish.steps(sending, Path(scene), limits)
         sending.send()
         return int(client.submit("/v1/jobs", {**job, "steps": steps})["id"])
 
-    _steps(_nowhere, Path(scene), frames, wish, limits)  # what is wrong is said before a farm is started for it
+    wish.steps(_nowhere, Path(scene), limits)  # what is wrong is said before a farm is started for it
     watching = _Watching(out, not json)
-    placing = Placing(place_of(home), wait=wait or out is not None, json=json, finished=watching, owner=owner)
+    placing = Placing(place_of(home), wait or out is not None, json, watching, booking.owner)
     status = placing.place(send)
     watching.end()
     return status
-
-
-def _steps(put: "Put", scene: Path, frames: str, wish: dict[str, Any], limits: dict[str, Any]) -> list[dict[str, Any]]:
-    """The steps of the job. Raises Refusal."""
-    from farm.workloads.render.povray import plan_render
-
-    planned = plan_render(scene, frames, put=put, **wish)
-    return [{**step.model_dump(mode="json", exclude_defaults=True), **limits} for step in planned]
 
 
 class _Watching:

@@ -25,6 +25,7 @@ Grace = Annotated[
     float, typer.Option("--grace", metavar="S", help="Seconds for running tasks to end when the machine is needed.")
 ]
 PROGRAM, CA, TICKET = "/usr/local/lib/farm/executor.pyz", "/etc/farm/ca.pem", "/etc/farm/ticket"
+FOLDER = "/var/lib/farm-standby"
 
 _UNIT = """\
 # This machine stands by for the farm at {url}, pool {pool}. Once, before it is enabled:
@@ -98,18 +99,7 @@ def unit(
     if not hold_file.isprintable():  # a line of its own in the unit would be a word of its own to systemd
         raise Refusal(f"{hold_file!r} holds a control character", "--hold-file", "choose another file")
     words = _words(url.rstrip("/"), pool, slots, hold_file, max_load, idle if when_nobody else None, grace)
-    argv = [
-        "/usr/bin/python3",
-        "-IS",
-        PROGRAM,
-        *words,
-        "--ticket",
-        TICKET,
-        "--ca",
-        CA,
-        "--folder",
-        "/var/lib/farm-standby",
-    ]
+    argv = ["/usr/bin/python3", "-IS", PROGRAM, *words, "--ticket", TICKET, "--ca", CA, "--folder", FOLDER]
     command = shlex.join(argv).replace("%", "%%").replace("$", "$$")
     text = _UNIT.format(
         url=url.rstrip("/"), pool=pool, ca=CA, ticket=TICKET, program=PROGRAM, user=user, command=command

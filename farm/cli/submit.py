@@ -1,7 +1,5 @@
 """`farm submit`, which is also `submit-job`."""
 
-import os
-import pwd
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,85 +10,32 @@ from typing import Annotated, Any
 import typer
 
 from farm.cli import values
-from farm.cli.options import (
-    FetchOption,
-    HoldOption,
-    HomeOption,
-    JsonOption,
-    LaneOption,
-    MaxOutputOption,
-    MemoryOption,
-    NameOption,
-    OwnerOption,
-    PriorityOption,
-    ProcessesOption,
-    ProjectOption,
-    SilenceOption,
-    TimeoutOption,
-    WaitOption,
-)
+from farm.cli.booking import Booking
+from farm.cli.bounds import Bounds
+from farm.cli.options import FetchOption, HoldOption, HomeOption, JsonOption, NameOption, WaitOption
 from farm.cli.output import emit, say
 from farm.cli.reach import Place, place_of, submitter
+from farm.cli.step import Step
 from farm.client import Client
 from farm.refusal import Refusal
-from farm.workloads.command import check_command, files_of, sayable
+from farm.workloads.command import files_of, sayable
 
 
 def submit(
     command: Annotated[list[str], typer.Argument(metavar="[--] COMMAND...", help="What to run, and its arguments.")],
+    *,
     name: NameOption = None,
-    lane: LaneOption = "default",
-    priority: PriorityOption = 0,
+    booking: Booking,
     hold: HoldOption = False,
-    owner: OwnerOption = None,
-    project: ProjectOption = "",
-    array: Annotated[
-        str | None, typer.Option(metavar="1-100[:2]", help="One task per index; {index} in the command becomes it.")
-    ] = None,
     after: Annotated[
         list[str] | None, typer.Option(metavar="JOB", help="Start only when this job has succeeded; may be repeated.")
     ] = None,
-    needs: Annotated[
-        str | None, typer.Option(metavar="cpu=2,memory=4G", help="What one task needs; memory as with --memory.")
-    ] = None,
-    retries: Annotated[int, typer.Option(min=0, max=100, help="Run a task again so often when it fails.")] = 0,
-    licence: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME[=N]", help="Holds so many (1) of this licence of farm.toml; may be repeated."),
-    ] = None,
-    licence_exit: Annotated[
-        int | None,
-        typer.Option(min=1, max=255, help='Exit status that means "no licence now": it waits and tries again.'),
-    ] = None,
-    licence_wait: Annotated[
-        str | None, typer.Option(metavar="24h", help="Fail when there is no licence for so long (24h).")
-    ] = None,
-    timeout: TimeoutOption = None,
-    silence: SilenceOption = None,
-    memory: MemoryOption = None,
-    max_output: MaxOutputOption = None,
-    processes: ProcessesOption = None,
-    env: Annotated[
-        list[str] | None, typer.Option(metavar="K=V", help="Environment of the command; K alone takes this shell's.")
-    ] = None,
-    secret: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="K=file:PATH|env:NAME",
-            help="More of its environment: the service reads it when the task starts, and blots it out of the log.",
-        ),
-    ] = None,
-    cwd: Annotated[
-        str, typer.Option(metavar="FOLDER", help="Where to run: below the task's own folder, or absolute.")
-    ] = "",
     inputs: Annotated[
         list[str] | None,
         typer.Option("--input", metavar="PATH", help="File or folder the task sees; may be repeated."),
     ] = None,
-    outputs: Annotated[
-        list[str] | None,
-        typer.Option("--output", metavar="GLOB", help="Files to keep, for `farm get`; may be repeated."),
-    ] = None,
+    step: Step,
+    bounds: Bounds,
     wait: WaitOption = False,
     fetch: FetchOption = None,
     home: HomeOption = None,
@@ -98,35 +43,16 @@ def submit(
 ) -> int:
     """A task runs in a folder of its own that holds its inputs and nothing else. {index} (or {frame}) is replaced, no
     other word is; FARM_JOB, FARM_TASK, FARM_ATTEMPT, FARM_INDEX and FARM_SCRATCH are set."""
-    step: dict[str, Any] = {
-        "argv": command,
-        "env": values.environment(env or []),
-        "secrets": values.secrets(secret or []),
-        "cwd": sayable(cwd, "--cwd"),
-        "retries": retries,
-        "outputs": outputs or [],
-        **_bounds(needs, values.limits(timeout, silence, memory, max_output, processes)),
-        "licences": values.licences(licence or []),
-        **_licence(licence_exit, licence_wait),
-    }
-    check_command(command, step["env"], step["outputs"])
-    if array is not None:
-        step["array"] = values.array(array)
-    else:
-        _warn_of_tokens(step)
     job = {
         "kind": "command",
+        "steps": [step.told(command, bounds)],
         "name": values.name(name, "--name") or values.named_after(command[0]),
-        "lane": sayable(lane, "--lane"),
-        "priority": priority,
-        "owner": values.name(owner, "--owner") or me(),
-        "project": sayable(project, "--project"),
+        **booking.told(),
         "after": [values.positive(one, "--after") for one in after or []],
         "held": held(hold, wait or fetch is not None),
-        "steps": [step],
     }
     files = files_of([Path(path) for path in inputs or []])
-    placing = Placing(place_of(home), wait=wait or fetch is not None, json=json, finished=fetching(fetch), owner=owner)
+    placing = Placing(place_of(home), wait or fetch is not None, json, fetching(fetch), booking.owner)
     return placing.place(lambda client: _send(client, job, files))
 
 
@@ -145,36 +71,6 @@ def fetching(folder: str | None) -> "Callable[[Client, Any], None] | None":
 
     make_folder(Path(sayable(folder, "--fetch")))
     return Fetching(Path(folder), overwrite=True)
-
-
-def _bounds(needs: str | None, limits: dict[str, Any]) -> dict[str, Any]:
-    """Needs and limits; both may name the memory, but not two different ones."""
-    needed = values.needs(needs)
-    if "memory" in needed and limits.get("memory", needed["memory"]) != needed["memory"]:
-        raise Refusal("the memory is given twice, and differs", "--needs and --memory", "leave one of them out")
-    return {**needed, **limits}
-
-
-def _licence(code: int | None, wait: str | None) -> dict[str, Any]:
-    if wait is not None and code is None:
-        raise Refusal("which exit means that there is no licence?", "--licence-wait", "add --licence-exit 77")
-    if code is None:
-        return {}
-    return {"licence_exit": code, "licence_wait_s": values.seconds(wait or "24h", "--licence-wait")}
-
-
-def _warn_of_tokens(step: dict[str, Any]) -> None:
-    texts = [*step["argv"], *step["env"].values(), *step["outputs"]]
-    if found := next((token for token in values.TOKENS if any(token in text for text in texts)), None):
-        say(f"{found} stays as it is, for only the tasks of an array have one; add --array 1-10 if that was meant")
-
-
-def me() -> str:
-    """The name of this user."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
 
 
 def _send(client: Client, job: dict[str, Any], files: dict[str, Path]) -> int:

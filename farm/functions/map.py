@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from farm.cli import values
+from farm.cli.booking import me
 from farm.cli.reach import place_of
-from farm.cli.submit import me
 from farm.client import Client, connect
 from farm.functions import by_value, run
 from farm.functions.mapped import Mapped
