@@ -30,7 +30,9 @@ from tests.machines.machine import Machine
 
 SMALL = "mount -t tmpfs -o mode=1777,size=288m tmpfs /var/tmp\n"
 WRONG = """\
-cat >"$(python3 -c 'import site; print(site.getsitepackages()[-1])')/clock.pth" <<'END'
+site=$(python3 -c 'import site; print(site.getsitepackages()[0])')
+mkdir -p "$site"
+cat >"$site/clock.pth" <<'END'
 import time; time.time = (lambda t: lambda: t() + {off})(time.time)
 import time; time.time_ns = (lambda t: lambda: t() + {off} * 10**9)(time.time_ns)
 END

@@ -57,6 +57,7 @@ class Errand:
         slow = Kind(choose.randint(8, 20), 0.2, choose.randint(10, 500))
         last = choose.randint(10, 16)
         if self.light:
+            last //= 2
             short, slow = replace(short, lines=1 + short.lines // 4), replace(slow, lines=slow.lines // 3)
         self._post(client, self._array("many", last, short))
         self._post(client, self._array("slow", 3, slow))
