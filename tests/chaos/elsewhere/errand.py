@@ -1,5 +1,6 @@
 """The work of a run: some jobs of short tasks, each with a log and a file, and what must be true of them afterwards."""
 
+import json
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ class Errand:
     light: bool = False
     jobs: dict[int, dict[str, Kind]] = field(default_factory=dict)  # id → step name → kind
     tasks: int = 0
+    _kinds: dict[str, Kind] = field(default_factory=dict)  # of all steps, by name
 
     def submit(self, client: Client) -> None:
         choose = self.choose
@@ -68,7 +70,7 @@ class Errand:
         self._post(client, self._step("prepare", short), fan, gather)
 
     def _step(self, name: str, kind: Kind, then: str = "") -> dict[str, Any]:
-        self._kinds = {**getattr(self, "_kinds", {}), name: kind}
+        self._kinds[name] = kind
         self.tasks += 1
         return {"name": name, "argv": kind.argv(then), "outputs": ["out-*"], "retries": RETRIES}
 
@@ -108,10 +110,7 @@ class Errand:
 
 
 def _file(store: FolderStore, attempt: str, kind: Kind, outputs: str) -> Iterator[str]:
-    import json
-
-    files = json.loads(outputs or "[]")
-    digests = [one["digest"] if isinstance(one, dict) else one[1] for one in files]
+    digests = [one["digest"] for one in json.loads(outputs or "[]")]
     if len(digests) != 1:
         yield f"{attempt} has {len(digests)} output files: {outputs}"
     elif store.read(digests[0]) != kind.file(attempt):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from tests.chaos.elsewhere.scene import Scene, words
 from tests.chaos.ground import Stuck, until
@@ -148,19 +149,19 @@ def cut(choose: random.Random) -> Act:
 
 def slow(choose: random.Random) -> Act:
     which, seconds = choose.random(), choose.uniform(3, 8)
-    how = choose.choice([{"kbit": choose.randint(100, 800)}, {"loss": choose.uniform(0.02, 0.2)},
-                         {"delay_ms": choose.uniform(50, 400)}])  # fmt: skip
+    kinds = {"kbit": choose.randint(100, 800), "loss": choose.uniform(0.02, 0.2), "delay_ms": choose.uniform(50, 400)}
+    name = choose.choice(sorted(kinds))
+    how: dict[str, Any] = {name: kinds[name]}
 
     def act(scene: Scene) -> None:
         machine = scene.one(which)
         if isinstance(machine, Slows):
-            machine.slow(**how)  # type: ignore[arg-type]
+            machine.slow(**how)
             scene.hurt.append(machine.slow)
             wait(seconds)
             scene.heal()
 
-    ((name, value),) = how.items()
-    return f"slow by {name} ({value:.3g}) {seconds:.1f} s", act
+    return f"slow by {name} ({how[name]:.3g}) {seconds:.1f} s", act
 
 
 def pulses(choose: random.Random) -> Act:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,10 +45,6 @@ class Outcome:
     def lease_s(self) -> float:
         """Of its farm. An executor has to be ready within one, and its own Ray, or a cluster, takes its time."""
         return 25.0 if self.engine == "ray" or self.kind == "kubernetes" else 8.0
-
-
-def choices(seed: int) -> random.Random:
-    return random.Random(seed)
 
 
 def engine_of(seed: int) -> str:
@@ -132,7 +128,7 @@ def looked_at(scene: Scene) -> list[str]:
 
 
 @contextlib.contextmanager
-def folder_for(outcome: Outcome, keep: bool):  # type: ignore[no-untyped-def]
+def folder_for(outcome: Outcome, keep: bool) -> Iterator[Path]:
     """A short one, which stays where something was found."""
     made = Path(tempfile.mkdtemp(prefix="fc-", dir="/tmp"))
     began = time.monotonic()

@@ -2,9 +2,8 @@
 
 import contextlib
 import json
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +55,7 @@ class Scene:
     def one(self, which: float) -> Running | None:
         """None when nothing works: the work may be done."""
         try:
-            found = until(self.machines, 8, "a machine works")
+            found: list[Running] = until(self.machines, 8, "a machine works")
         except Stuck:
             return None
         return found[int(which * len(found))]
@@ -75,15 +74,6 @@ def settle(desk: Desk, engine: str, **values: str) -> None:
     for name, value in values.items():
         text = re.sub(rf"^{name} = .*$", f"{name} = {value}", text, flags=re.MULTILINE)
     file.write_text(text)
-
-
-def inside(pid: int) -> Iterator[int]:
-    """All processes of the process namespace of this one, as this machine counts."""
-    here = os.readlink(f"/proc/{pid}/ns/pid")
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if os.readlink(entry / "ns/pid") == here:
-                yield int(entry.name)
 
 
 def words(pid: int) -> str:

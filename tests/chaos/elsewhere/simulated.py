@@ -6,7 +6,7 @@ import logging
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from zlib import crc32
 
@@ -17,7 +17,7 @@ from farm.clock import Clock
 from farm.config import FarmConfig
 from farm.db import Database, migrate
 from farm.integrity import examine
-from farm.reconcile import retire
+from farm.reconcile import reconcile, retire
 from tests.chaos.elsewhere.errand import RETRIES, ask, done
 from tests.chaos.elsewhere.run import Outcome
 from tests.properties.simulated_farm import SimulatedFarm, ToyGateway
@@ -39,7 +39,7 @@ class Wall:
     true: Clock
     off: timedelta = timedelta()
 
-    def now(self):  # type: ignore[no-untyped-def]
+    def now(self) -> datetime:
         return self.true.now() + self.off
 
 
@@ -119,8 +119,6 @@ class Story:
             self.gateway.talk()
 
     def step(self) -> None:
-        from farm.reconcile import reconcile
-
         reconcile(self.farm.fleet)
         retire(self.farm.fleet)
 
