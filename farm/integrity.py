@@ -53,10 +53,11 @@ def look(database: Database, has: Callable[[str], bool] | None = None) -> Iterat
         yield Finding("schema", f"the schema is {found or 'empty'}, not {HEAD}", "`farm up` brings it up to date")
         return
     with explained(where), database.read() as tx:
-        yield from _all(tx, has)
+        yield from findings(tx, has)
 
 
-def _all(tx: Connection, has: Callable[[str], bool] | None) -> Iterator[Finding]:
+def findings(tx: Connection, has: Callable[[str], bool] | None = None) -> Iterator[Finding]:
+    """What is wrong as this transaction sees it."""
     if tx.engine.dialect.name == "sqlite":
         yield from _sqlite(tx)
     for rule in RULES:

@@ -15,12 +15,13 @@ from farm import tables as t
 from farm.database_copy import copy, sums
 from farm.database_url import Address, address, file
 from farm.db import BadDatabase, Database, migrate
-from farm.integrity import look
+from farm.integrity import findings, look
 from farm.postgres import take_service
 from farm.refusal import Conflict, Unavailable
 from farm.tables import Base
 from tests.contract.queue_farm import QueueFarm
 from tests.postgres import Postgres
+from tests.unit.test_integrity import DAMAGE
 from tests.unit.worked_farm import work
 
 SPOIL = "CREATE FUNCTION spoil() RETURNS trigger AS 'BEGIN NEW.cpu_ms := 7; RETURN NEW; END' LANGUAGE plpgsql"
@@ -134,3 +135,17 @@ def test_sums_see_a_difference_in_any_kind_of_column(source: Address) -> None:
             assert tx.execute(text(statement)).rowcount == 1
             assert (sums(tx, task), sums(tx, executor))[place] != before[place], statement
             tx.execute(text("ROLLBACK TO here"))
+
+
+def test_each_damage_is_found_there_too(moved: Database) -> None:
+    with moved.write() as tx:
+        tx.exec_driver_sql("SET LOCAL session_replication_role = replica")  # foreign keys would forbid some
+        for damage, words in DAMAGE.items():
+            if "alembic_version" in damage:
+                continue
+            with tx.begin_nested() as undone:
+                assert tx.exec_driver_sql(damage).rowcount, damage
+                said = [f"{finding.rule}: {finding.what}" for finding in findings(tx)]
+                undone.rollback()
+            assert any(words in one for one in said), (damage, said)
+        assert list(findings(tx)) == []
