@@ -12,7 +12,7 @@ from demo.fleet import Fleet
 from demo.ground import prepare
 from demo.kinds import Kind
 from demo.left import end, left
-from demo.same import CHUNK, FRAMES, GRAPH, Work
+from demo.same import CHUNK, FRAMES, Work
 from demo.story import Broken, Story, fresh
 from demo.user import User, until
 from farm.refusal import Refusal, Unavailable
@@ -76,22 +76,22 @@ def _acts(story: Story, kind: Kind, user: User, farm: Desk, out: Path) -> None:
     story.text(user.farm("pools"))
     story.claim("0 executors: nothing needs one", user.executors() == [])
     story.claim(kind.none, not farm.left(), farm.left())
-    there = _work(story, user, farm, fleet)
+    there = _work(story, kind, user, farm, fleet)
     _keep(user, out)
-    _claim_same(story, user, there)
+    _claim_same(story, kind, user, there)
     _bill(story, kind, user, farm, fleet, out)
     story.types(user.line("down"))
     user.farm("down")
     story.claim("no process of the farm is left", until(lambda: not left(user.home, ()), GOES_S), left(user.home, ()))
 
 
-def _work(story: Story, user: User, farm: Desk, fleet: Fleet) -> Made:
+def _work(story: Story, kind: Kind, user: User, farm: Desk, fleet: Fleet) -> Made:
     work = Work(story, user, user.home.parent, farm.pool)
     story.act("A film", f"{FRAMES} frames of balls that turn, {CHUNK} in each task")
     film = work.film(fleet)
-    needs = "; ".join(f"{name} is built with {' and '.join(of)}" for name, of in GRAPH.items() if of)
-    story.act("Packages", f"{len(GRAPH)} in a git repository: {needs}")
-    return film, work.packages(fleet)
+    needs = "; ".join(f"{name} is built with {' and '.join(of)}" for name, of in kind.graph.items() if of)
+    story.act("Packages", f"{len(kind.graph)} in a git repository: {needs}")
+    return film, work.packages(fleet, kind.graph)
 
 
 def _keep(user: User, out: Path) -> None:
@@ -103,22 +103,22 @@ def _keep(user: User, out: Path) -> None:
         (out / "contact.png").write_bytes(contact_sheet(film_script.numbered(frames)))
 
 
-def _claim_same(story: Story, user: User, there: Made) -> None:
+def _claim_same(story: Story, kind: Kind, user: User, there: Made) -> None:
     story.act("The same at home", "another farm does the same work, with executors that are processes of this machine")
     folder = user.home.parent / "at-home"
     folder.mkdir()
     story.types(user.line("up"))
     with desk("local", folder) as farm:
         at_home = User(farm.home)
-        here = _work_again(story, at_home, folder, farm.pool)
+        here = _work_again(story, kind, at_home, folder, farm.pool)
     for text, elsewhere, local in zip((PIXELS, WHEELS), there, here, strict=True):
         differ = sorted(name for name in elsewhere.keys() | local.keys() if elsewhere.get(name) != local.get(name))
         story.claim(text.format(len(local)), local and not differ, differ)
 
 
-def _work_again(story: Story, user: User, folder: Path, pool: str) -> Made:
+def _work_again(story: Story, kind: Kind, user: User, folder: Path, pool: str) -> Made:
     work, fleet = Work(story, user, folder, pool, quiet=True), Fleet(story, user)
-    return work.film(fleet), work.packages(fleet)
+    return work.film(fleet), work.packages(fleet, kind.graph)
 
 
 def _bill(story: Story, kind: Kind, user: User, farm: Desk, fleet: Fleet, out: Path) -> None:

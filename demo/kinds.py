@@ -1,6 +1,11 @@
 """The kinds of machine that a farm can have elsewhere, in words, and what showing them takes."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+Graph = Mapping[str, Sequence[str]]  # package → those that it is built with
+THREE: Graph = {"paint": [], "canvas": ["paint"], "picture": ["canvas", "paint"]}
+TWO: Graph = {"paint": [], "picture": ["paint"]}  # where each takes half a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +20,7 @@ class Kind:
     going: str  # what takes some seconds to end
     programs: tuple[str, ...]
     modules: tuple[str, ...] = ()
+    graph: Graph = THREE
 
 
 STATIC = Kind(
@@ -54,5 +60,6 @@ VMCLONE = Kind(
     "no QEMU runs, and no disk of a clone is left",
     "the farm's folder goes",
     ("render", "clones"),
+    graph=TWO,
 )
 KINDS = {kind.name: kind for kind in (STATIC, EC2, KUBERNETES, VMCLONE)}

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from demo.fleet import Fleet
+from demo.kinds import Graph
 from demo.rebuild import by_state, follow
 from demo.story import Story
 from demo.user import User
 from demo.watch import Watch
 from tests.machines.same_work import frames, packages, wheels
 
-FRAMES, CHUNK, SIZE = 12, 2, "240x135"
+FRAMES, CHUNK, SIZE = 12, 2, "160x90"
 SCENE = Path(__file__).with_name("turntable.pov")
-GRAPH = {"paint": [], "canvas": ["paint"], "picture": ["canvas", "paint"]}
 RENDER = ("--frames", f"1-{FRAMES}", "--chunk", str(CHUNK), "--size", SIZE, "--option", "+A0.3", "--owner", "artist")
 BUILD = ("--owner", "builder")
 
@@ -42,18 +42,18 @@ class Work:
         story.claim(f"{len(made)} frames", len(made) == FRAMES, sorted(made))
         return made
 
-    def packages(self, fleet: Fleet) -> dict[str, str]:
+    def packages(self, fleet: Fleet, graph: Graph) -> dict[str, str]:
         """Wheel → its hash."""
         story, user = self._story, self._user
-        tree = packages(self._folder / "packages", GRAPH)
+        tree = packages(self._folder / "packages", graph)
         story.types(user.line("rebuild", tree.name, *BUILD))
         tasks = follow(story, user, int(user.json("rebuild", str(tree), *BUILD)["id"]), fleet)
-        story.claim(f"all {len(GRAPH)} were built", by_state(tasks) == {"done": sorted(GRAPH)}, by_state(tasks))
+        story.claim(f"all {len(graph)} were built", by_state(tasks) == {"done": sorted(graph)}, by_state(tasks))
         ended = {task["name"]: task["finished"] for task in tasks}
         early = [
             (task["name"], need)
             for task in tasks
-            for need in GRAPH[task["name"]]
+            for need in graph[task["name"]]
             if task["attempts"][-1]["started"] < ended[need]
         ]
         story.claim("each was begun after what it is built with was done", not early, early)

@@ -12,7 +12,7 @@ from typing import Any
 from tests.contract.yard import eventually
 
 MARK = "FARM_DEMONSTRATION"
-PATIENCE_S = 900  # emulated, and the first time much is made
+PATIENCE_S = 1500  # emulated, and the first time much is made
 
 
 class Demonstration:
@@ -49,7 +49,12 @@ class Demonstration:
 
     def ended(self) -> tuple[int, str]:
         """Exit status and output; nothing of it is left."""
-        said, _ = self._process.communicate(timeout=PATIENCE_S)
+        try:
+            said, _ = self._process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.interrupt()
+            self._process.communicate()
+            raise AssertionError(f"it took more than {PATIENCE_S} s:\n{self.story}") from None
         eventually(lambda: not self.left(), 20)
         return self._process.returncode, said
 

@@ -35,7 +35,7 @@ def farm(instances: Instances, folder: Path) -> Iterator[Ec2Desk]:
         yield desk
 
 
-@pytest.mark.timeout(1000)
+@pytest.mark.timeout(1800)
 def test_a_film_and_packages_from_nothing_to_nothing_are_shown(folder: Path):
     shown("ec2", folder)
 

@@ -1,5 +1,10 @@
 """Owned machines behind a router: they join by themselves, work while nobody needs them, and stand by again."""
 
+import contextlib
+import json
+import os
+import signal
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -7,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.yard import eventually
+from tests.contract.yard import eventually, tickets
 from tests.machines.bench import Bench
 from tests.machines.demonstration import shown
 from tests.machines.desks.desk import PATIENCE_S
@@ -30,14 +35,14 @@ def farm(bench: Bench, folder: Path) -> Iterator[StaticDesk]:
         yield desk
 
 
-@pytest.mark.timeout(1000)
+@pytest.mark.timeout(1800)
 def test_a_film_and_packages_from_nothing_to_nothing_are_shown(folder: Path):
     shown("static", folder)
 
 
 def test_a_cut_of_half_a_minute_costs_nothing(farm: StaticDesk):
     machine = farm.owned("ws-1", "ray")
-    script = "for i in $(seq 60); do echo line $i; sleep 1; done; echo whole > out.txt"
+    script = "for i in $(seq 36); do echo line $i; sleep 1; done; echo whole > out.txt"
     job = farm.submit("--output", "out.txt", "--", "sh", "-c", script)
     eventually(lambda: "line 3" in farm("logs", str(job)), PATIENCE_S)
     machine.cut()
@@ -45,7 +50,7 @@ def test_a_cut_of_half_a_minute_costs_nothing(farm: StaticDesk):
         eventually(lambda: "line 30" in farm("logs", str(job)), 28)
     machine.restore()
     farm("wait", str(job))
-    assert farm("logs", str(job)).split("\n") == [f"line {n}" for n in range(1, 61)] + [""]
+    assert farm("logs", str(job)).split("\n") == [f"line {n}" for n in range(1, 37)] + [""]
     farm("get", str(job), str(farm.cwd / "got"))
     assert [f.read_text() for f in (farm.cwd / "got").rglob("out.txt")] == ["whole\n"]
     (task,) = farm.json("show", f"{job}.1")["attempts"]
@@ -53,18 +58,42 @@ def test_a_cut_of_half_a_minute_costs_nothing(farm: StaticDesk):
 
 
 def test_who_is_cut_off_for_longer_than_its_lease_ends_and_its_work_is_done_once(bench: Bench, folder: Path):
+    """The second one does not watch its lease, and brings a result when its work is done elsewhere already."""
     with StaticDesk(bench, folder, lease="15s") as farm:
-        first = farm.owned("ws-1", "ray")
-        job = farm.submit("--", "sh", "-c", "hostname; case $FARM_ATTEMPT in *.1) sleep 1000;; esac")
-        eventually(lambda: "ws-1" in farm("logs", str(job)), PATIENCE_S)
+        first, stubborn = farm.owned("ws-1", "ray"), farm.owned("ws-2", "ray")
+        script = 'hostname; [ "${FARM_ATTEMPT##*.}" != 1 ] || while ! [ -e /var/tmp/enough ]; do sleep 0.2; done'
+        job = farm.submit("--array", "1-2", "--", "sh", "-c", script)
+        tasks = [f"{job}.{n}" for n in (1, 2)]
+        eventually(lambda: {farm("logs", task) for task in tasks} == {"ws-1\n", "ws-2\n"}, PATIENCE_S)
+        late = next(task for task in tasks if "ws-2" in farm("logs", task))
+        watch = _watch(next(name for name, host in farm.lent().items() if host.startswith("ws-2-")))
         first.cut()
-        farm.owned("ws-2", "ray")
+        stubborn.cut()
+        os.kill(watch, signal.SIGSTOP)
+        stubborn.put("/var/tmp/enough", "")
+        farm.owned("ws-3", "ray")
         farm("wait", str(job))
         eventually(lambda: quiet(first), PATIENCE_S)  # it has ended its task and itself, though nobody could say so
+        stubborn.restore()
+        eventually(lambda: farm.json("show", late)["attempts"][0]["refused"], PATIENCE_S)
+        os.kill(watch, signal.SIGCONT)
         first.restore()
-        assert [a["state"] for a in farm.json("show", f"{job}.1")["attempts"]] == ["lost", "succeeded"]
+        for task in tasks:
+            told = farm.json("show", task)
+            assert [(a["state"], a["accepted"]) for a in told["attempts"]] == [("lost", False), ("succeeded", True)]
+            assert (told["accepted"], farm("logs", task)) == (2, "ws-3\n")
         eventually(lambda: _stands_by(first, farm), PATIENCE_S)
         assert farm.json("database", "check")["findings"] == []
+
+
+def _watch(executor: str) -> int:
+    """The process that ends this executor when its lease is over, as this host counts."""
+
+    for pid, file in tickets():
+        with contextlib.suppress(OSError):
+            if json.loads(Path(f"/proc/{pid}/root{file}").read_text())["executor"] == executor:
+                return pid
+    raise AssertionError(f"{executor} is nowhere on this host")
 
 
 def _stands_by(machine: Machine, farm: StaticDesk) -> bool:
@@ -72,6 +101,57 @@ def _stands_by(machine: Machine, farm: StaticDesk) -> bool:
     job = farm.submit("--lane", "interactive", "--array", "1-2", "--", "sh", "-c", "hostname; sleep 15")
     farm("wait", str(job))
     return any(machine.name in farm("logs", f"{job}.{n}") for n in (1, 2))
+
+
+SAYS = "for n in 1 2 3; do while ! [ -e /var/tmp/say-$n ]; do sleep 0.2; done; echo $n; done"
+
+
+def test_another_certificate_another_authority_and_another_address_are_found_by_who_works(
+    bench: Bench, farm: StaticDesk
+):
+    machine = farm.owned("ws-1", "ray")
+    job = farm.submit("--", "sh", "-c", SAYS)
+    eventually(lambda: _gateways(machine), PATIENCE_S)
+    eventually(lambda: farm.json("show", f"{job}.1")["started"], PATIENCE_S)
+
+    def heard(said: int) -> None:
+        """The executor's next words come over a connection that is new."""
+        for pid in _gateways(machine):
+            os.kill(pid, signal.SIGKILL)
+        machine.put(f"/var/tmp/say-{said}", "")
+        eventually(lambda: str(said) in farm("logs", str(job)).split(), PATIENCE_S)
+
+    before = _certificate(bench)
+    (farm.home / "tls" / "server.pem").unlink()  # as when it is near its end
+    eventually(lambda: _certificate(bench) != before, PATIENCE_S)
+    heard(1)
+    farm("ca", "rotate")
+    heard(2)
+    bench.network.also_farm("10.87.0.9")
+    settings = farm.home / "farm.toml"
+    settings.write_text(settings.read_text().replace(f"{bench.address}:8443", "10.87.0.9:8443"))
+    farm("down", "--keep")
+    farm("up")
+    machine.name_host(bench.name, "10.87.0.9")
+    heard(3)
+    farm("wait", str(job))
+    assert farm("logs", str(job)).split() == ["1", "2", "3"]
+    assert [a["state"] for a in farm.json("show", f"{job}.1")["attempts"]] == ["succeeded"]
+
+
+def _gateways(machine: Machine) -> list[int]:
+    found = []
+    for pid in machine.pids():
+        with contextlib.suppress(OSError):
+            if b"executors.site.gateway" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+def _certificate(bench: Bench) -> str:
+    """What the farm shows to who connects."""
+    with bench.farm.entered():
+        return ssl.get_server_certificate((bench.address, 8443), timeout=60)
 
 
 def test_a_hold_file_sends_work_home_which_is_done_elsewhere(farm: StaticDesk):
