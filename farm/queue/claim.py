@@ -102,6 +102,7 @@ class Claim:
         self._templates: dict[tuple[int, int], template.Template] = {}
         self._halves = Halves(tx, now, _LOOK)
         self._licences = Licences(tx, licences)
+        self._lacking: set[tuple[str, str]] = set()  # lanes and owners who wait for licences only: no slot is owed them
         self._rooms = Rooms([])
         self._held: Collection[str] = ()  # lanes
         self._deep: set[tuple[str, str]] | None = None  # lanes and owners with short work, when that has been asked
@@ -208,6 +209,7 @@ class Claim:
 
         Predicted slot-seconds that were taken; None if nothing fits.
         """
+        lacks = other = False
         for candidate in self._halves.order(queue):
             step = candidate.row
             deep = 0 if step.licences else depth.get((step.job, step.ordinal), 0)
@@ -222,11 +224,15 @@ class Claim:
                         queue.remove(candidate)
                     return float(n * each)
             if step.licences and not self._licences.now.spare(step.licences):
+                lacks = True
                 continue  # it waits for a licence, and not for a slot
+            other = True
             if step.slots == 1:
                 self._crowded = True
             else:
                 self._rooms.keep(pair, step.job, step.slots, _bad(candidate))
+        if lacks and not other:
+            self._lacking.add(pair)
         return None
 
     def _take(self, candidate: Candidate, room: Room, n: int) -> None:
@@ -294,7 +300,7 @@ class Claim:
 
     def _spend(self, table: Table, largest: int) -> None:
         """Remember virtual times, and who still waits for an executor as large as the `largest` here."""
-        left = Waiting(self._tx, self._now, largest, held=self._held).pairs()
+        left = Waiting(self._tx, self._now, largest, held=self._held).pairs() - self._lacking
         self._tx.execute(_NOBODY_WAITS)
         self._tx.execute(_NO_OWNER_WAITS, {"lanes": list(table.owners)})
         facts = table.lanes.facts(lane for lane, _ in left)

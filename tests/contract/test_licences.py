@@ -84,6 +84,18 @@ def test_who_waits_for_a_licence_keeps_nobody_else_waiting(licensed: QueueFarm) 
     assert wide  # no room is kept for it: nothing is free, and it could not begin
 
 
+def test_who_waited_for_a_licence_is_owed_nothing_for_that_time(licensed: QueueFarm) -> None:
+    licensed.submit(array(1, licences={"maya": 3}), owner="eve")
+    claim(licensed, e1=1)
+    waits = licensed.submit(array(licences={"maya": 1}), owner="bob")
+    licensed.submit(array(500), owner="ada")
+    for _ in range(30):
+        assert waits not in [job for given in claim(licensed, e2=4).values() for job in given]
+    late = licensed.submit(array(500), owner="bob")
+    given = [job for _ in range(10) for job in claim(licensed, e2=4)["e2"]]
+    assert 18 <= given.count(late) <= 24  # of 40; one claim at most is ahead of his turn
+
+
 def test_items_hold_them_too(licensed: QueueFarm) -> None:
     items = tuple(Item(name=f"i{n}", argv=("b",)) for n in range(9))
     job = licensed.submit(StepSpec(items=items, licences={"maya": 1}), kind="packages")
