@@ -3,8 +3,8 @@
     python -m benchmarks.peers [--tasks 1000] [--runs 3] [--only make,xargs,…] [--out FILE]
 
 Nothing is installed on the machine: packages of the registries (Debian's by apt, Python's by pip) go into a temporary
-folder. What can't be had, or fails, is in the results with what it said. Two tasks at once everywhere. Ratios are to the
-loop that ran before and after the peer, medians of the runs with the least and the most.
+folder. What can't be had, or fails, is in the results with what it said. Two tasks at once everywhere. Ratios are to
+the loop that ran before and after the peer, medians of the runs with the least and the most.
 """
 
 import argparse

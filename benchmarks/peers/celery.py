@@ -13,7 +13,7 @@ from celery import Celery
 PORT = os.environ["PEER_PORT"]
 app = Celery("app", broker=f"redis://127.0.0.1:{PORT}/0")
 app.conf.update(worker_prefetch_multiplier=16, task_ignore_result=True, broker_connection_retry_on_startup=True)
-@app.task
+@app.task(name="one")
 def one():
     os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
     app.pool_counter.incr("done")
