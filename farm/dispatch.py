@@ -15,7 +15,7 @@ from farm.queue.settle import Settled
 from schedules.model import Lane, Licence
 
 AHEAD_S = 0.5  # work that an executor may have waiting behind each slot, so that it never waits for us
-DEEPEST = 400  # tasks behind a slot, however short
+DEEPEST = 600  # tasks behind a slot, however short
 _FORGET = 0.2
 STEPS = 1000  # whose tasks' length is known; that of the others is learned again
 

@@ -37,7 +37,7 @@ from executors.site.spooler import Spooler
 from executors.site.veil import draw
 
 QUIET_S = 0.02  # a task that ends sooner is reported once, as done
-REPORT_S = 0.1
+REPORT_S = 0.06
 REPORT_N = 200
 LISTEN_S = 0.01
 PAUSE_S = 0.005  # between reads of a task that writes little and often

@@ -41,7 +41,7 @@ class Run:
 
 
 def dispatch(
-    tasks: Annotated[int, typer.Option(min=10, help="How many `true` tasks make one run.")] = 2000,
+    tasks: Annotated[int, typer.Option(min=10, help="How many `true` tasks make one run.")] = 5000,
     runs: Annotated[int, typer.Option(min=1, help="How many runs; medians are printed.")] = 3,
     singles: Annotated[int, typer.Option(min=0, help="Single submits, for the time from submit to start.")] = 50,
     engine: Annotated[Engine, typer.Option(help="What runs the tasks.")] = Engine.RAY,

@@ -213,6 +213,7 @@ class Claim:
         for candidate in self._halves.order(queue):
             step = candidate.row
             deep = 0 if step.licences else depth.get((step.job, step.ordinal), 0)
+            deep = self._rooms.level(candidate.remaining, deep)
             each = step.slots * candidate.seconds
             most = candidate.remaining if seconds == inf else min(candidate.remaining, int(seconds / each) + 1)
             for room in _better(self._rooms.may(step.slots, 0 if self._crowded else deep), candidate):

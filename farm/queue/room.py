@@ -68,6 +68,16 @@ class Rooms:
         self._full[slots, depth] = at
         return self.open[at:]
 
+    def level(self, waiting: int, depth: int) -> int:
+        """`depth`, or near the end of such short tasks less: so deep that the last `waiting` ones are shared, and no
+        executor is done long before the others."""
+        if not depth or waiting > depth * len(self.open):
+            return depth
+        able = [room for room in self.open if room.held < room.slots]
+        slots = sum(room.slots - room.held for room in able)
+        queued = sum(room.taken - room.held for room in able)
+        return min(depth, (waiting + queued) // slots) if slots else depth
+
     @property
     def exhausted(self) -> bool:
         """No further room is kept for anybody, so that others' work goes on."""
