@@ -94,13 +94,12 @@ def measured(farm: Desk, repeat: int) -> dict[str, Any]:
     stay(farm)
     with connect(Home(farm.home)) as client:
         executor = run(client, "true")["executor"]
-        starts = [single(client) for _ in range(SINGLES)]
+        starts = [single(client) for _ in range(SINGLES)] if farm.kind in OUTBOUND else []
         return {
             "ready_s": round(statistics.median(one["ready_s"] for one in boots), 2),
             "ready_all_s": [round(one["ready_s"], 2) for one in boots],
             "ordered_to_ready_s": round(statistics.median(one["ordered_s"] for one in boots), 2),
-            "start_p50_ms": round(statistics.median(starts) * 1000, 1),
-            "start_most_ms": round(max(starts) * 1000, 1),
+            **dispatch(starts),
             **idle(process(executor)),
             **ten(client),
         }
@@ -180,6 +179,13 @@ def single(client: Client) -> float:
     """Seconds from the request until the process has started."""
     sent = time.time()
     return seconds(run(client, "true")["attempts"][0]["started"]) - sent
+
+
+def dispatch(starts: Sequence[float]) -> dict[str, float]:
+    """Empty where there are none: the clock of an emulated machine is no measure."""
+    if not starts:
+        return {}
+    return {"start_p50_ms": round(statistics.median(starts) * 1000, 1), "start_most_ms": round(max(starts) * 1000, 1)}
 
 
 # ── what it costs to wait ──

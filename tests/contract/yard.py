@@ -88,7 +88,7 @@ class Yard:
         self._orders += 1
         (machine,) = self.launch(Order(f"order{self._orders}", "local", 1, slots))
         self.site.attach(machine.id, slots)
-        eventually(lambda: machine.id in self.ready())
+        eventually(lambda: machine.id in self.ready(), self.patience_s)
         return machine.id
 
     def lasting(self, slots: int) -> str:

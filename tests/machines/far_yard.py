@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import insert
 
 from executors.contract import Machine, Order, Provider, Surroundings
-from executors.errors import SoldOut
+from executors.errors import Lost, SoldOut
 from executors.site.cage import NO_CAGE, Cage
 from farm import tables as t
 from farm.auth import Kind, create_token
@@ -33,6 +33,7 @@ from tests.machines.kubernetes_cluster import cluster, namespace
 from tests.machines.netspace import entered
 from tools.kubernetes import farm_images, place, space
 
+TRIES = 5
 IMAGE = "ami-00000000000000001"
 SETTINGS = """\
 [site]
@@ -88,8 +89,8 @@ class FarYard(Yard):
     """`settings` is the rest of farm.toml, the pool's; `listen` says there where machines reach the farm, and `network`
     is that network."""
 
-    patience_s = 120.0
-    noticed_s = 60.0
+    patience_s = 180.0
+    noticed_s = 90.0
 
     def __init__(
         self, engine: str, settings: str, listen: str, network: Callable[[], AbstractContextManager[None]]
@@ -126,6 +127,13 @@ class FarYard(Yard):
     def launch(self, order: Order) -> Sequence[Machine]:
         order = Order(order.token, "far", order.count, order.slots)
         self.api.order(order)
+        return self.bought(order)
+
+    def bought(self, order: Order) -> Sequence[Machine]:
+        """Asked again where no answer came, as the farm does."""
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(Lost):
+                return self.provider.launch(order).machines
         return self.provider.launch(order).machines
 
     def touch(self, on: str, path: Path) -> None:
@@ -144,6 +152,13 @@ class FarYard(Yard):
                 ticket = json.loads(Path(f"/proc/{pid}/root{file}").read_text())
                 if ticket["farm"] == self.api.farm.id:
                     yield pid, ticket
+
+    def head(self, executor: str) -> tuple[str, str]:
+        """Where its own Ray's head listens, and the file of the token, as this host sees it."""
+        pid = self.process(executor)
+        (run,) = (ticket["run"] for found, ticket in self._executors() if found == pid)
+        folder = Path(f"/proc/{pid}/root{run}/ray")
+        return f"127.0.0.1:{json.loads((folder / 'head.json').read_text())['port']}", str(folder / "token")
 
     def cage(self, executor: str) -> Cage:
         """As this host sees it, through the first process of its machine."""

@@ -14,12 +14,14 @@ import pytest
 
 from executors.contract import MachineState, Provider, Surroundings
 from executors.site.plain_site import PlainSite
+from executors.site.proc import descendants
 from executors.site.ray_site import RaySite
 from tests.contract.provider_suite import ProviderSuite
 from tests.contract.site_suite import SiteSuite
 from tests.contract.test_ray_site import RayYard
 from tests.contract.yard import Yard, commands_with, eventually
 from tests.machines.clones import CloneYard, clones, template
+from tests.machines.ports import reachable
 
 pytestmark = pytest.mark.timeout(900)  # the first of them makes the templates
 
@@ -80,6 +82,10 @@ class CloneSuite(SiteSuite):
         assert not commands_with("sleep 8555.5")
         yard.site.cancel(["90.2.1"])
         yard.until("90.2.1")
+
+    def test_nothing_listens_for_others(self, yard: Yard, on: str):
+        pid = yard.process(on)
+        assert reachable([pid, *descendants(pid)]) == []
 
 
 class TestPlainSite(CloneSuite):
