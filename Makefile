@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 PYTHON_HERE := .venv/bin/python
 
-.PHONY: help env programs ready check test test-machines faults faults-elsewhere demo fresh lock clean fuzz
+.PHONY: help env programs ready check test test-machines faults faults-elsewhere bench-elsewhere demo fresh lock clean fuzz
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile | expand -t 22
@@ -40,6 +40,12 @@ faults-elsewhere: env  ## SEEDS=n small runs under faults on every kind of machi
 	@sh tools/programs.sh render machines
 	$(PYTHON_HERE) -m tests.chaos.elsewhere --seeds $(SEEDS) $(if $(KIND),--kind $(KIND)) \
 	  --results benchmarks/results/faults-elsewhere.json
+
+REPEAT ?= 3
+bench-elsewhere: env  ## how soon executors elsewhere are there and begin, what they cost; or KIND=ec2 alone (root only)
+	@sh tools/programs.sh render machines
+	$(PYTHON_HERE) -m benchmarks.elsewhere --repeat $(REPEAT) $(if $(KIND),--kind $(KIND)) \
+	  --results benchmarks/results/elsewhere.json
 
 demo: export DEMO_BEGAN := $(shell date +%s)
 demo: ready  ## a film and a rebuild through the farm, back to zero, with the bill
