@@ -1,7 +1,7 @@
 """The kinds of machine that a farm can have elsewhere, in words, and what showing them takes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Graph = Mapping[str, Sequence[str]]  # package → those that it is built with
 THREE: Graph = {"paint": [], "canvas": ["paint"], "picture": ["canvas", "paint"]}
@@ -20,7 +20,7 @@ class Kind:
     going: str  # what takes some seconds to end
     programs: tuple[str, ...]
     modules: tuple[str, ...] = ()
-    graph: Graph = THREE
+    graph: Graph = field(default_factory=lambda: THREE)
 
 
 STATIC = Kind(
