@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import ssl
 import subprocess
 import tempfile
@@ -242,11 +243,29 @@ def test_what_listens_for_others_is_seen():
     assert _reachable(f"sl local_address\n{listens}\n{loopback}\n2: 0258580A:CB 0157570A:20FB 01") == ["00000000:270F"]
 
 
-@pytest.mark.parametrize("version", ["3.12", "3.13"])
-def test_a_machine_with_another_python_works_as_well(farm: StaticDesk, version: str):
-    farm.owned("ws-1", f"python{version}")
+ANOTHER_PATCH = """cd /opt/python/lib/python3*/site-packages
+sed -i 's/^Version: \\(2[.][0-9]*\\)[.].*/Version: \\1.77/' ray-*.dist-info/METADATA
+sed -i 's/^version = "\\(2[.][0-9]*\\)[.].*/version = "\\1.77"/' ray/_version.py
+python3 -c 'import ray; print(ray.__version__)'
+"""
+
+
+@pytest.mark.parametrize(("version", "patch"), [("3.12", ""), ("3.13", ANOTHER_PATCH)])
+def test_a_machine_with_another_python_and_another_patch_of_ray_works_as_well(
+    farm: StaticDesk, version: str, patch: str
+):
+    machine = farm.owned("ws-1", f"python{version}")
+    if patch:  # no other patch of this release may be out: the one that is there calls itself a later one
+        assert machine.run("sh", "-c", patch).stdout.endswith(".77\n")
     job = farm.submit("--output", "v.txt", "--", "sh", "-c", "python3 -V; python3 -V >v.txt")
     farm("wait", str(job))
     assert farm("logs", str(job)).startswith(f"Python {version}.")
     farm("get", str(job), str(farm.cwd / "got"))
     assert [f.read_text() for f in (farm.cwd / "got").rglob("v.txt")] == [farm("logs", str(job))]
+    assert [ray.endswith(".77") for ray in _rays(farm)] == [bool(patch)]
+
+
+def _rays(farm: StaticDesk) -> list[str]:
+    """The versions that executors have joined with."""
+    with contextlib.closing(sqlite3.connect(farm.home / "farm.db")) as database:
+        return [ray for (ray,) in database.execute("SELECT ray FROM joined WHERE ray != ''")]
