@@ -20,6 +20,7 @@ from demo.outside import Outside
 from demo.rebuild import rebuild
 from demo.story import Broken, Story, fresh
 from demo.user import User
+from farm.database_url import only_in_home
 from farm.refusal import Refusal, Unavailable
 
 OUT = Path(__file__).parents[1] / "demo-out"
@@ -41,6 +42,7 @@ def main(words: Sequence[str]) -> int:
     told = _parse(words)
     signal.signal(signal.SIGTERM, _interrupted)
     signal.signal(signal.SIGINT, _interrupted)
+    only_in_home()
     story = Story(float(os.environ.get("DEMO_BEGAN") or 0), told.json)
     try:
         if told.on == HERE:

@@ -59,6 +59,11 @@ class Address:
         return Database.file(self.path) if self.path else Database.url(self.url)
 
 
+def only_in_home() -> None:
+    """This process, and those that it starts, are to have farms of their own: one of people is left alone."""
+    os.environ.pop(VARIABLE, None)
+
+
 def find(home: "Home", config: "FarmConfig") -> Address:
     """The database of this home. Raises BadUrl."""
     said, source = _said(home, config.database)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from farm.database_url import only_in_home
 from farm.db import Database, migrate
 from tests.postgres import FAST, Postgres
 
@@ -21,6 +22,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_configure() -> None:
     """Fresh seeds, before the processes that share the work inherit them. Even ones run without Ray."""
     fresh = [2 * random.randrange(10**8) + number % 2 for number in range(COUNT)]
+    only_in_home()
     os.environ.setdefault("FARM_SEEDS", ",".join(map(str, fresh)))
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from farm.client import Client, Unreachable, connect
+from farm.database_url import only_in_home
 from farm.db import Database
 from farm.home import Home
 from farm.refusal import Unavailable
@@ -89,6 +90,7 @@ def times(home: Home) -> Path:
 def alone(executors: int = 0) -> Iterator[AloneFarm]:
     """Up for as long as this lasts."""
     with tempfile.TemporaryDirectory(prefix="farm-bench-") as folder:
+        only_in_home()
         home = Home(Path(folder)).make()
         home.config_file.write_text(SETTINGS.format(executors=executors))
         words = ["-P", "-m", "farm.bench.alone", "--home", folder, str(times(home))]

@@ -18,6 +18,7 @@ import typer
 from farm.cli.options import JsonOption
 from farm.cli.output import emit, facts
 from farm.client import Client, connect
+from farm.database_url import only_in_home
 from farm.home import Home
 from farm.refusal import Unavailable
 
@@ -83,6 +84,7 @@ def _ratio(per_second: float, before: float, after: float) -> dict[str, Any]:
 def _measure(home: Home, tasks: int, runs: int, singles: int, engine: Engine) -> dict[str, Any]:
     from farm.cli.service import start, stop
 
+    only_in_home()
     home.make()
     home.config_file.write_text(_SETTINGS.format(engine=engine.value))
     start(home)

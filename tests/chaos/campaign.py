@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from farm.client import connect
+from farm.database_url import only_in_home
 from farm.db import Database
 from farm.integrity import examine
 from farm.refusal import Refusal
@@ -187,6 +188,7 @@ def checked(ground: Ground) -> list[str]:
 
 
 def main(words: list[str] | None = None) -> int:
+    only_in_home()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="how many fresh seeds")
     parser.add_argument("--seed", type=int, action="append", default=[], help="this seed (may be repeated)")

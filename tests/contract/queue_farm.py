@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import pytest
+
 from executors.contract import Event, EventKind, FileRef, Work
 from farm import read
 from farm.acts import By
@@ -20,6 +22,8 @@ from farm.queue.submit import submit
 from farm.reference import parse_reference
 from farm.steering import Steering
 
+ON_ONE = pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+"""Long, and about arithmetic that is the same on every database."""
 LANES = FarmConfig().all_lanes()
 MOST_MEMORY = 8 << 30
 

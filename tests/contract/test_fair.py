@@ -19,7 +19,7 @@ from farm.queue.cancel import cancel
 from farm.queue.claim import Claim
 from farm.queue.room import Room
 from farm.reference import parse_reference
-from tests.contract.queue_farm import LANES, QueueFarm, of
+from tests.contract.queue_farm import LANES, ON_ONE, QueueFarm, of
 
 
 def array(last: int, **more: object) -> StepSpec:
@@ -72,6 +72,7 @@ def test_an_owner_has_no_more_of_a_lane_by_more_jobs(farm: QueueFarm) -> None:
     assert 19 <= given[one] <= 21
 
 
+@ON_ONE
 def test_shares_are_of_time_not_of_tasks(farm: QueueFarm) -> None:
     long = farm.submit(array(1000, predicted_s=100), owner="ada")
     short = farm.submit(array(1000, predicted_s=10), owner="bob")
@@ -80,6 +81,7 @@ def test_shares_are_of_time_not_of_tasks(farm: QueueFarm) -> None:
     assert 99 <= given[short] <= 101
 
 
+@ON_ONE
 def test_an_owner_who_was_away_has_no_claim_on_the_past(farm: QueueFarm) -> None:
     farm.submit(array(1), owner="bob")
     farm.claim(1)
@@ -330,6 +332,7 @@ def test_a_wide_task_that_fits_at_last_is_not_sent_back_by_the_turn_of_another_l
     assert busy.ends_until(wide, ("e1", "e2", "e2"), most=200) <= 30
 
 
+@ON_ONE
 def test_endless_wide_work_of_one_lane_takes_no_more_than_its_share(farm: QueueFarm) -> None:
     wide = farm.submit(array(500, cpu=2, predicted_s=10), owner="bob", lane="default", priority=100)
     narrow = farm.submit(array(500, predicted_s=10), owner="eve", lane="bulk")

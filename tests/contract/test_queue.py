@@ -15,7 +15,7 @@ from farm.queue.cancel import cancel
 from farm.queue.retry import retry
 from farm.reference import parse_reference
 from farm.refusal import Conflict, NotFound, Refusal
-from tests.contract.queue_farm import QueueFarm, made, of
+from tests.contract.queue_farm import ON_ONE, QueueFarm, made, of
 
 TRUE = StepSpec(argv=("true",))
 
@@ -93,6 +93,7 @@ def test_a_lane_that_was_away_has_no_claim_on_the_past(farm: QueueFarm) -> None:
     assert 2 <= jobs.count("1") <= 6
 
 
+@ON_ONE
 def test_a_lane_far_behind_that_was_idle_shares_by_weight(farm: QueueFarm) -> None:
     farm.submit(array(1, predicted_s=10), lane="bulk")
     farm.claim(1)
