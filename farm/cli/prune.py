@@ -26,8 +26,8 @@ def prune(
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
-    """What is older than [keep] of farm.toml says. A running farm does it once a day by itself. The bill stays; jobs and
-    their tasks go only where [keep] jobs says after how long."""
+    """What is older than [keep] of farm.toml says. A running farm does it once a day by itself. The bill stays; jobs
+    and their tasks go only where [keep] jobs says after how long."""
     with reader(home) as client:
         found = client.post("/v1/prune", {"dry_run": dry_run})
     if json:
