@@ -127,9 +127,16 @@ def _warm(client: Client) -> None:
         states = [one["state"] for one in client.get("/v1/executors")["executors"]]
         if states.count("ready") >= IN_FLIGHT:
             _array(client, IN_FLIGHT)
+            break
+        pause.wait(0.1)
+    else:
+        raise Unavailable(f"the executors did not become ready: {', '.join(states)}", remedy="try `farm doctor`")
+    for _ in range(100):  # what a process used before it was told of would count as used by the first run
+        roles = [one["role"] for one in client.get("/v1/status")["processes"]]
+        if roles.count("keeper") >= IN_FLIGHT:
             return
         pause.wait(0.1)
-    raise Unavailable(f"the executors did not become ready: {', '.join(states)}", remedy="try `farm doctor`")
+    raise Unavailable("the keepers are not told of", remedy="try `farm doctor`")
 
 
 def _array(client: Client, tasks: int) -> Run:
