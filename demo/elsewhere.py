@@ -15,6 +15,7 @@ from demo.left import end, left
 from demo.same import CHUNK, FRAMES, Work
 from demo.story import Broken, Story, fresh
 from demo.user import User, until
+from executors.errors import ProviderError
 from farm.refusal import Refusal, Unavailable
 from farm.workloads.render import film as film_script
 from farm.workloads.render.pictures import contact_sheet
@@ -66,7 +67,7 @@ def _ground(stack: ExitStack, kind: Kind, folder: Path) -> Desk:
     """Raises Unavailable."""
     try:
         return stack.enter_context(desk(kind.name, folder))
-    except (OSError, Trouble, CalledProcessError) as error:
+    except (OSError, Trouble, CalledProcessError, ProviderError) as error:
         raise Unavailable(str(error), f"--on {kind.name}") from error
 
 

@@ -82,17 +82,18 @@ def _try_out(slots: int, warm: str, store: FarStore) -> None:
         for slot in range(slots)
     ]
     agent.submit(works)
-    ended, last, said = 0, 0, b""
+    ended, last, said, until = 0, 0, b"", time.monotonic() + WARM_S
     while ended < len(works):
-        events = agent.poll(last, last, 0, WARM_S)
-        if not events:
+        left = until - time.monotonic()
+        if left <= 0:
             raise RuntimeError(f"the warming has not ended within {WARM_S:g} s")
+        events = agent.poll(last, last, 0, left)  # none, when it was nudged
         for event in events:
             ended += event.kind == "finished"
             said += event.data
             if event.exit or event.cause:
                 raise RuntimeError(f"{works[0].argv}: {event.cause} exit {event.exit} {event.message} {said[-2000:]!r}")
-        last = events.last
+        last = events.last if events else last
     agent.stop(1)
     agent.close()
 
