@@ -55,16 +55,20 @@ class Watch:
     def _hold(self) -> None:
         import psycopg
 
+        told = ""  # once each, however long it lasts
         while not self._closed.is_set():
             try:
                 with postgres.alone(self._db.engine) as connection:
                     self._take(connection)
+                    told = ""
                     self._listen(connection)
             except psycopg.Error as error:
                 said = postgres.sentence(error, lost=True)
                 if not self._taken.is_set():
                     raise BadDatabase(self._db.where, said) from error
-                log.warning("%s", said)
+                if said != told:
+                    log.warning("%s", said)
+                told = said
                 self._closed.wait(AGAIN_S)
             except Taken as error:
                 if not self._taken.is_set():

@@ -93,6 +93,18 @@ def test_a_server_killed_under_a_farm_at_work_costs_nobody_anything(place: Place
     assert "is as it should be" in farm("database", "check")
 
 
+def test_a_farm_whose_server_is_away_goes_down_when_it_is_told_what_to_keep(place: Place) -> None:
+    farm = place.shell
+    place.server.stop()
+    farm("down", status=3)
+    assert "database server" in farm.err
+    farm("down", "--terminate")
+    farm("up", status=3)
+    assert "can't be reached; start it" in farm.err
+    place.server.start()
+    farm("up")
+
+
 def test_another_home_may_submit_and_has_no_service_of_its_own(place: Place, tmp_path: Path) -> None:
     other = settle(tmp_path, place.url, "other")
     other("up", status=3)
