@@ -84,7 +84,10 @@ class Agent:
         then another `gather_s` for more of them, unless there is little left to do here."""
         self.renew(lease_s)
         self._journal.acknowledge(acknowledged)
-        return self._journal.after(after, wait_s, 0 if self._backlog.low else gather_s)
+        found = self._journal.after(after, wait_s, 0 if self._backlog.low else gather_s)
+        if found and self._backlog.low:
+            self._backlog.told()
+        return found
 
     def renew(self, lease_s: float) -> None:
         """The executor may live for another `lease_s` seconds; 0 says nothing."""

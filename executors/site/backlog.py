@@ -152,8 +152,14 @@ class Backlog:
 
     @property
     def low(self) -> bool:
-        """Whether half of what was here when work came last has ended: time to hear of more."""
+        """Whether half of what was here when work came last has ended: time to hear of more. Once that has been `told`,
+        whether a slot has nothing to do."""
         return len(self._entries) <= self._enough
+
+    def told(self) -> None:
+        """The farm is being told how little there is; more comes soon, or there is none."""
+        with self._lock:
+            self._enough = min(self._enough, self.slots - 1)
 
     def settled(self, wait_s: float) -> bool:
         """Block until nothing is left here, or until the time is up; whether nothing is."""

@@ -476,6 +476,21 @@ class TestBacklog:
         assert not backlog.low
         assert Backlog(1, lambda: None).low
 
+    def test_what_was_told_is_told_again_when_a_slot_has_nothing(self, backlog: Backlog):
+        self.add(backlog, *((str(n), 1) for n in range(9)))
+        self.take(backlog, 0)
+        backlog.finished(0, ["0", "1", "2"])
+        self.take(backlog, 0)
+        backlog.finished(0, ["3", "4"])
+        assert backlog.low
+        backlog.told()
+        assert not backlog.low
+        self.take(backlog, 0)
+        backlog.finished(0, ["5", "6"])
+        assert backlog.low
+        self.add(backlog, *((str(n), 1) for n in range(10, 19)))
+        assert not backlog.low
+
     def test_wide_work_waits_for_idle_slots_and_is_not_overtaken(self, backlog: Backlog):
         self.add(backlog, ("a", 1), ("wide", 3), ("b", 1))
         assert self.take(backlog, 0, 1) == ["a"]
