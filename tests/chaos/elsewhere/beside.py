@@ -42,7 +42,14 @@ def small_disk(place: Path, mib: int) -> Iterator[None]:
             _unmount(place)
 
 
-COMMON: tuple[Maker, ...] = (kill_machine, freeze_machine, pulses, full(ballast), role("freeze", "gateway"), *SERVICE)
+COMMON: tuple[Maker, ...] = (
+    kill_machine,
+    freeze_machine,
+    pulses,
+    full(ballast, 200 << 20),
+    role("freeze", "gateway"),
+    *SERVICE,
+)
 LOCAL = (*COMMON, role("kill", "gateway", "executor", "agent", "keeper", "task"))
 CLONES = (*COMMON, role("kill", "gateway", "executor", "agent"))
 

@@ -232,11 +232,11 @@ def role(verb: str, *roles: str) -> Maker:
     return make
 
 
-def full(ballasts: Callable[[Scene], Mapping[str, Path]], most: int = 128 << 20) -> Maker:
+def full(ballasts: Callable[[Scene], Mapping[str, Path]], most: int, longest_s: float = 5) -> Maker:
     """Somebody fills the small disk of an executor, and goes again."""
 
     def make(choose: random.Random) -> Act:
-        which, seconds = choose.random(), choose.uniform(0.5, 5)
+        which, seconds = choose.random(), choose.uniform(0.5, longest_s)
 
         def act(scene: Scene) -> None:
             found = sorted(ballasts(scene).items())

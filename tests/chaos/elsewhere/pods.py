@@ -107,7 +107,7 @@ MAKERS: tuple[Maker, ...] = (
     freeze_machine,
     cut,
     slow,
-    full(ballast, 400 << 20),
+    full(ballast, 150 << 20, longest_s=14),  # the cluster looks every ten seconds
     kill_process("site.executor", "site.gateway", "site.agent", ""),
     *SERVICE,
 )
@@ -124,7 +124,7 @@ def kubernetes(there: Namespace, folder: Path, choose: random.Random, outcome: O
     slots = choose.choice([1, 2])
     desk = Cluster(there, folder, slots=slots, ceiling=slots * choose.choice([2, 3]), lease=f"{outcome.lease_s:g}s")
     listen = f'"{place.NODE_IP}:{PORT}"'
-    settle(desk, outcome.engine, price_per_hour='"0.777777777"', address=listen, disk='"320Mi"')
+    settle(desk, outcome.engine, price_per_hour='"0.777777777"', address=listen, disk='"128Mi"')
     scene = Scene(desk, folder, outcome.lease_s, desk.left)
     try:
         with desk:
