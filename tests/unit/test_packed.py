@@ -3,12 +3,13 @@
 import pickle
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executors.contract import Event, EventKind, FileRef, Work
 from executors.packed import Events, Went, Works, event, plain
 
+patient = settings(deadline=None)  # a busy machine is no reason to fail
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 numbers = st.integers(0, 2**52)
 refs = st.builds(FileRef, texts, texts, numbers, st.integers(0, 0o777))
@@ -44,6 +45,7 @@ def runs(draw):
     return found
 
 
+@patient
 @given(st.lists(works, max_size=5))
 def test_works_come_out_as_they_went_in(given_works):
     packed = Works.of(given_works)
@@ -58,6 +60,7 @@ def test_what_works_share_travels_once():
     assert (data.count(b"a-long-command"), data.count(b"a-long-value")) == (1, 1)
 
 
+@patient
 @given(runs())
 def test_events_come_out_as_they_went_in(events):
     packed = Events.of(events)
@@ -66,11 +69,13 @@ def test_events_come_out_as_they_went_in(events):
     assert pickle.loads(pickle.dumps(packed)) == events
 
 
+@patient
 @given(runs(), st.integers(0, 20))
 def test_events_beyond_a_number(events, seq):
     assert list(Events.of(events).beyond(seq)) == [e for e in events if e.seq > seq]
 
 
+@patient
 @given(runs(), st.data())
 def test_parts_that_follow_each_other_join(events, data):
     cut = data.draw(st.integers(1, len(events)))
@@ -107,6 +112,7 @@ def test_works_that_are_none_are_refused(data):
 names = st.text("0123456789.-", min_size=1, max_size=12).filter(plain)
 
 
+@patient
 @given(st.builds(Went, names, numbers, numbers, numbers, numbers, numbers, names, numbers), numbers)
 def test_an_end_without_a_word_is_written_by_hand_as_json_would(went, seq):
     attempt, token, started, at, cpu_ms, rss_kib, spool, lo = went
@@ -114,6 +120,7 @@ def test_an_end_without_a_word_is_written_by_hand_as_json_would(went, seq):
     assert event(went.line(seq)) == Event(seq, EventKind.FINISHED, attempt, hi=lo, lo=lo, **facts)
 
 
+@patient
 @given(st.text(max_size=6))
 def test_names_that_are_plain_need_no_escapes(name):
     assert not plain(name) or set(name) <= set("0123456789.-")
