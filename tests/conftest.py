@@ -55,6 +55,12 @@ def reused(postgres: Postgres) -> str:
     return postgres.fresh()
 
 
+@pytest.fixture(scope="session")
+def served(postgres: Postgres, reused: str) -> Database:
+    """Connections to it; kept, because statements that were compiled once are."""
+    return Database.url(postgres.url(reused))
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def db(request: pytest.FixtureRequest, tmp_path: Path, empty: Path) -> Iterator[Database]:
     """An empty database with the newest schema: what holds on one kind has to hold on the other."""
@@ -62,6 +68,7 @@ def db(request: pytest.FixtureRequest, tmp_path: Path, empty: Path) -> Iterator[
         made = Database.file(Path(shutil.copy(empty, tmp_path / "farm.db")))
     else:
         server: Postgres = request.getfixturevalue("postgres")
-        made = Database.url(server.url(server.emptied(request.getfixturevalue("reused"))))
+        made = request.getfixturevalue("served")
+        server.emptied(request.getfixturevalue("reused"))
     yield made
     made.close()
