@@ -30,7 +30,7 @@ def close_breaker(tx: Connection, pool: str, error: str) -> None:
 
 def open_breaker(tx: Connection, pool: str, error: str, now: datetime) -> None:
     """Executors of one order that fail together are one failure: an open breaker stays as it is."""
-    fact = fleet.pool_fact(tx, pool)
+    fact = fleet.pool_row(tx, pool)
     if fact.breaker_until is not None and fact.breaker_until > now:
         return
     wait = min(BREAKER * 2**fact.failures, BREAKER_MAX)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, case, insert, select, update
 
@@ -54,13 +55,31 @@ _LAUNCHED_NOW = (  # nothing of its bill is written yet
 )
 _ALIVE = select(t.Executor).where(t.Executor.state.in_(ALIVE)).order_by(t.Executor.ordered, t.Executor.id)
 _STATE = select(t.Executor.state, t.Executor.why).where(t.Executor.id == bindparam("e"))
-_FACT = select(t.PoolFact).where(t.PoolFact.name == bindparam("p"))
+_FACT = select(
+    t.PoolFact.boots,
+    t.PoolFact.boot_s,
+    t.PoolFact.boot_p95_s,
+    t.PoolFact.failures,
+    t.PoolFact.breaker_until,
+    t.PoolFact.error,
+).where(t.PoolFact.name == bindparam("p"))
 _ADD_FACT = insert(t.PoolFact)
 _LEARN = (
     update(t.PoolFact)
     .where(t.PoolFact.name == bindparam("p"))
     .values(boots=bindparam("n"), boot_s=bindparam("m"), boot_p95_s=bindparam("q"), failures=0, error="")
 )
+
+
+class PoolFact(NamedTuple):
+    """What is known of a pool; of a new one nothing is."""
+
+    boots: int = 0
+    boot_s: float = 0.0
+    boot_p95_s: float = 0.0
+    failures: int = 0
+    breaker_until: datetime | None = None
+    error: str = ""
 
 
 def alive(tx: Connection) -> Sequence[AnyRow]:
@@ -118,20 +137,25 @@ def ready(tx: Connection, executors: Sequence[str], now: datetime) -> bool:
 
 def learn_boot(tx: Connection, pool: str, seconds: float) -> None:
     """Exponentially forgotten mean, and a p95 that jumps up at once and comes down slowly."""
-    fact = pool_fact(tx, pool)
+    fact = pool_row(tx, pool)
     weight = max(0.2, 1 / (fact.boots + 1))
     mean = fact.boot_s + weight * (seconds - fact.boot_s)
     high = max(seconds, fact.boot_p95_s + 0.05 * (seconds - fact.boot_p95_s))
     tx.execute(_LEARN, {"p": pool, "n": fact.boots + 1, "m": mean, "q": high})
 
 
-def pool_fact(tx: Connection, pool: str) -> AnyRow:
-    """What is known of a pool; made when there is nothing yet."""
+def pool_fact(tx: Connection, pool: str) -> PoolFact:
+    """Asked in transactions that only read, too: of a pool without a row nothing is written."""
+    row = tx.execute(_FACT, {"p": pool}).one_or_none()
+    return PoolFact(*row) if row is not None else PoolFact()
+
+
+def pool_row(tx: Connection, pool: str) -> PoolFact:
+    """The same, with a row for what is learned next."""
     row = tx.execute(_FACT, {"p": pool}).one_or_none()
     if row is None:
         tx.execute(_ADD_FACT, {"name": pool})
-        row = tx.execute(_FACT, {"p": pool}).one()
-    return row
+    return PoolFact(*row) if row is not None else PoolFact()
 
 
 def drain(tx: Connection, executor: str, why: str, now: datetime) -> bool:

@@ -13,7 +13,7 @@ from farm import why
 from farm.acts import By
 from farm.clock import micros
 from farm.config import FarmConfig, PoolConfig
-from farm.fleet import drain, ended, learn_boot, lost, pool_fact
+from farm.fleet import drain, ended, learn_boot, lost, pool_row
 from farm.model import ExecutorState, Item, OrderState, Range, StepSpec
 from farm.queue import quarantine, settle
 from farm.queue.cancel import cancel
@@ -721,7 +721,7 @@ def pools(**more: object) -> FarmConfig:
 def shut(farm: QueueFarm) -> None:
     until = farm.clock.now() + timedelta(minutes=1)
     with farm.db.write() as tx:
-        pool_fact(tx, "local")
+        pool_row(tx, "local")
         learn_boot(tx, "local", 2)
         tx.execute(t.PoolFact.__table__.update().values(breaker_until=until, error="sold out"))  # type: ignore[attr-defined]
 
