@@ -24,6 +24,7 @@ PAUSE_S = 0.01  # between two transactions others come first
 
 _ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 _BEHIND = t.Job.__table__.alias("behind")
+_NEWEST = select(func.max(t.Job.__table__.alias("newest").c.id)).scalar_subquery()
 _OLD = (
     select(t.Job.id, t.Job.total)
     .where(t.Job.state.in_(_ENDED), t.Job.finished < bindparam("cut", type_=t.Utc()), t.Job.id > bindparam("last"))
@@ -34,6 +35,7 @@ _OLD = (
         .where(_BEHIND.c.state.not_in(_ENDED))
     )
     .where(~exists().where(t.Executor.job == t.Job.id, t.Executor.ended.is_(None)))
+    .where(t.Job.id < _NEWEST)  # SQLite numbers the next job after it, and a number on the bill is nobody else's
     .order_by(t.Job.id)
     .limit(bindparam("most"))
 )
@@ -88,7 +90,8 @@ class Forgotten:
 def forget(
     database: Database, cut: datetime, dry: bool = False, wait: Callable[[float], object] | None = None
 ) -> Forgotten:
-    """Jobs that ended before `cut`, but those that an open job comes after, and those still on a younger bill.
+    """Jobs that ended before `cut`, but those that an open job comes after, those still on a younger bill, and the
+    newest of all.
 
     Stopped in the middle, the next time goes on. `wait` is called between two transactions, with seconds.
     """

@@ -92,12 +92,14 @@ def history(farm: QueueFarm) -> list[int]:
 def test_all_of_old_jobs_goes_and_the_books_hold_at_every_moment(farm: QueueFarm) -> None:
     jobs, watched = history(farm), Watched(farm)
     farm.clock.turn(90 * 86400)
+    cancelled(farm, str(farm.submit(array(5))))
     watched(0)
     gone = forget(farm.db, farm.clock.now() - 30 * DAY, wait=watched)
     assert (gone.jobs, gone.tasks) == (len(jobs), 12 + 16 + 10 + 12 + 10 + 9 + 3 + 18)
     assert watched.looks > 20
-    for table in (t.Job, t.Step, t.Task, t.Attempt, t.TaskEdge):
+    for table in (t.Task, t.Attempt, t.TaskEdge):
         assert count(farm, table) == 0
+    assert count(farm, t.Job) == count(farm, t.Step) == 1
 
 
 def test_what_is_young_open_or_needed_stays(farm: QueueFarm) -> None:
@@ -146,10 +148,22 @@ def bill(farm: QueueFarm, job: int, until: datetime) -> None:
         tx.execute(insert(t.Ledger), {**row, "since": until - DAY, "until": until, "price_nano": 0, "cost_nano": 0})
 
 
+def test_a_number_is_never_given_again(farm: QueueFarm) -> None:
+    """The newest job stays, however old it is."""
+    executor(farm)
+    jobs = [farm.submit(array(9)) for _ in range(3)]
+    for job in jobs:
+        farm.run(job)
+    farm.clock.turn(90 * 86400)
+    assert forget(farm.db, farm.clock.now(), wait=lambda _s: None).jobs == 2
+    assert farm.state(jobs[-1]) == "done"
+    assert farm.submit(array(9)) == jobs[-1] + 1
+
+
 def test_a_trial_removes_nothing(farm: QueueFarm) -> None:
     jobs = history(farm)
     farm.clock.turn(90 * 86400)
-    assert forget(farm.db, farm.clock.now(), dry=True).jobs == len(jobs)
+    assert forget(farm.db, farm.clock.now(), dry=True).jobs == len(jobs) - 1
     assert count(farm, t.Job) == len(jobs)
 
 
@@ -157,6 +171,7 @@ def test_a_large_job_that_was_half_forgotten_is_forgotten_the_next_time(farm: Qu
     executor(farm)
     farm.run(farm.submit(array(30)))
     farm.clock.turn(90 * 86400)
+    farm.submit(array(9))
 
     class Cut(Exception):
         pass
@@ -169,4 +184,4 @@ def test_a_large_job_that_was_half_forgotten_is_forgotten_the_next_time(farm: Qu
     assert count(farm, t.Task) == 26
     Watched(farm)(0)
     assert forget(farm.db, farm.clock.now(), wait=Watched(farm)).tasks == 26
-    assert count(farm, t.Job) == 0
+    assert count(farm, t.Job) == 1
