@@ -390,6 +390,7 @@ def main(spools: str, slot: str, scratch: str, company: str) -> None:
     settle()
     if not alone:
         guarded()
-    os.makedirs(scratch, mode=0o700, exist_ok=True)
-    Scratchpad(scratch).tidy()
+    pad = Scratchpad(scratch)
+    pad.tidy()
+    pad.make()
     Keeper(Spooler(spools, slot), scratch, alone).serve()

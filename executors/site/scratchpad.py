@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import time
 
 from executors.site.rubble import empty
@@ -14,21 +15,24 @@ class Scratchpad:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._clean: tuple[int, int, int] | None = None  # what its inode said when it was empty
+        self._clean: tuple[int, int, int, int] | None = None  # what its inode said when it was empty
 
     def tidy(self) -> None:
-        """Remove what is in it."""
+        """Remove what is in it. A task may have shut it, or put something else in its place: never follow a link."""
         try:
             told = _told(self.path)
             if told == self._clean:
                 return
             self._clean = None
-            if os.listdir(self.path):
-                empty(self.path)
+            if told[3] & 0o700 != 0o700 or os.listdir(self.path):
+                empty(self.path)  # opens it first
             elif time.time_ns() - told[2] > SURE_NS:  # not even a task can set this time
                 self._clean = told
         except FileNotFoundError:
             self._clean = None
+        except NotADirectoryError:
+            self._clean = None
+            os.unlink(self.path)
 
     def enter(self) -> None:
         """Raises OSError."""
@@ -43,7 +47,9 @@ class Scratchpad:
             os.makedirs(self.path, mode=0o700, exist_ok=True)
 
 
-def _told(path: str) -> tuple[int, int, int]:
-    """Inode, links and time of the last change."""
-    told = os.stat(path)
-    return told.st_ino, told.st_nlink, told.st_ctime_ns
+def _told(path: str) -> tuple[int, int, int, int]:
+    """Inode, links, time of the last change and mode. Raises NotADirectoryError for anything but a folder."""
+    told = os.lstat(path)
+    if not stat.S_ISDIR(told.st_mode):
+        raise NotADirectoryError(path)
+    return told.st_ino, told.st_nlink, told.st_ctime_ns, told.st_mode

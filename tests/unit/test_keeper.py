@@ -144,6 +144,21 @@ def test_scripts_run_with_and_without_a_first_line(best: Talk, tmp_path: Path):
     assert (lost[3], "interpreter" in lost[5]) == (127, True)
 
 
+SPOILT = (
+    'chmod 0 "$TMPDIR"',
+    'chmod 400 "$TMPDIR"',
+    'rmdir "$TMPDIR"; touch "$TMPDIR"',
+    'rmdir "$TMPDIR"; ln -s / "$TMPDIR"',
+)
+
+
+@pytest.mark.parametrize("script", SPOILT)
+def test_a_task_that_spoils_its_folder_harms_none_after_it(talk: Talk, script: str):
+    talk.run(item("a", "sh", "-c", f"cd /; {script}"), item("b", "sh", "-c", "pwd; touch x"))
+    spoilt, good = talk.until("a", "b")
+    assert (spoilt[3], good[3], talk.output(good)) == (0, 0, f"{talk.line.scratch}\n".encode())
+
+
 def test_scratch_is_emptied_and_comes_back(best: Talk):
     outside = best.folder / "outside"
     outside.mkdir()

@@ -24,8 +24,12 @@ def later(monkeypatch):
     monkeypatch.setattr(scratchpad.time, "time_ns", lambda: now)
 
 
+def a_file_at(path):
+    open(path, "w").close()
+
+
 def a_file(pad):
-    open(os.path.join(pad.path, "left"), "w").close()
+    a_file_at(os.path.join(pad.path, "left"))
 
 
 def a_tree(pad):
@@ -56,7 +60,23 @@ def no_folder(pad):
     os.rmdir(pad.path)
 
 
+def a_file_in_its_place(pad):
+    os.rmdir(pad.path)
+    a_file_at(pad.path)
+
+
+def a_link_to_nothing(pad):
+    os.rmdir(pad.path)
+    os.symlink("/nowhere", pad.path)
+
+
+def a_link_to_a_folder(pad):
+    os.rmdir(pad.path)
+    os.symlink(os.path.dirname(pad.path), pad.path)
+
+
 WAYS = (a_file, a_tree, a_name_that_came_back, a_file_and_the_old_times, another_folder, nothing, no_folder)
+WAYS += (a_file_in_its_place, a_link_to_nothing, a_link_to_a_folder)
 
 
 @pytest.mark.parametrize("leave", WAYS)
