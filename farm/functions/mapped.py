@@ -42,14 +42,17 @@ class Mapped:
                 turn += 1
 
     def _tasks(self) -> Iterator[Any]:
-        """Each task once, when it has ended."""
+        """Each task once, when it has ended. Raises FunctionFailed at the end of a job of which some never ran."""
         seen = 0
         while True:
             found = self._client.get(f"/v1/jobs/{self.job}/wait", timeout=20, seen=seen)
             yield from found["finished_tasks"]
             seen = found["seen"]
             if found["state"] in ENDED and not found["finished_tasks"]:
-                return
+                break
+        if found["state"] != "done":
+            what = f"job {self.job} {found['state']} before all of it ran"
+            raise FunctionFailed(what, "farm.map", f"see `farm why {self.job}`")
 
     def _results(self, task: Any) -> list[Any]:
         if task["state"] != "done":

@@ -117,7 +117,7 @@ class End:
     was_running: bool = True
     item: bool = False  # other tasks may wait for it
     rows: int = 1  # a whole step without rows counts as many, as do tasks that ended together
-    stamped: bool = False  # its row has the number of this change already
+    stamped: bool = False  # its row has the number of this change already, or it stands for tasks that are not told
     needs: bool = False  # skipped because something before it ended badly
 
     @property
@@ -279,7 +279,8 @@ def free_step(tx: Connection, job: int, ordinal: int) -> None:
 def _skip_step(tx: Connection, step: AnyRow, now: datetime) -> list[End]:
     tx.execute(_STEP_STATE, {"j": step.job, "o": step.ordinal, "to": "ended", "w": 0})
     tx.execute(_SKIP_REST, {"j": step.job, "o": step.ordinal, "at": now})
-    return [End(step.job, step.first_number, step.ordinal, TaskState.SKIPPED, False, rows=step.left, needs=True)]
+    first, rows = step.first_number, step.left
+    return [End(step.job, first, step.ordinal, TaskState.SKIPPED, False, rows=rows, needs=True, stamped=True)]
 
 
 def _end_job(tx: Connection, row: AnyRow, changed: Changed, now: datetime) -> list[End]:
@@ -327,5 +328,5 @@ def give_up(tx: Connection, job: int, why: str, changed: Changed, now: datetime)
         tx.execute(_HAND_OUT_ALL, {"j": job, "o": step.ordinal})
         if rows:
             number = step.first_number
-            out.append(End(job, number, step.ordinal, TaskState.CANCELLED, was_running=False, rows=rows))
+            out.append(End(job, number, step.ordinal, TaskState.CANCELLED, False, rows=rows, stamped=True))
     return out

@@ -10,7 +10,9 @@ from farm import tables as t
 from farm.clock import micros
 from farm.model import Range, StepSpec
 from farm.queue import settle
+from farm.queue.cancel import cancel
 from farm.read import finished_since
+from farm.reference import parse_reference
 from tests.contract.queue_farm import QueueFarm
 
 S = 1_000_000_000
@@ -115,3 +117,21 @@ def test_who_waits_is_told_of_each_once(farm: QueueFarm) -> None:
         told.append([int(task["ref"].split(".")[1]) for task in new])
     assert [len(part) for part in told] == [6, 6]
     assert sorted(chain(*told)) == list(range(1, 13))
+
+
+@pytest.mark.parametrize("items", [True, False])
+def test_what_was_told_is_not_told_again_when_the_rest_is_cancelled(farm: QueueFarm, items: bool) -> None:
+    many = (
+        {"items": [{"name": f"i{n}", "argv": ["x"]} for n in range(3)]} if items else {"array": Range(first=1, last=3)}
+    )
+    job = farm.submit(StepSpec.model_validate({"argv": ["x"], **many}))
+    farm.finish(farm.claim(1))
+    with farm.db.read() as tx:
+        told, seen = finished_since(tx, job, 0)
+    with farm.db.write() as tx:
+        cancel(tx, parse_reference(str(job)), farm.clock.now())
+    with farm.db.read() as tx:
+        again, _ = finished_since(tx, job, seen)
+    assert [task["ref"] for task in told] == [f"{job}.1"]
+    assert f"{job}.1" not in [task["ref"] for task in again]
+    assert farm.state(job) == "cancelled"

@@ -94,3 +94,16 @@ def test_the_example_counts_as_a_loop_does_and_draws_its_curve(home, tmp_path):
     assert told["bytes"] > 1_000_000
     assert set(told["speed_up"]) == {"1", "2"}
     assert (tmp_path / "speed-up.svg").read_text().count("<polyline") == 2
+
+
+def test_a_job_that_is_cancelled_before_all_of_it_ran_is_no_shorter_result(home):
+    """Nothing of it runs then: no task that was running is told as cancelled."""
+    for ordered in (True, False):
+        command = [sys.executable, "-m", "farm", "hold", "lane:default", "--why", "a trial", "--home", home]
+        subprocess.run(command, check=True, capture_output=True)
+        found = farm.map(len, ["a", "b"], batch=1, ordered=ordered, home=home)
+        subprocess.run([sys.executable, "-m", "farm", "cancel", str(found.job), "--home", home], check=True)
+        command[3] = "release"
+        subprocess.run(command, check=True, capture_output=True)
+        with pytest.raises(farm.FunctionFailed, match=rf"job {found.job} cancelled before all of it ran"):
+            list(found)
