@@ -30,7 +30,15 @@ def copy(source: Address, target: Address, tell: Tell = lambda _table, _rows: No
         old, new = (held.enter_context(closing(place.connect())) for place in (source, target))
         _ready(old, new)
         with explained(source.where), old.write() as here, explained(target.where), new.write() as there:
+            _bear(here)
+            _bear(there)
             return {table.name: _table(here, there, table, tell) for table in Base.metadata.sorted_tables}
+
+
+def _bear(tx: Connection) -> None:
+    """One of the two may work for minutes while the other has nothing to do: that is no process that was frozen."""
+    if tx.dialect.name == "postgresql":
+        tx.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
 def _ready(old: Database, new: Database) -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.engine import make_url
 
+from farm import postgres as pg
 from farm import tables as t
 from farm.database_copy import copy, sums
 from farm.database_url import Address, address, file
@@ -90,6 +92,17 @@ def test_a_row_that_changes_on_the_way_is_noticed(source: Address, target: Addre
     with pytest.raises(Unavailable, match=r"task did not arrive as it was sent: cpu_ms"):
         copy(source, target)
     assert all_rows(target)["job"] == []
+
+
+def test_one_side_may_take_its_time(source: Address, target: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than a farm's own change may stand still."""
+    monkeypatch.setitem(pg._SETTINGS, "idle_in_transaction_session_timeout", "100")
+    pause = threading.Event()
+
+    def slow(table: str, _rows: int) -> None:
+        pause.wait(0.5 if table == "job" else 0)
+
+    assert copy(source, target, slow)["job"]
 
 
 def test_a_farm_that_is_there_already_is_not_written_over(source: Address, target: Address, moved: Database) -> None:
