@@ -1,9 +1,11 @@
 """Functions and what they hold on to as bytes, by value: nothing of the caller's has to be installed where they run."""
 
 import importlib.util
+import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -42,7 +44,7 @@ def pickler() -> ModuleType:
 def dumped(function: Callable[..., Any]) -> bytes:
     """With its whole module, where that is not installed but stands beside the caller. Raises Refusal."""
     module = sys.modules.get(getattr(function, "__module__", None) or "")
-    own = module is not None and _own(module)
+    own = module is not None and _own(module) and module.__name__ not in pickler().list_registry_pickle_by_value()
     if own:
         pickler().register_pickle_by_value(module)
     try:
@@ -50,6 +52,28 @@ def dumped(function: Callable[..., Any]) -> bytes:
     finally:
         if own:
             pickler().unregister_pickle_by_value(module)
+
+
+@contextmanager
+def beside() -> Iterator[None]:
+    """Meanwhile modules in the folder of the caller's program, or below it, go by value wherever they are named."""
+    program = getattr(sys.modules.get("__main__"), "__file__", None)
+    folder = os.path.dirname(os.path.abspath(program)) if program else os.getcwd()
+    ours = [module for name, module in list(sys.modules.items()) if _lies_in(folder, name, module)]
+    for module in ours:
+        pickler().register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in ours:
+            pickler().unregister_pickle_by_value(module)
+
+
+def _lies_in(folder: str, name: str, module: object) -> bool:
+    if not isinstance(module, ModuleType) or module.__name__ != name or name.partition(".")[0] == "farm":
+        return False
+    file = vars(module).get("__file__")  # of a lazy one nothing is imported
+    return isinstance(file, str) and os.path.abspath(file).startswith(folder + os.sep) and _own(module)
 
 
 def _own(module: ModuleType) -> bool:

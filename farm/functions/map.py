@@ -48,9 +48,11 @@ def map(
     size = batch or -(-len(listed) // BATCHES)
     if size < 1:
         raise Refusal(f"a batch of {size} items makes no sense", "batch", "give it 1 or more")
-    parts = [by_value.bytes_of(part, "an item") for part in _batches(listed, size)]
+    with by_value.beside():
+        parts = [by_value.bytes_of(part, "an item") for part in _batches(listed, size)]
+        shared = _common(function)
     client = connect(place_of(home))
-    common = _sent(client, _common(function))
+    common = _sent(client, shared)
     sent = _sent(client, [("items.pkl", part) for part in parts])
     step = {
         "outputs": [RESULTS],

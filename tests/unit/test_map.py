@@ -16,6 +16,8 @@ from farm.functions import by_value
 from farm.home import Home
 from farm.refusal import Refusal, Unavailable
 
+BOX = "class Box:\n    def __init__(self, n):\n        self.n = n\n"
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
@@ -46,7 +48,8 @@ def test_what_a_function_raises_is_told_with_its_item(home):
 
 
 def test_a_module_of_the_callers_own_goes_along(home, tmp_path):
-    (tmp_path / "mine.py").write_text("FACTOR = 5\ndef helper(n):\n    return n * FACTOR\n")
+    (tmp_path / "mine.py").write_text("import more\ndef helper(n):\n    return n * more.FACTOR\n" + BOX)
+    (tmp_path / "more.py").write_text("FACTOR = 5\n")
     program = textwrap.dedent(f"""
         import farm, mine
         def times(n):
@@ -56,10 +59,12 @@ def test_a_module_of_the_callers_own_goes_along(home, tmp_path):
             def __eq__(self, other): return self.n == other.n
         print(sum(farm.map(mine.helper, range(10), home={home!r})))
         print([p == Pair(k) for k, p in enumerate(farm.map(Pair, range(3), batch=2, home={home!r}))])
+        print(sum(farm.map(times, range(10), home={home!r})))
+        print(sum(farm.map(lambda box: box.n, [mine.Box(k) for k in range(5)], home={home!r})))
     """)
     (tmp_path / "program.py").write_text(program)
     done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stdout.split("\n")[:2] == ["225", "[True, True, True]"], done.stderr
+    assert done.stdout.split("\n")[:4] == ["225", "[True, True, True]", "225", "10"], done.stderr
 
 
 def test_what_cannot_be_sent_is_refused_before_anything_is_queued(home):
