@@ -79,6 +79,12 @@ class Lodger:
         if self._process:
             self._process.signal(signal.SIGKILL)
 
+    def leave(self) -> None:
+        """Until it has gone; for who was asked to."""
+        if not self.wait(GO_S):
+            self.kill()
+            self.wait(GO_S)
+
     def wait(self, timeout_s: float) -> bool:
         """Whether it has ended within the time."""
         return self._process is None or self._process.wait(timeout_s)

@@ -26,7 +26,7 @@ from typing import Any
 
 from executors.invitation import Invitation, NoInvitation, NoTicket
 from executors.reach import BadAddress, Reach, renew_authority, retry_after
-from executors.site.lodger import GO_S, Lodger
+from executors.site.lodger import Lodger
 from executors.site.note import write_note
 from executors.site.presence import House
 from executors.site.trust import Trust
@@ -106,20 +106,25 @@ def stand(options: argparse.Namespace) -> None:
     folder = _folder(options.folder)
     trust = Trust(folder, _authority(options.ca) if options.ca else None)
     farm = Desk(Reach(options.join, trust.file, str(folder / "token")), options.pool, trust)
-    _enter(farm, options, folder)
+    lodger = Lodger(folder)
+    _enter(farm, options, folder, lodger)
     idle_s = None if options.when_nobody is None else 60 * options.when_nobody
     house = House(options.hold_file, options.max_load, idle_s)
-    Watch(farm, house, Lodger(folder), options.slots, options.grace).keep()
+    Watch(farm, house, lodger, options.slots, options.grace).keep()
 
 
-def _enter(farm: "Desk", options: argparse.Namespace, folder: Path) -> None:
-    """Exchange the ticket, unless that has been done. Raises Unwelcome, BadAddress, NoTicket, OSError."""
+def _enter(farm: "Desk", options: argparse.Namespace, folder: Path, lodger: Lodger) -> None:
+    """Exchange the ticket, unless that has been done: whoever lodges here since before goes first, for what covers a
+    token from its tasks goes with the file. Raises Unwelcome, BadAddress, NoTicket, OSError."""
     known, used = (folder / "token").exists(), folder / "ticket-used"
     if known and not (options.ticket and os.access(options.ticket, os.R_OK)):
         return
     ticket = _ticket(options.ticket, options.pool)
     mark = hashlib.sha256(ticket.encode()).hexdigest()
     if not known or not used.exists() or used.read_text() != mark:
+        if lodger.running:
+            lodger.ask("its machine joins anew")
+            lodger.leave()
         farm.enter(ticket, folder)
         write_note(used, mark)
 
@@ -362,9 +367,7 @@ class Watch:
         return before != (self._why, self._ended)
 
     def _go(self) -> None:
-        if not self._lodger.wait(GO_S):
-            self._lodger.kill()
-            self._lodger.wait(GO_S)
+        self._lodger.leave()
         self._collect()
 
     def _collect(self) -> bool:

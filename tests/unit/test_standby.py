@@ -149,6 +149,21 @@ def test_another_ticket_is_another_entrance(farm, start):
     eventually(lambda: [e["token"] for e in farm.entered][-1] == "Bearer another")
 
 
+def test_who_lodges_here_goes_before_another_token_comes(farm, start, tmp_path, monkeypatch):
+    """Its tasks would read that: what covers a token in a keeper's namespace goes with the file it covers."""
+    state, there = tmp_path / "state", []
+    state.mkdir(mode=0o700)
+    (state / "token").write_text("before")
+    lodging = Lodger(state)  # whoever stood by was killed
+    lodging.start(Invitation("http://127.0.0.1:9", "", "f1", "desks", "a-1", 2, "s", 60, "plain"))
+    said = farm.said
+    monkeypatch.setattr(farm, "said", lambda *about: there.append(lodging.running) or said(*about))
+    start()
+    eventually(lambda: last(farm, free=True, running="", token="Bearer own"), WAIT_S)
+    assert set(there) == {""}
+    lodging.ended()
+
+
 def test_a_hold_file_is_told_at_once_and_its_end_too(farm, start, tmp_path):
     start("--hold-file", str(tmp_path / "hold"))
     eventually(lambda: last(farm, free=True))
