@@ -49,6 +49,7 @@ class Conversation:
         self._session = secrets.token_hex(8)
         self._term = self._received = 0
         self._protocol = 0  # of the farm, as last heard
+        self._patience_s = Answer(0).lease_s / 4  # for so long the farm may be left alone, whatever answers for it
         self._settled = -1  # the term that has our snapshot
         self._cursor: dict[str, int] = {}
         self._lost: set[str] = set()
@@ -215,7 +216,7 @@ class Conversation:
                 self._settle(channel, answer.term)
             except Away as error:
                 log.info("the farm is away: %s", error)
-                self._closed.wait(max(pause, error.retry_s))
+                self._closed.wait(max(pause, min(error.retry_s, self._patience_s)))
                 pause = min(pause * 2, LONGEST_PAUSE_S)
         return None
 
@@ -223,6 +224,7 @@ class Conversation:
         """The farm counts from when it has heard us at the latest; an answer that took long is worth the less."""
         with self._handling:
             self._enter(answer.term)
+            self._patience_s = answer.lease_s / 4
             left_s = answer.lease_s - (time.monotonic() - asked)
             if left_s > 0 and asked - self._renewed > min(1.0, answer.lease_s / 4):
                 self._renewed = asked

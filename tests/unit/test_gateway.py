@@ -420,6 +420,28 @@ def test_it_is_left_alone_for_so_long():
     assert waits == [5.0]
 
 
+@pytest.mark.parametrize(("lease_s", "waited_s"), [(None, 15.0), (8.0, 2.0), (600.0, 60.0)])
+def test_but_not_for_so_long_that_its_lease_ends(lease_s, waited_s):
+    """What stands before the farm may say so, for a moment in which the farm is started anew."""
+
+    class Closed(threading.Event):
+        def wait(self, timeout=None):
+            waits.append(timeout)
+            self.set()
+
+    class Full:
+        def call(self, _report):
+            raise Away("503", 60.0)
+
+    waits: list[float] = []
+    one = Conversation(Site(), lambda _s: Full(), lambda: None, lambda: None)
+    if lease_s:
+        one._heard(Answer(1, lease_s=lease_s), time.monotonic())
+    one._closed = Closed()
+    assert one._ask(Full(), Report("s")) is None
+    assert waits == [waited_s]
+
+
 def test_a_report_carries_a_bounded_portion_but_always_something():
     huge = {who: Events.of([log_line(1, b"x" * MOST_BYTES)]) for who in ("e1", "e2")}
     assert [(who, len(found)) for who, found in _portion(huge).items()] == [("e1", 1)]
