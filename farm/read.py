@@ -60,6 +60,11 @@ _FINISHED_SINCE = (
     .order_by(t.Task.changed, t.Task.number)
     .limit(MOST + 1)
 )
+_FINISHED_AT = (
+    select(t.Task)
+    .where(t.Task.job == bindparam("j"), t.Task.changed == bindparam("c"), t.Task.finished.is_not(None))
+    .order_by(t.Task.number)
+)
 
 
 def when(at: datetime | None) -> str | None:
@@ -172,8 +177,10 @@ def finished_since(tx: Connection, number: int, seen: int) -> tuple[list[dict[st
     steps = _steps(tx, number)
     rows = tx.execute(_FINISHED_SINCE, {"j": number, "c": seen}).all()
     if len(rows) > MOST:
-        upto = rows[-1].changed - 1
+        first, upto = rows[0].changed, rows[-1].changed - 1
         rows = [row for row in rows if row.changed <= upto]
+        if not rows:  # all by one change, as what comes after one that failed: it is told as a whole
+            rows, upto = tx.execute(_FINISHED_AT, {"j": number, "c": first}).all(), first
     return [_task(row, steps[row.step]) for row in rows], int(upto)
 
 

@@ -1,6 +1,9 @@
 """What waits for several others is let go once, however many of them end together; on every database."""
 
+import pytest
+
 from executors.contract import Event, EventKind
+from farm import read
 from farm.clock import micros
 from farm.model import Item, StepSpec
 from farm.queue import settle
@@ -53,3 +56,18 @@ def test_something_new_in_one_of_them_is_a_reason(farm: QueueFarm) -> None:
     works = farm.claim(2)
     farm.finish(works, outputs=(made("x.whl"),))
     assert farm.tasks(job)["last"] == "ready"
+
+
+def test_more_than_one_answer_holds_may_be_let_down_by_one(farm: QueueFarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "MOST", 3)
+    monkeypatch.setattr(read, "_FINISHED_SINCE", read._FINISHED_SINCE.limit(4))
+    job = farm.submit(items(a=(), b=(), **{f"x{n}": ("a",) for n in range(6)}))
+    works = farm.claim(2)
+    farm.finish(works[:1], exit=1)
+    farm.finish(works[1:])
+    seen, told = 0, []
+    for _ in range(4):
+        with farm.db.read() as tx:
+            new, seen = read.finished_since(tx, job, seen)
+        told += [task["name"] for task in new]
+    assert told == ["a", *(f"x{n}" for n in range(6)), "b"]
