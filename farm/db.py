@@ -44,6 +44,8 @@ class Database:
         self.term: int | None = None  # that of this process's service: PostgreSQL lets nobody write for an older one
         self.sqlite = engine.dialect.name == "sqlite"
         self._writing = threading.Lock()  # SQLite has one writer; waiting here is fair, waiting there is not
+        self._doubt = False  # a commit failed: it counts or not, and nobody was told what follows from it
+        self.doubted: Callable[[], None] = lambda: None  # called once changes are taken again after such a one
 
     @classmethod
     def file(cls, path: Path) -> "Database":
@@ -64,12 +66,28 @@ class Database:
             self._begin(tx)
             after: list[Callable[[], None]] = []
             tx.info["after"] = after
-            with _committing(tx):
+            with self._committing(tx):
                 yield tx
                 if not self.sqlite and self.term is None:
                     postgres.announce(tx)
+            if self._doubt:
+                self._doubt = False
+                self.doubted()
             for callback in after:  # still the only writer: what is announced is in the order of what was written
                 callback()
+
+    @contextmanager
+    def _committing(self, tx: Connection) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            tx.rollback()
+            raise
+        try:
+            tx.commit()
+        except BaseException:
+            self._doubt = True
+            raise
 
     def _begin(self, tx: Connection) -> None:
         """Raises Superseded."""
@@ -100,16 +118,6 @@ class Database:
 def after_commit(tx: Connection, callback: Callable[[], None]) -> None:
     """Call this once the transaction is on disk, before the next writer; never if it is rolled back."""
     tx.info["after"].append(callback)
-
-
-@contextmanager
-def _committing(tx: Connection) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        tx.rollback()
-        raise
-    tx.commit()
 
 
 def _sqlite(path: Path) -> Engine:

@@ -81,6 +81,7 @@ class Sites:
         self._closed = False
         self._most = SHIPPED
         self.shipped: dict[str, int] = {}  # running attempt → end of what it has written, as far as it is here
+        db.doubted = self.settle_anew
 
     # ── which sites there are ──
 
@@ -128,6 +129,12 @@ class Sites:
         heard = [d for d in list(self._elsewhere.values()) if d.silence_s < HEARD_S]
         far = [{**process, "site": d.name} for d in heard for process in d.processes]
         return (*self._local.processes, *far)
+
+    def settle_anew(self) -> None:
+        """Ask all gateways what they have: what was handed out by a change of which nobody knew that it counts, nobody
+        was told of."""
+        for desk in (self._local, *list(self._elsewhere.values())):
+            desk.unsettle()
 
     # ── what the farm wants ──
 
