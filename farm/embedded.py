@@ -108,7 +108,7 @@ def hosted(home: Home) -> Iterator[tuple[Client, bool]]:
     """Run the service in this process, as its client; it lives on until nobody waits for a job in this home.
 
     An interrupt (Ctrl-C, TERM, HUP) stops it at once: what ran goes back into the queue, uncharged. The second value
-    is False when another process was quicker and its service is used instead.
+    is False when another process was quicker and its service is used instead. Raises Taken when that is another home's.
     """
     from farm.service import run
 
@@ -116,7 +116,9 @@ def hosted(home: Home) -> Iterator[tuple[Client, bool]]:
     try:
         with _explained(home):
             service = run(home)
-    except Taken:
+    except Taken as taken:
+        if taken.where != str(home.path):  # it is another home's, on the same database: none answers here
+            raise
         with _attached(home) as client:
             yield client, False
         return

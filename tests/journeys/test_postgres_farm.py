@@ -109,6 +109,8 @@ def test_another_home_may_submit_and_has_no_service_of_its_own(place: Place, tmp
     other = settle(tmp_path, place.url, "other")
     other("up", status=3)
     assert "works on this database already" in other.err
+    other("submit", "--wait", "--", "true", status=3)
+    assert "works on this database already" in other.err
     job = other("submit", "--", "true").split()[1]
     place.shell("wait", job)
 
