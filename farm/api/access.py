@@ -27,6 +27,7 @@ NEEDS = {
     "get /v1/pools": Scope.READ,
     "get /v1/schedule": Scope.READ,
     "post /v1/jobs": Scope.SUBMIT,
+    "post /v1/jobs/many": Scope.SUBMIT,
     "get /v1/jobs": Scope.READ,
     "get /v1/jobs/{job}": Scope.READ,
     "get /v1/jobs/{job}/tasks": Scope.READ,

@@ -106,6 +106,18 @@ def test_the_owner_is_who_is_authenticated(served):
         assert json.loads(found)["owner"] == owner
 
 
+def test_the_owner_of_many_jobs_is_who_is_authenticated(served):
+    _, secret = token(served, Scope.SUBMIT, owner="grace")
+    many = {"job": {"name": "n", "owner": "ada", "steps": [{"argv": ["true"]}]}, "commands": [["a"], ["b"]]}
+    body, given = json.dumps(many).encode(), f"Bearer {secret}"
+    status, said = served.call("POST", "/v1/jobs/many", body, Authorization=given)
+    assert status == 201
+    ((first, last),) = json.loads(said)["ids"]
+    assert last == first + 1
+    for job in (first, last):
+        assert json.loads(served.call("GET", f"/v1/jobs/{job}")[1])["owner"] == "grace"
+
+
 def test_who_may_submit_publishes_no_package_under_a_name_of_his_own(served):
     _, secret = token(served, Scope.SUBMIT, owner="ada")
     body = json.dumps({"name": "n", "owner": "ada", "kind": "packages", "steps": [{"argv": ["true"]}]}).encode()
