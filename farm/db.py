@@ -45,7 +45,7 @@ class Database:
         self.sqlite = engine.dialect.name == "sqlite"
         self._writing = threading.Lock()  # SQLite has one writer; waiting here is fair, waiting there is not
         self._doubt = False  # a commit failed: it counts or not, and nobody was told what follows from it
-        self.doubted: Callable[[], None] = lambda: None  # called once changes are taken again after such a one
+        self.doubted: list[Callable[[], None]] = []  # called once changes are taken again after such a one
 
     @classmethod
     def file(cls, path: Path) -> "Database":
@@ -72,7 +72,7 @@ class Database:
                     postgres.announce(tx)
             if self._doubt:
                 self._doubt = False
-                self.doubted()
+                after = [*self.doubted, *after]
             for callback in after:  # still the only writer: what is announced is in the order of what was written
                 callback()
 

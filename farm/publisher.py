@@ -48,6 +48,7 @@ _FORGET = delete(t.Built).where(t.Built.package == bindparam("p"), t.Built.job <
 _KNOWN = select(t.Built.package).where(t.Built.package == bindparam("p"))
 _NEWER = select(t.Built.package).where(t.Built.job > bindparam("j"))
 _INSERT = insert(t.Built)
+_ALL = 0  # in the place of a job: all of which something is not published
 
 
 def built(tx: Connection) -> dict[str, Built]:
@@ -69,6 +70,7 @@ class Publisher:
         self._pending, self._moved = 0, threading.Condition()
         farm.feed.accepted = self._accepted
         farm.published = self.published
+        farm.db.doubted.append(lambda: self._put(_ALL))  # something may have been accepted that nobody was told of
 
     def _accepted(self, tasks: Sequence[tuple[int, int]]) -> None:
         for job in dict.fromkeys(job for job, _ in tasks):
@@ -80,10 +82,13 @@ class Publisher:
         self._jobs.put(job)
 
     def start(self) -> None:
-        with self._farm.db.read() as tx:
-            for job in tx.execute(_UNPUBLISHED).scalars().all():
-                self._put(job)
+        for job in self._unpublished():
+            self._put(job)
         self._thread.start()
+
+    def _unpublished(self) -> Sequence[int]:
+        with self._farm.db.read() as tx:
+            return tx.execute(_UNPUBLISHED).scalars().all()
 
     def published(self, seconds: float) -> bool:
         """Wait until all that was accepted before this call is in the index; False when the time is up."""
@@ -100,7 +105,8 @@ class Publisher:
     def _publishing(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                self.publish(job)
+                for one in self._unpublished() if job == _ALL else (job,):
+                    self.publish(one)
             except Exception:
                 log.exception("results of job %s could not be published; they are at the next start", job)
             with self._moved:

@@ -81,7 +81,7 @@ class Sites:
         self._closed = False
         self._most = SHIPPED
         self.shipped: dict[str, int] = {}  # running attempt → end of what it has written, as far as it is here
-        db.doubted = self.settle_anew
+        db.doubted.append(self.settle_anew)
 
     # ── which sites there are ──
 

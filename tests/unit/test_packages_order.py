@@ -5,7 +5,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.exc import OperationalError
 
 from farm import tables as t
 from farm.context import open_farm
@@ -132,6 +133,21 @@ def test_of_an_older_job_only_what_no_newer_one_built_is_published(yard):
     assert yard.agrees(base="1 again", leaf="1")
     yard.end(newer, leaf="2")
     assert yard.agrees(base="1 again", leaf="2")
+
+
+def test_what_was_accepted_by_a_commit_whose_answer_was_lost_is_published(yard, monkeypatch):
+    job, commit = yard.push(base="1", leaf="1")["id"], Connection.commit
+
+    def cut(connection):
+        commit(connection)
+        raise OperationalError("COMMIT", {}, Exception("the connection was cut"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Connection, "commit", cut)
+        with pytest.raises(OperationalError):
+            yard.end(job, base="1", leaf="1")
+    assert yard.farm.published(60)
+    assert yard.agrees(base="1", leaf="1")
 
 
 def test_a_push_back_while_the_change_is_built_keeps_what_was_there(first):
