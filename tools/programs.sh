@@ -104,7 +104,7 @@ for group in "$@"; do
 	case $group in
 	scene) fetch_scene ;;
 	python | render | root | machines | clones | database)
-		[ "$group" != database ] || no_cluster
+		[ "$group" != database ] || [ -z "$(missing database)" ] || no_cluster
 		# shellcheck disable=SC2046  # package names hold no spaces
 		install $(missing "$group")
 		;;
