@@ -39,15 +39,16 @@ _ARRAYS = (
     .order_by(t.Step.due)
     .limit(_ROWS)
 )
+_LICENCES = cast(t.Step.licences, String)  # JSON has no equality on PostgreSQL
 _TASKS = (
     select(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
     .add_columns(func.min(t.Task.due).label("due"), func.count().label("waiting"))
-    .add_columns(func.max(cast(t.Step.licences, String)).label("licences"))
+    .add_columns(_LICENCES.label("licences"))
     .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Task.job)
     .where(sql(t.TASK_WAITS), t.Job.state.in_(_OPEN_JOBS))
     .where(t.Task.not_before.is_(None) | (t.Task.not_before <= bindparam("now", type_=t.Utc())), _NOT_HELD)
-    .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
+    .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted, _LICENCES)
     .order_by(func.min(t.Task.due))
     .limit(_ROWS)
 )

@@ -115,6 +115,14 @@ def test_no_machine_is_ordered_for_what_waits_for_a_licence(licensed: QueueFarm)
     assert (waiting(licensed), bool(plain)) == (7, True)
 
 
+def test_a_step_that_needs_none_is_not_kept_from_its_machine_by_one_beside_it(licensed: QueueFarm) -> None:
+    licensed.submit(array(3, licences={"maya": 1}))
+    claim(licensed, e1=3)
+    items = tuple(Item(name=f"i{n}", argv=("b",)) for n in range(5))
+    licensed.submit(StepSpec(items=items), StepSpec(name="maya", items=items, licences={"maya": 1}), kind="packages")
+    assert waiting(licensed) == 5
+
+
 def waiting(farm: QueueFarm) -> int:
     with farm.db.write() as tx:
         seen = observe(tx, CONFIG, farm.clock.now())
