@@ -1,6 +1,6 @@
 """Is a farm's database as it should be? Looks only; works beside a running service, in one consistent view."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from farm.db import HEAD, BadDatabase, Database, bearable, check, explained, revision
 from farm.integrity_rules import BOOKS, RESTORE, RULES, Rule
 from farm.ledger import HOUR
+from farm.tables import AnyRow
 
 MOST = 20  # findings of one rule that are told one by one
 
@@ -53,18 +54,21 @@ def look(database: Database, has: Callable[[str], bool] | None = None) -> Iterat
         yield Finding("schema", f"the schema is {found or 'empty'}, not {HEAD}", "`farm up` brings it up to date")
         return
     with explained(where), database.read() as tx:
-        yield from findings(tx, has)
+        yield from findings(tx)
+        outputs = tx.execute(text(_OUTPUTS)).all() if has is not None else ()
+    if (
+        has is not None
+    ):  # a look at every file takes its time, and PostgreSQL cuts off who stands still in a transaction
+        yield from _missing(outputs, has)
 
 
-def findings(tx: Connection, has: Callable[[str], bool] | None = None) -> Iterator[Finding]:
+def findings(tx: Connection) -> Iterator[Finding]:
     """What is wrong as this transaction sees it."""
     if tx.engine.dialect.name == "sqlite":
         yield from _sqlite(tx)
     for rule in RULES:
         yield from _broken(tx, rule)
     yield from ledger(tx)
-    if has is not None:
-        yield from _missing(tx, has)
 
 
 def _sqlite(tx: Connection) -> Iterator[Finding]:
@@ -142,10 +146,10 @@ def _books(executor: str, what: str) -> Finding:
 # ── the store ──
 
 
-def _missing(tx: Connection, has: Callable[[str], bool]) -> Iterator[Finding]:
+def _missing(outputs: Iterable[AnyRow], has: Callable[[str], bool]) -> Iterator[Finding]:
     import json
 
-    for row in tx.execute(text(_OUTPUTS)):
+    for row in outputs:
         files = json.loads(row.outputs) if isinstance(row.outputs, str) else row.outputs
         for file in files or ():
             if not has(file["digest"]):

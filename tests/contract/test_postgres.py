@@ -18,10 +18,11 @@ from farm.clock import SystemClock
 from farm.context import new_term
 from farm.db import BadDatabase, Database, Superseded, explained, migrate, revision
 from farm.home import Taken
+from farm.integrity import look
 from farm.model import Range, StepSpec
 from farm.server_health import health
 from farm.watch import Watch
-from tests.contract.queue_farm import QueueFarm
+from tests.contract.queue_farm import QueueFarm, made
 from tests.postgres import USER, Postgres
 
 SOON_S = 60
@@ -336,6 +337,24 @@ def test_a_server_that_forgets_is_warned_of(db: Database, mortal: Postgres) -> N
         assert "forgets what it acknowledged" in health(tx, SystemClock()).what
     with closing(Database.url(mortal.url(mortal.fresh()))) as durable, durable.read() as tx:
         assert health(tx, SystemClock()).remedy == ""
+
+
+def test_a_look_at_many_files_may_take_longer_than_a_change(
+    postgres: Postgres, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pg._SETTINGS, "idle_in_transaction_session_timeout", "100")
+    with closing(Database.url(postgres.url(name))) as db:
+        farm = QueueFarm(db)
+        farm.submit(StepSpec(argv=("x",), outputs=("a",)))
+        farm.finish(farm.claim(1), outputs=(made("a"),))
+        asked = threading.Event()
+
+        def slow(_digest: str) -> bool:
+            return asked.wait(1)
+
+        assert [found.what for found in look(db, slow) if found.rule == "files"] == [
+            "dist/a, an output of task 1.1, is not in the store"
+        ]
 
 
 # ── the schema ──
