@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from executors.site.note import write_note
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LONGEST_RETRY_S = 60.0  # whatever it says
 MUTE_S = 15  # a connection on which nothing is confirmed for so long is dead
@@ -79,9 +81,7 @@ def renew_authority(reach: Reach, timeout_s: float = 30.0) -> bool:
     file = Path(reach.ca)
     if not found or found == file.read_text():
         return False
-    fresh = file.with_suffix(".new")
-    fresh.write_text(found)
-    fresh.replace(file)
+    write_note(file, found)
     return True
 
 
