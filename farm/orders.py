@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, or_, select, text, update
 
 from executors.contract import Order
 from farm import tables as t
@@ -39,7 +39,16 @@ _SHRINK = (
     .returning(t.Order.machines)
 )
 _FIND = select(t.Order).where(t.Order.token == bindparam("k"))
-_LEAST = select(func.min(t.Step.slots)).where(t.Step.job == bindparam("j"), t.Step.state == "ready")
+_WAITING = (
+    select(t.Task.number)
+    .where(text(t.TASK_WAITS), t.Task.lane == t.Step.lane, t.Task.owner == t.Step.owner)  # along an index
+    .where(t.Task.job == t.Step.job, t.Task.step == t.Step.ordinal)
+)
+_LEAST = (
+    select(func.min(t.Step.slots))
+    .where(t.Step.job == bindparam("j"), t.Step.state == "ready")
+    .where(or_(t.Step.next + t.Step.early < t.Step.total, _WAITING.exists()))  # what runs already needs no executor
+)
 
 
 def write(tx: Connection, launches: Iterable[Launch], now: datetime) -> None:

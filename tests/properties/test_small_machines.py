@@ -58,3 +58,14 @@ def test_what_does_not_fit_into_it_does_not_ask_for_it(farm: SimulatedFarm) -> N
         farm.turn()
     assert farm.provider.asked.least == 3
     assert farm.machines() == []
+
+
+def test_nor_does_it_where_only_what_runs_already_would_fit(farm: SimulatedFarm) -> None:
+    """Such a machine would have nothing to do."""
+    farm.duration = lambda _work: 100_000.0
+    light = {"name": "light", "argv": ["x"], "array": {"first": 1, "last": 2}, "predicted_s": 600}
+    farm.submit(light, {"name": "wide", "argv": ["x"], "cpu": 3, "predicted_s": 600})
+    for _ in range(60):
+        farm.turn()
+    assert farm.provider.asked.least == 3
+    assert len(farm.machines()) == 1
