@@ -96,11 +96,13 @@ def test_a_row_that_changes_on_the_way_is_noticed(source: Address, target: Addre
 
 def test_one_side_may_take_its_time(source: Address, target: Address, monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer than a farm's own change may stand still."""
-    monkeypatch.setitem(pg._SETTINGS, "idle_in_transaction_session_timeout", "100")
+    with closing(target.connect()) as db:
+        migrate(db, db.where)
+    monkeypatch.setitem(pg._SETTINGS, "idle_in_transaction_session_timeout", "700")
     pause = threading.Event()
 
     def slow(table: str, _rows: int) -> None:
-        pause.wait(0.5 if table == "job" else 0)
+        pause.wait(1.5 if table == "job" else 0)
 
     assert copy(source, target, slow)["job"]
 

@@ -340,21 +340,20 @@ def test_a_server_that_forgets_is_warned_of(db: Database, mortal: Postgres) -> N
 
 
 def test_a_look_at_many_files_may_take_longer_than_a_change(
-    postgres: Postgres, name: str, monkeypatch: pytest.MonkeyPatch
+    postgres: Postgres, name: str, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(pg._SETTINGS, "idle_in_transaction_session_timeout", "100")
-    with closing(Database.url(postgres.url(name))) as db:
-        farm = QueueFarm(db)
-        farm.submit(StepSpec(argv=("x",), outputs=("a",)))
-        farm.finish(farm.claim(1), outputs=(made("a"),))
-        asked = threading.Event()
+    farm = QueueFarm(db)
+    farm.submit(StepSpec(argv=("x",), outputs=("a",)))
+    farm.finish(farm.claim(1), outputs=(made("a"),))
+    monkeypatch.setitem(pg._SETTINGS, "idle_in_transaction_session_timeout", "700")
+    pause = threading.Event()
 
-        def slow(_digest: str) -> bool:
-            return asked.wait(1)
+    def slow(_digest: str) -> bool:
+        return pause.wait(1.5)
 
-        assert [found.what for found in look(db, slow) if found.rule == "files"] == [
-            "dist/a, an output of task 1.1, is not in the store"
-        ]
+    with closing(Database.url(postgres.url(name))) as hurried:
+        missing = [found.what for found in look(hurried, slow) if found.rule == "files"]
+    assert missing == ["dist/a, an output of task 1.1, is not in the store"]
 
 
 # ── the schema ──
