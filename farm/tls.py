@@ -78,11 +78,12 @@ class Authority:
             return self._rotate(overlap)
 
     def _succeed(self) -> None:
-        """The authority itself has an end: nobody should be cut off because nobody thought of it for ten years."""
-        left = _certificate(self._own_file).not_valid_after_utc - self._now()
-        if left < CA_SPARE:
-            made = self._rotate(max(left, timedelta()))
-            ends = f"the one before counts until {made.until:%Y-%m-%d}" if made.until else "the one before has ended"
+        """The authority itself has an end: nobody should be cut off because nobody thought of it for ten years. Nor
+        because a clock was years ahead for a moment: one that seems to have ended may count again."""
+        end = _certificate(self._own_file).not_valid_after_utc
+        if end - self._now() < CA_SPARE:
+            made = self._rotate(CA_SPARE)
+            ends = f"the one before counts until {end:%Y-%m-%d}" if end > self._now() else "the one before has ended"
             log.warning("the authority neared its end, there is another one now: %s; %s", made.new, ends)
 
     def _rotate(self, overlap: timedelta) -> Rotated:
@@ -129,7 +130,13 @@ class Authority:
         except (OSError, ValueError):
             return False
         enough = found.not_valid_after_utc - self._now() > self._life / 3
-        return enough and found.issuer == own.subject and set(names) <= _names_of(found)
+        shown = self.server_file.read_bytes()
+        return (
+            enough
+            and found.issuer == own.subject
+            and set(names) <= _names_of(found)
+            and all(_pem(cross) in shown for cross in self._crosses())
+        )
 
     def _issue(self, names: Collection[str]) -> None:
         (authority, authority_key), key = _both(self._own_file), _new_key()

@@ -266,6 +266,16 @@ def test_the_authority_is_replaced_in_good_time_before_its_own_end(farm, caplog)
     assert len(load_pem_x509_certificates(own.server_file.read_bytes())) == 1
 
 
+def test_a_clock_that_was_years_ahead_for_a_moment_cuts_nobody_off(farm):
+    """It has made the authority seem to have ended."""
+    old = farm.listener.ca()
+    for seconds in (2 * CA_LIFE.total_seconds(), -2 * CA_LIFE.total_seconds()):
+        farm.clock.turn(seconds)
+        Porter(farm.farm).turn()
+    assert farm.listener.ca() != old
+    assert [farm.ask("/v1/ca", ca=ca)[0] for ca in (old, farm.listener.ca())] == [200, 200]
+
+
 def test_other_names_make_another_certificate(tmp_path):
     own = Authority(tmp_path / "tls", "f", TurnedClock(SystemClock().now()))
     assert own.ready({"localhost", "10.0.0.7"})
