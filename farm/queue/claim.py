@@ -129,8 +129,10 @@ class Claim:
             return None
         self._held = holds.lanes(self._tx)
         claims = self._halves.claims
-        waiting = Waiting(self._tx, self._now, max(1, free), largest=largest, held=self._held, claims=claims)
-        limit = self._halves.limit = sum(r.slots for r in rooms) + _LOOK + self._licences.more
+        more = self._licences.more
+        waiting = Waiting(self._tx, self._now, max(1, free), largest=largest, held=self._held, claims=claims, more=more)
+        limit = sum(r.slots for r in rooms) + _LOOK
+        self._halves.limit = limit + more
         table = self._table(waiting, limit)
         self._look_overdue(table, depth)
         while (turn := table.next()) and self._may(turn, depth):

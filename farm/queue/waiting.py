@@ -1,6 +1,6 @@
 """What waits for a slot: lanes and owners that have something, and of each the earliest due steps and tasks."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
@@ -15,6 +15,7 @@ from farm.tables import AnyRow
 _OPEN = (JobState.QUEUED, JobState.RUNNING)
 _STEP_WAITS = text(f"{t.STEP_WAITS} AND step.next + step.early < step.total")
 _TASK_WAITS = text(t.TASK_WAITS)
+_FROM: Any = bindparam("from_", 0)
 _NOT_PAUSED = or_(t.Task.not_before.is_(None), t.Task.not_before <= bindparam("now", type_=t.Utc()))
 
 
@@ -51,6 +52,7 @@ _STEPS: Any = (
     .where(t.Step.lane == bindparam("lane"), t.Step.owner == bindparam("owner"))
     .order_by(t.Step.due, t.Step.job, t.Step.ordinal)
     .limit(bindparam("limit"))
+    .offset(_FROM)
 )
 _TASK_ROWS: Any = (
     select(
@@ -72,6 +74,7 @@ _TASK_ROWS: Any = (
     .join(t.Job, t.Job.id == t.Task.job)
     .where(_TASK_WAITS, t.Job.state.in_(_OPEN), _NOT_PAUSED)
     .limit(bindparam("limit"))
+    .offset(_FROM)
 )
 _TASKS: Any = (
     _TASK_ROWS.where(t.Task.slots <= bindparam("slots"))
@@ -128,6 +131,7 @@ class Waiting:
     largest: int = 0
     held: Collection[str] = ()  # lanes of which nothing is handed out
     claims: bool = False  # what is found is to be taken
+    more: int = 0  # candidates beyond the first, for who finds nothing among those: PostgreSQL locks all that it gives
 
     def pairs(self) -> set[tuple[str, str]]:
         """Lanes and owners that have something."""
@@ -147,7 +151,11 @@ class Waiting:
         about |= {"now": self.now}
         tasks, steps = (_UNLOCKED[tasks], _UNLOCKED[steps]) if self.claims else (tasks, steps)
         wide = self._wide(tasks, steps, about) if self.largest > self.slots else None
-        return Queue(self.tx.execute(tasks, about), self.tx.execute(steps, about), wide)
+        found = Queue(self.tx.execute(tasks, about), self.tx.execute(steps, about), wide)
+        if self.more:
+            later = about | {"limit": self.more, "from_": limit}
+            found.behind(limit, lambda: Queue(self.tx.execute(tasks, later), self.tx.execute(steps, later)))
+        return found
 
     def _wide(self, tasks: Any, steps: Any, about: dict[str, Any]) -> Candidate | None:
         """What comes first of all, if it needs more than `slots`."""
@@ -169,11 +177,25 @@ class Queue:
     """Candidates of one owner in one lane, fetched as far as somebody looks."""
 
     def __init__(self, tasks: CursorResult[Any], steps: CursorResult[Any], wide: Candidate | None = None) -> None:
-        self._results = tasks, steps
+        self._results: tuple[CursorResult[Any], ...] = (tasks, steps)
         single = (Candidate(row, 1, row.number) for row in tasks)
         arrays = (Candidate(row, row.total - row.next - row.early) for row in steps)
-        self._more = merge(single, arrays, key=lambda c: c.row.task_due if c.number else c.row.due)
+        self._more: Iterator[Candidate] = merge(single, arrays, key=lambda c: c.row.task_due if c.number else c.row.due)
         self._here: list[Candidate] = [wide] if wide else []
+
+    def behind(self, many: int, rest: Callable[[], "Queue"]) -> None:
+        """Where there are so many, and somebody has looked at all of them, `rest` comes after."""
+        self._more = self._and_then(self._more, many, rest)
+
+    def _and_then(self, first: Iterator[Candidate], many: int, rest: Callable[[], "Queue"]) -> Iterator[Candidate]:
+        seen = 0
+        for candidate in first:
+            seen += 1
+            yield candidate
+        if seen >= many:
+            later = rest()
+            self._results += later._results
+            yield from later._more
 
     def __iter__(self) -> Iterator[Candidate]:
         yield from self._here

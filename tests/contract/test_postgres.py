@@ -15,14 +15,17 @@ from farm import db as databases
 from farm import postgres as pg
 from farm import tables as t
 from farm.clock import SystemClock
+from farm.config import FarmConfig
 from farm.context import new_term
 from farm.db import BadDatabase, Database, Superseded, explained, migrate, revision
 from farm.home import Taken
 from farm.integrity import look
 from farm.model import Range, StepSpec
+from farm.queue.claim import Claim
+from farm.queue.room import Room
 from farm.server_health import health
 from farm.watch import Watch
-from tests.contract.queue_farm import QueueFarm, made
+from tests.contract.queue_farm import LANES, QueueFarm, made
 from tests.postgres import USER, Postgres
 
 SOON_S = 60
@@ -132,6 +135,17 @@ def test_single_tasks_that_are_locked_are_passed_over_too(db: Database, other: A
     assert sorted(work.attempt for work in farm.claim(4)) == [f"{job}.1.1", f"{job}.3.1"]
     other.rollback()
     assert [work.attempt for work in farm.claim(4)] == [f"{job}.2.1"]
+
+
+def test_a_claim_locks_little_beyond_what_it_takes_although_there_are_licences(db: Database, other: Any) -> None:
+    farm = QueueFarm(db)
+    for _ in range(120):
+        farm.submit(array(1))
+    known = FarmConfig.model_validate({"licences": {"maya": {"count": 3}}}).all_licences()
+    with db.write() as tx:
+        assert Claim(tx, LANES, 1, farm.clock.now(), {}, known).fill([Room("e1", 1, 0)], {})
+        free = other.execute("SELECT job FROM step FOR UPDATE SKIP LOCKED").fetchall()
+    assert len(free) > 40
 
 
 def test_rows_that_somebody_holds_locked_are_told_after_a_while(
