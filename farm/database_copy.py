@@ -1,8 +1,9 @@
 """A farm moves: all rows from one database into another, SQLite or PostgreSQL, with nothing lost."""
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,20 @@ def copy(source: Address, target: Address, tell: Tell = lambda _table, _rows: No
     with ExitStack() as held:
         for place in (source, target):
             held.enter_context(idle(place))
+        _private(target)
         old, new = (held.enter_context(closing(place.connect())) for place in (source, target))
         _ready(old, new)
         with explained(source.where), old.write() as here, explained(target.where), new.write() as there:
             _bear(here)
             _bear(there)
             return {table.name: _table(here, there, table, tell) for table in Base.metadata.sorted_tables}
+
+
+def _private(place: Address) -> None:
+    """A new file is the farm's alone, as in its home. Where none can be made, who opens it says so."""
+    if place.path is not None:
+        with suppress(OSError):
+            os.close(os.open(place.path, os.O_CREAT | os.O_WRONLY, 0o600))
 
 
 def _bear(tx: Connection) -> None:

@@ -71,6 +71,13 @@ def test_there_and_back_nothing_is_lost(source: Address, target: Address, tmp_pa
             assert list(look(db)) == []
 
 
+def test_a_file_that_is_copied_to_is_nobody_elses(source: Address, tmp_path: Path) -> None:
+    copy(source, file(tmp_path / "copy.db"))
+    assert (tmp_path / "copy.db").stat().st_mode & 0o077 == 0
+    with pytest.raises(BadDatabase, match="can't be opened"):
+        copy(source, file(tmp_path / "nowhere" / "copy.db"))
+
+
 def test_work_goes_on_with_new_numbers(moved: Database) -> None:
     farm = QueueFarm(moved)
     with moved.read() as tx:
