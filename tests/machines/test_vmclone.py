@@ -51,6 +51,7 @@ def test_a_clone_that_dies_or_freezes_is_lost_and_its_work_done_once_more(farm: 
     job = farm("submit", "--", "sh", "-c", script).split()[1]
     eventually(lambda: farm("logs", job).strip(), farm.patience_s)
     (first,) = executors(farm, "ready")
+    eventually(lambda: farm.processes("clone"))  # what has just begun is named a little later
     ((pid,),) = farm.processes("clone").values()
     os.kill(pid, blow)
     farm("wait", job)
