@@ -205,7 +205,9 @@ class Story:
 
 def simulated(_world: None, folder: Path, choose: random.Random, outcome: Outcome) -> None:
     outcome.engine = "none"
-    logging.getLogger("farm").setLevel(logging.CRITICAL)  # a disk that is full for a minute is told every second
+    log = logging.getLogger("farm")
+    before = log.level
+    log.setLevel(logging.CRITICAL)  # a disk that is full for a minute is told every second
     story = Story(folder, choose)
     farm = story.farm
     try:
@@ -222,6 +224,7 @@ def simulated(_world: None, folder: Path, choose: random.Random, outcome: Outcom
             turns += 1
         outcome.findings += _truth(story, outcome)
     finally:
+        log.setLevel(before)
         farm.db.close()
 
 
