@@ -1,6 +1,7 @@
 """One farm in a fresh home, how to hurt it, and what it must not leave behind."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from executors.local_books import Books
 from executors.site.cage import Cage
 from executors.site.ground import of_executor
 from executors.site.process import Process
@@ -170,10 +172,20 @@ class Ground:
     def _files(self) -> Iterator[str]:
         if self.home.run.exists():
             yield f"folder {self.home.run}: {sorted(p.name for p in self.home.run.iterdir())}"
+        self._orderless()
         yield from (f"executor {p}" for p in self.home.pools.glob("*/executors/*"))
         yield from (f"file {p}" for p in self._never_swept())
         for pattern in ("*.new", ".*", "*/.*", "pools/*/*.new"):
             yield from (f"file {p}" for p in self.home.path.glob(pattern) if p.is_file())
+
+    def _orderless(self) -> None:
+        """A dead disk takes what was in orders: who has none is left alone for some seconds; let those have passed."""
+        for folder in self.home.pools.glob("*/executors/*"):
+            try:
+                json.loads((folder / "order.json").read_bytes())
+            except (OSError, ValueError):
+                os.utime(folder, (0, 0))
+                Books(folder.parents[1], folder.parents[1].name).find(folder.name, lambda _: False)
 
     def _never_swept(self) -> list[Path]:
         """What killed writers leave in the store is removed a minute later by the next start; let that have passed."""
