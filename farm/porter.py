@@ -5,7 +5,7 @@ import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import SQLAlchemyError
 
 from farm import auth
 from farm.db import after_commit
@@ -47,7 +47,7 @@ class Porter:
                 listener.told()
             self._farm.tokens.write_used()
             self._collect()
-        except (DatabaseError, OSError) as error:
+        except (SQLAlchemyError, OSError) as error:
             log.warning("the doors can't be looked after: %s", error)
 
     def _collect(self) -> None:

@@ -1,5 +1,6 @@
 """What is accepted is published: wheels go into the farm's index, and what they were built of is remembered."""
 
+import errno
 import logging
 import queue
 import threading
@@ -7,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, insert, select
+from sqlalchemy.exc import InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import InstrumentedAttribute
 
 from farm import tables as t
@@ -48,6 +51,7 @@ _FORGET = delete(t.Built).where(t.Built.package == bindparam("p"), t.Built.job <
 _KNOWN = select(t.Built.package).where(t.Built.package == bindparam("p"))
 _NEWER = select(t.Built.package).where(t.Built.job > bindparam("j"))
 _INSERT = insert(t.Built)
+AGAIN_S = 2.0  # the database was away, or the disk full
 _ALL = 0  # in the place of a job: all of which something is not published
 
 
@@ -68,6 +72,7 @@ class Publisher:
         self._jobs: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._publishing, name="publisher", daemon=True)
         self._pending, self._moved = 0, threading.Condition()
+        self._closed = threading.Event()
         farm.feed.accepted = self._accepted
         farm.published = self.published
         farm.db.doubted.append(lambda: self._put(_ALL))  # something may have been accepted that nobody was told of
@@ -98,6 +103,7 @@ class Publisher:
             return self._moved.wait_for(lambda: not self._pending or not self._thread.is_alive(), seconds)
 
     def stop(self) -> None:
+        self._closed.set()
         self._jobs.put(None)
         if self._thread.is_alive():
             self._thread.join(30)
@@ -107,11 +113,19 @@ class Publisher:
             try:
                 for one in self._unpublished() if job == _ALL else (job,):
                     self.publish(one)
-            except Exception:
-                log.exception("results of job %s could not be published; they are at the next start", job)
+            except Exception as error:
+                self._failed(job, error)
             with self._moved:
                 self._pending -= 1
                 self._moved.notify_all()
+
+    def _failed(self, job: int, error: Exception) -> None:
+        if not _passes(error):
+            log.error("results of job %s could not be published; they are at the next start", job, exc_info=error)
+            return
+        log.warning("results can't be published just now: %s", getattr(error, "orig", error))
+        self._closed.wait(AGAIN_S)
+        self._put(_ALL)
 
     def publish(self, job: int) -> None:
         """Everything of a job that is accepted and not published yet, unless a newer job's result of it is.
@@ -139,6 +153,12 @@ class Publisher:
                 tx.execute(_FORGET, {"p": name, "j": job})
                 if tx.execute(_KNOWN, {"p": name}).first() is None:
                     tx.execute(_INSERT, _row(name, build, job, number[name], self._farm))
+
+
+def _passes(error: Exception) -> bool:
+    """Whether the database is away, or the disk full: neither is for ever."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or isinstance(error, OperationalError | InternalError | NoConnection)
 
 
 def _row(name: str, build: Built, job: int, number: int, farm: "Farm") -> dict[str, Any]:

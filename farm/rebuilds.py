@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, bindparam, func, insert, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from farm import tables as t
+from farm.db import Superseded
 from farm.hooks import GitEvent, SentEvent, done, read_spool
 from farm.model import JobState
 from farm.publisher import built
@@ -133,11 +135,12 @@ def take_spooled(farm: "Farm") -> None:
         try:
             answer = pushed(farm, event)
             log.info("push to %s of %s: %s", event.ref, event.repository, answer["why"])
+        except (OperationalError, InternalError, NoConnection, Superseded) as error:
+            why = getattr(error, "orig", error)
+            log.warning("push to %s of %s waits for the database: %s", event.ref, event.repository, why)
+            continue
         except Refusal as refusal:
             log.warning("push to %s of %s: %s", event.ref, event.repository, refusal)
-        except OperationalError as error:
-            log.warning("push to %s of %s waits for the database: %s", event.ref, event.repository, error.orig)
-            continue
         except Exception:
             log.exception("push to %s of %s can't be taken", event.ref, event.repository)
         done(event)

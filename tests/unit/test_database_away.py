@@ -1,111 +1,79 @@
-"""What crossed with another program's locks is carried out again; who asks while the server is away asks again."""
+"""The database is away for a moment: threads of the service live on, and what they had to do is done later."""
 
-import io
+import errno
 import json
-from typing import Any
+from dataclasses import dataclass
 
-import psycopg
 import pytest
-from sqlalchemy.exc import OperationalError
-from starlette.requests import Request
+from sqlalchemy.exc import InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
-from farm.api import errors
-from farm.api.bodies import TRIES, Checked
-from farm.client import Answer, Client
-from farm.embedded import AsgiTransport
-from farm.patience import Away, Patience
-from farm.refusal import Refusal
+from farm import publisher, rebuilds
+from farm.db import Superseded
+from farm.hooks import read_spool, spool
+from farm.porter import Porter
+from farm.rebuilds import take_spooled
+from tests.unit.test_packages_order import MAIN, NOTHING, Yard
 
-
-class Served:
-    """An API of one call, whose database fails as often as it is told to, in this way."""
-
-    def __init__(self, error: type[psycopg.Error], times: int) -> None:
-        self.error, self.times = error, times
-        self.seen: list[Any] = []
-        self.where = "postgresql://farm@db/farm"
-        from fastapi import APIRouter, FastAPI
-
-        app, router = FastAPI(), APIRouter(route_class=Checked)
-        router.add_api_route("/v1/jobs", self.answer, methods=["POST"])
-        app.include_router(router)
-        app.state.guard, app.state.farm = self.guard, self
-        self.db = self
-        errors.install(app)
-        self.client = Client(AsgiTransport(app), "token")
-
-    async def guard(self, _request: Request) -> None:
-        """Everybody may."""
-
-    async def answer(self, request: Request) -> dict[str, Any]:
-        self.seen.append(await request.json())
-        if len(self.seen) <= self.times:
-            raise OperationalError("UPDATE job", {}, self.error("a secret detail"))
-        return {"id": 7}
+AWAY = [
+    OperationalError("SELECT 1", {}, Exception("the connection was cut")),
+    InternalError("UPDATE x", {}, Exception("cannot execute UPDATE in a read-only transaction")),
+    NoConnection("QueuePool limit"),
+]
 
 
-@pytest.mark.parametrize("error", [psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure])
-def test_it_is_carried_out_again_as_it_was_asked(error: type[psycopg.Error]) -> None:
-    served = Served(error, TRIES - 1)
-    assert served.client.post("/v1/jobs", {"name": "x"}) == {"id": 7}
-    assert served.seen == [{"name": "x"}] * TRIES
+@pytest.fixture
+def yard(tmp_path):
+    made = Yard(tmp_path)
+    yield made
+    made.close()
 
 
-def test_not_for_ever() -> None:
-    served = Served(psycopg.errors.DeadlockDetected, 100)
-    with pytest.raises(Away, match="locks crossed with the farm's") as refusal:
-        served.client.post("/v1/jobs", {})
-    assert len(served.seen) == TRIES
-    assert refusal.value.where == "postgresql://farm@db/farm"
-    assert "secret" not in str(refusal.value)
+@dataclass
+class Failing:
+    """Raises these, one a call, before it does what it should."""
+
+    act: object
+    errors: list
+
+    def __call__(self, *words):
+        if self.errors:
+            raise self.errors.pop(0)
+        return self.act(*words)
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "kind"),
-    [
-        (psycopg.errors.AdminShutdown, 503, Away),
-        (psycopg.errors.ReadOnlySqlTransaction, 503, Away),
-        (psycopg.errors.DiskFull, 507, Refusal),
-        (psycopg.errors.InsufficientPrivilege, 503, Refusal),
-    ],
-)
-def test_other_failures_are_told_at_once(error: type[psycopg.Error], status: int, kind: type[Refusal]) -> None:
-    served = Served(error, 1)
-    with pytest.raises(Refusal) as refusal:
-        served.client.post("/v1/jobs", {})
-    assert len(served.seen) == 1
-    assert refusal.value.status == status
-    assert type(refusal.value) is kind
-    assert refusal.value.remedy
+def test_results_that_could_not_be_published_are_published_later(yard, monkeypatch):
+    monkeypatch.setattr(publisher, "AGAIN_S", 0.01)
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(yard.publisher, "publish", Failing(yard.publisher.publish, [*AWAY, full]))
+    yard.end(yard.push(base="1", leaf="1")["id"], base="1", leaf="1")
+    assert yard.agrees(base="1", leaf="1")
 
 
-class Absent:
-    """Answers as a farm whose database is away, and then as one whose database is back."""
-
-    def __init__(self, times: int) -> None:
-        self.times = times
-        self.keys: list[str | None] = []
-
-    def send(self, _method: str, _path: str, _body: object, headers: Any) -> Answer:
-        self.keys.append(headers.get("Idempotency-Key"))
-        away = len(self.keys) <= self.times
-        said = {"error": {"what": "away", "where": "db", "remedy": "wait"}} if away else {"id": 3}
-        return Answer(503 if away else 200, {"retry-after": "1"} if away else {}, io.BytesIO(json.dumps(said).encode()))
-
-    def close(self) -> None:
-        """Nothing to close."""
+def test_a_defect_does_not_keep_others_from_being_published(yard, monkeypatch):
+    monkeypatch.setattr(yard.publisher, "publish", Failing(yard.publisher.publish, [ValueError("a defect")]))
+    job = yard.push(base="1", leaf="1")["id"]
+    yard.end(job, base="1")
+    yard.end(job, leaf="1")
+    assert yard.agrees(base="1", leaf="1")
 
 
-def test_who_follows_asks_again_and_who_submits_does_so_under_one_key() -> None:
-    transport = Absent(2)
-    client = Client(transport, "token")
-    with pytest.raises(Away):
-        client.get("/v1/jobs")
-    assert client.submit("/v1/jobs", {}) == {"id": 3}
-    assert len(transport.keys) == 3
-    assert transport.keys[1] == transport.keys[2] is not None
-    told: list[str] = []
-    client = Client(Absent(1), "token")
-    client.bear(Patience(30, told.append))
-    assert client.get("/v1/jobs/3") == {"id": 3}
-    assert told[-1] == "the farm answers again"
+@pytest.mark.parametrize("error", [*AWAY, Superseded("farm.db")], ids=lambda error: type(error).__name__)
+def test_a_push_that_was_written_down_waits_for_the_database(yard, monkeypatch, error):
+    told = {"repository": str(yard.work / ".git"), "ref": MAIN, "old": NOTHING, "new": yard.commit(base="1", leaf="1")}
+    spool(yard.farm.home).mkdir(parents=True, exist_ok=True)
+    (spool(yard.farm.home) / "1.json").write_text(json.dumps(told))
+    with monkeypatch.context() as away:
+        away.setattr(rebuilds, "pushed", Failing(rebuilds.pushed, [error]))
+        take_spooled(yard.farm)
+    assert len(read_spool(yard.farm.home)) == 1
+    take_spooled(yard.farm)
+    assert read_spool(yard.farm.home) == []
+
+
+@pytest.mark.parametrize("error", AWAY, ids=lambda error: type(error).__name__)
+def test_the_porter_comes_again(yard, monkeypatch, error):
+    monkeypatch.setattr(yard.farm.tokens, "write_used", Failing(yard.farm.tokens.write_used, [error]))
+    porter = Porter(yard.farm)
+    porter.turn()
+    porter.turn()
