@@ -33,8 +33,10 @@ test-machines: env  ## what needs machines of its own: executors behind a router
 	$(PYTHON_HERE) -m pytest tests/machines
 
 SEEDS ?= 10
-faults: ready  ## SEEDS=n runs of 200 tasks under kills, freezes, full and dying disks, clock jumps; see docs/faults.md
-	$(PYTHON_HERE) -m tests.chaos.campaign --seeds $(SEEDS) --results benchmarks/results/faults.json
+DATABASE ?= sqlite
+faults: ALSO = $(if $(filter postgresql,$(DATABASE)),database)
+faults: ready  ## SEEDS=n runs of 200 tasks under kills, freezes, full disks, and DATABASE=postgresql; see docs/faults.md
+	$(PYTHON_HERE) -m tests.chaos.campaign --seeds $(SEEDS) --database $(DATABASE) --results benchmarks/results/faults.json
 
 faults-elsewhere: env  ## SEEDS=n small runs under faults on every kind of machine, or KIND=ec2 alone (root only)
 	@sh tools/programs.sh render machines

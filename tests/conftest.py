@@ -13,7 +13,7 @@ from farm.database_url import only_in_home
 from farm.db import Database, migrate
 from tests.postgres import FAST, Postgres
 
-COUNT = 5  # runs of the campaign in tests/chaos
+COUNT, ON_POSTGRES = 5, 2  # runs of the campaign in tests/chaos
 
 # A child of a shell's background job ignores Ctrl-C for ever, and so do its children; ours must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -21,7 +21,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_configure() -> None:
     """Fresh seeds, before the processes that share the work inherit them. Even ones run without Ray."""
-    fresh = [2 * random.randrange(10**8) + number % 2 for number in range(COUNT)]
+    fresh: list[object] = [2 * random.randrange(10**8) + number % 2 for number in range(COUNT)]
+    fresh[-ON_POSTGRES:] = [f"postgresql:{seed}" for seed in fresh[-ON_POSTGRES:]]
     only_in_home()
     os.environ.setdefault("FARM_SEEDS", ",".join(map(str, fresh)))
 

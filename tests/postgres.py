@@ -22,10 +22,11 @@ ROOM = 500 << 20
 
 
 class Postgres:
-    """One server. `options` are settings such as fsync=off; without them it is as durable as anybody's."""
+    """One server. `options` are settings such as fsync=off; without them it is as durable as anybody's. `place` is
+    where its folder is made."""
 
-    def __init__(self, *options: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="fpg", dir=_memory()))
+    def __init__(self, *options: str, place: Path | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="fpg", dir=place or _memory()))
         self._options = ("listen_addresses=", f"unix_socket_directories={self.folder}", *options)
         self._numbers = count(1)
         self._process: subprocess.Popen[bytes] | None = None
@@ -49,33 +50,50 @@ class Postgres:
             cwd=self.folder,
         )
         log.close()
+        assert self.answers(), (self.folder / "log").read_text()
+
+    def answers(self) -> bool:
+        """As soon as it does, however it was started; False when it has ended, or takes longer than half a minute."""
+        assert self._process is not None
         pause = threading.Event()
         for _ in range(600):
             try:
                 psycopg.connect(self.dsn("postgres")).close()
-                return
+                return True
             except psycopg.OperationalError as error:
                 if "already" in str(error):  # it answers: there is no connection left
-                    return
-            assert self._process.poll() is None, (self.folder / "log").read_text()
+                    return True
+            if self._process.poll() is not None:
+                return False
             pause.wait(0.05)
-        raise AssertionError((self.folder / "log").read_text())
+        return False
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """SIGINT cuts its connections and ends in order, SIGQUIT does not, SIGKILL is a power cut for it."""
         if self._process is None:
             return
-        children = self._children() if how == signal.SIGKILL else []
+        children = self.children() if how == signal.SIGKILL else []
         self._process.send_signal(how)
         self._process.wait(60)
         self._process = None
         for pid in children:
-            _end(pid)
+            tell(pid, signal.SIGKILL)
 
-    def _children(self) -> list[int]:
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def children(self) -> list[int]:
+        """All processes of it but the first; none when it has ended."""
         assert self._process is not None
-        text = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        try:
+            text = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        except OSError:
+            return []
         return [int(pid) for pid in text.split()]
+
+    def pids(self) -> list[int]:
+        assert self._process is not None
+        return [self._process.pid, *self.children()]
 
     def remove(self) -> None:
         self.stop(signal.SIGQUIT)
@@ -106,6 +124,10 @@ class Postgres:
         name = f"t{next(self._numbers)}"
         self.sql(f"CREATE DATABASE {name} TEMPLATE {self.template()}")
         return name
+
+    def dump(self, name: str) -> str:
+        """All of a database, as statements."""
+        return _run([_program("pg_dump"), "--dbname", self.dsn(name)], self.folder).stdout
 
     def template(self) -> str:
         """Migrated once; what others are copied from."""
@@ -169,8 +191,9 @@ def _run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["setpriv", *_as(), *words], cwd=folder, capture_output=True, text=True)
 
 
-def _end(pid: int) -> None:
+def tell(pid: int, what: signal.Signals) -> None:
+    """A process that may have gone."""
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, what)
     except ProcessLookupError:
         pass

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from threading import Event
 
 from executors.site.process import Process
+from tests.chaos.base import Base
 from tests.chaos.ground import Ground, Stuck, below, until
 from tests.chaos.terrain import Act, Terrain
 
@@ -26,13 +27,15 @@ class Fault:
         return f"{self.name} at {self.after}"
 
 
-def plan(choose: random.Random, engine: str, terrain: Terrain, lines: int) -> list[Fault]:
-    """Two roles are hit, twice each; something bigger comes once; and what the terrain has, twice."""
+def plan(choose: random.Random, engine: str, terrain: Terrain, base: Base, lines: int) -> list[Fault]:
+    """Two roles are hit, twice each; something bigger comes once; what the terrain has, twice; and what happens to the
+    database, twice."""
     roles = choose.sample(ROLES[engine], 2)
     acts = [_hit(choose, role) for role in roles for _ in range(2)]
     acts.append(choose.choice(BIG)(choose))
     if terrain.faults:
         acts += [terrain.fault(choose) for _ in range(terrain.faults)]
+    acts += base.faults(choose)
     choose.shuffle(acts)
     moments = sorted(choose.sample(range(4, lines - 40), len(acts)))
     return [Fault(moment, *act) for moment, act in zip(moments, acts, strict=True)]

@@ -17,10 +17,10 @@ from executors.site.cage import Cage
 from executors.site.ground import of_executor
 from executors.site.process import Process
 from farm.client import connect
-from farm.db import Database
 from farm.home import Home
 from farm.refusal import Refusal, Unavailable
 from farm.store import open_store
+from tests.chaos.base import Base
 from tests.journeys.shell import Shell
 
 PACE_S = 0.02
@@ -44,9 +44,18 @@ def until(true: Callable[[], Any], seconds: float, what: str) -> Any:
 class Ground:
     """`home` is where the farm lives; `shell` types commands into it."""
 
-    def __init__(self, home: Path, engine: str, slots: int, env: dict[str, str] | None = None, more: str = "") -> None:
+    def __init__(
+        self,
+        home: Path,
+        engine: str,
+        slots: int,
+        env: dict[str, str] | None = None,
+        more: str = "",
+        base: Base | None = None,
+    ) -> None:
         """`more` goes into farm.toml below its pool."""
         self.home = Home(home)
+        self.base = base or Base()
         self.engine = engine
         self.mounts = Path("/proc/mounts").read_text()  # those that the home itself stands on
         self.spared: set[int] = set()  # jobs whose tasks are not killed themselves
@@ -54,7 +63,7 @@ class Ground:
         home.mkdir(exist_ok=True)
         site = "" if "[site]" in more else f'[site]\nengine = "{engine}"\n'
         pool = f'[pools.local]\nceiling = {slots}\nprice_per_hour = "1.2345"\n'
-        (home / "farm.toml").write_text(site + pool + more)
+        (home / "farm.toml").write_text(site + pool + more + self.base.settings())
         self.shell = Shell(home, home.parent)
         self.shell.env.update(env or {})
 
@@ -106,7 +115,7 @@ class Ground:
 
     def kill_all(self) -> None:
         """As when the power goes, as far as processes are concerned: also those that are born meanwhile."""
-        self._remember()  # a disk that dies takes the names along
+        self.remember()  # a disk that dies takes the names along
         until(lambda: not [p.signal(signal.SIGKILL) for p in self.all()], 20, "everything is killed")
 
     def clear(self) -> None:
@@ -122,7 +131,7 @@ class Ground:
         for folder in self.cgroups():
             Cage(tree=folder).remove()
 
-    def _remember(self) -> None:
+    def remember(self) -> None:
         """The groups of all executors that the farm or its pools know of, or knew."""
         folders = [*self.home.pools.glob("*/executors/*")]
         folders += [p.parents[1] / "executors" / p.stem for p in self.home.pools.glob("*/ended/*.json")]
@@ -131,9 +140,9 @@ class Ground:
 
     def _known(self) -> list[tuple[str, str]]:
         """Pool and name of each executor in the database, if that can be read."""
-        if not self.home.database.exists():
+        if not self.base.there(self.home):
             return []
-        db = Database.file(self.home.database)
+        db = self.base.connect(self.home)
         try:
             with db.read() as tx:
                 return [(row[0], row[1]) for row in tx.exec_driver_sql("SELECT pool, id FROM executor")]
@@ -144,7 +153,7 @@ class Ground:
 
     def cgroups(self) -> list[str]:
         """Folders of the control groups that executors of this run have now."""
-        self._remember()
+        self.remember()
         return [f"{folder}/{name}" for folder, below, _ in os.walk(CGROUPS) for name in below if name in self.groups]
 
     # ── afterwards ──

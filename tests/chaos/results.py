@@ -22,8 +22,8 @@ def add(file: Path, outcomes: Sequence[Mapping[str, Any]], numbers: Mapping[str,
 
 def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     faults = [fault for run in runs for fault in run["faults"]]
-    bad = {run["seed"] for run in runs if run["findings"]}
-    last = {run["seed"]: run for run in runs}
+    bad = {_seed(run) for run in runs if run["findings"]}
+    last = {_seed(run): run for run in runs}
     return {
         "runs": len(runs),
         "seeds": len(last),
@@ -31,15 +31,32 @@ def summary(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "attempts": sum(run["attempts"] for run in runs),
         "tasks that ran again": sum(run["twice"] for run in runs),
         "late results refused": sum(run["refused"] for run in runs),
-        "seeds that found something": sorted(bad),
-        "of these still": sorted(seed for seed in bad if last[seed]["findings"]),
-        **({"kinds": kinds} if (kinds := _kinds(runs)) else {}),
+        "seeds that found something": sorted(bad, key=_order),
+        "of these still": sorted((seed for seed in bad if last[seed]["findings"]), key=_order),
+        **({"kinds": kinds} if (kinds := _kinds(runs)) else _databases(last)),
         "engines": dict(Counter(run["engine"] for run in runs)),
         "terrains": dict(Counter(run["terrain"] for run in runs)),
         "killed": _roles(faults, KILL),
         "frozen": _roles(faults, FREEZE),
         "other faults": dict(Counter(_kind(f) for f in faults if not f.startswith((KILL, FREEZE)) or "," in f)),
     }
+
+
+def _seed(run: Mapping[str, Any]) -> int | str:
+    """As it is told to have the run again."""
+    database = run.get("database", "sqlite")
+    return int(run["seed"]) if database == "sqlite" else f"{database}:{run['seed']}"
+
+
+def _order(seed: int | str) -> tuple[bool, int | str]:
+    return isinstance(seed, str), seed
+
+
+def _databases(last: Mapping[int | str, Mapping[str, Any]]) -> dict[str, Any]:
+    """How many seeds of each, and jobs that were acknowledged in the middle of a fault."""
+    seeds = Counter(run.get("database", "sqlite") for run in last.values())
+    acknowledged = sum(run.get("acknowledged", 0) for run in last.values())
+    return {"seeds on": dict(seeds), "jobs acknowledged in a fault": acknowledged}
 
 
 def _kinds(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

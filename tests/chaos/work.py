@@ -47,6 +47,9 @@ class Work:
     logs: bool = True  # are whole afterwards
     jobs: list[int] = field(default_factory=list)
     fragile: set[int] = field(default_factory=set)  # jobs whose tasks may not fail: renders and rebuilds
+    acknowledged: dict[str, int] = field(default_factory=dict)  # those that were submitted in a fault, by name
+    refused: list[str] = field(default_factory=list)  # of these names there may be a job all the same
+    wrong: list[str] = field(default_factory=list)  # what a caller may never be told
 
     def __post_init__(self) -> None:
         self.effects = self.folder / "effects"

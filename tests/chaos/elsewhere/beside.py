@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from tests.chaos.disk import may_mount, mount, unmount
 from tests.chaos.elsewhere.faults import (
     SERVICE,
     Maker,
@@ -17,7 +18,6 @@ from tests.chaos.elsewhere.faults import (
 )
 from tests.chaos.elsewhere.run import Outcome, looked_at, story
 from tests.chaos.elsewhere.scene import Scene, Standing, settle
-from tests.chaos.terrain import _may_mount, _mount, _unmount
 from tests.machines.desks.desk import Desk
 from tests.machines.desks.local import LocalDesk
 from tests.machines.desks.vmclone import VmcloneDesk
@@ -32,14 +32,14 @@ def ballast(scene: Scene) -> Mapping[str, Path]:
 def small_disk(place: Path, mib: int) -> Iterator[None]:
     """A tmpfs, where one may be mounted."""
     place.mkdir(mode=0o700)
-    mounted = _may_mount()
+    mounted = may_mount()
     if mounted:
-        _mount("-t", "tmpfs", "-o", f"size={mib}m,mode=700", "farm-chaos", str(place))
+        mount("-t", "tmpfs", "-o", f"size={mib}m,mode=700", "farm-chaos", str(place))
     try:
         yield
     finally:
         if mounted:
-            _unmount(place)
+            unmount(place)
 
 
 COMMON: tuple[Maker, ...] = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from farm.home import Home
+from tests.chaos.base import Base
 from tests.chaos.ground import Ground, Stuck, until
 from tests.machines.desks.desk import Desk, Running
 
@@ -18,7 +19,7 @@ class Standing(Ground):
     """The ground of a farm whose home and settings a desk has made."""
 
     def __init__(self, desk: Desk) -> None:
-        self.home, self.shell, self.engine = Home(desk.home), desk, ""
+        self.home, self.shell, self.engine, self.base = Home(desk.home), desk, "", Base()
         self.mounts = Path("/proc/mounts").read_text()
         self.spared, self.groups = set(), set()
 
