@@ -14,11 +14,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import executors
 from executors.contract import Machine, Offer, Order, Placed, Refusal, Surroundings
 from executors.errors import Refused, SoldOut
 from executors.local_books import Books
 from executors.options import Options, checked
+from executors.passed_on import for_python
 from executors.site.proc import below, state
 from executors.site.process import Process
 from executors.site.raylet import write_private
@@ -28,7 +28,6 @@ OFFER = "local"
 TERM_S = 5.0
 FAREWELL_S = 20.0  # for one that speaks with the farm by itself, and tells it how all of it ended
 ROOM_S = 1.0  # an executor that is on its way out makes room within this time
-PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 
 
 class LocalOptions(Options):
@@ -108,8 +107,6 @@ class LocalProvider:
             return bool(_readable(ends, seconds))
 
     def _spawn(self, name: str, folder: Path, slots: int) -> None:
-        env = {k: os.environ[k] for k in PASSED_ON if k in os.environ}
-        env["PYTHONPATH"] = str(Path(executors.__file__).parents[1])
         try:
             words = self._words(name, folder, slots)
             with open(folder / "executor.log", "ab") as log:
@@ -119,7 +116,7 @@ class LocalProvider:
                     stdout=log,
                     stderr=log,
                     cwd=folder,
-                    env=env,
+                    env=for_python(),
                     start_new_session=True,
                 )
         except OSError as error:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from executors.passed_on import passed_on
 from farm.refusal import Refusal
 
 SYMLINK, GITLINK = 0o120000, 0o160000
@@ -112,9 +113,14 @@ class Repository:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without git's own variables: inside a hook they point at another repository, or into quarantine."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return kept | {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1"}
+    """Without git's own variables, which inside a hook point at another repository or into quarantine, and without what
+    is none of git's business: a repository's settings may name programs that it runs."""
+    return passed_on("XDG_CONFIG_HOME") | {
+        "LC_ALL": "C",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_NO_LAZY_FETCH": "1",
+    }
 
 
 def _entry(line: bytes) -> Entry:

@@ -20,6 +20,7 @@ from farm.wording import nearest, plain
 from schedules.model import Hours, Lane, Licence, Window
 from schedules.windows import never_wins
 
+LEAST_LEASE = timedelta(seconds=3)  # a gateway that has nothing to tell speaks every two
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -171,10 +172,18 @@ class WindowConfig(_Part):
 
 class SiteConfig(_Part):
     engine: Literal["ray", "plain"] = "ray"
-    lease: Annotated[timedelta, Field(gt=timedelta())] = timedelta(seconds=60)
-    outbound_lease: Annotated[timedelta, Field(gt=timedelta())] = timedelta(minutes=10)
+    lease: timedelta = timedelta(seconds=60)
+    outbound_lease: timedelta = timedelta(minutes=10)
 
     _parse = field_validator("lease", "outbound_lease", mode="before")(_duration)
+
+    @field_validator("lease", "outbound_lease")
+    @classmethod
+    def _outlasts_silence(cls, value: timedelta) -> timedelta:
+        if value < LEAST_LEASE:
+            what = f"healthy executors are silent for longer than {value.total_seconds():g} s"
+            raise ValueError(f"{what}; write {LEAST_LEASE.seconds}s or more")
+        return value
 
 
 class ListenConfig(_Part):

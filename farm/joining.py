@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from executors.invitation import PROTOCOL, Invitation, Invite
+from executors.site.protocol import PROTOCOL as SYNC
 from farm import fleet
 from farm import tables as t
 from farm.auth import create_machine_token
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 KEPT = 1000  # failures of all pools; anybody can fail
 SHOWN = 3
+_NAMES = {"protocol": "the words by which one joins", "sync": "`sync`"}
 
 _JOINED = select(t.Joined).where(t.Joined.executor == bindparam("e"))
 _JOIN = insert(t.Joined)
@@ -57,6 +59,7 @@ class Asked:
     secret: str
     nonce: str = ""
     protocol: int = PROTOCOL
+    sync: int = 1  # the version of `sync` that it speaks; the first programs did not say
     version: str = ""
     python: str = ""
     ray: str = ""
@@ -133,10 +136,11 @@ def _keep(farm: "Farm", asked: Asked, what: str, now: datetime) -> None:
 
 def _check(farm: "Farm", asked: Asked) -> None:
     """What needs no database. Raises NotWelcome."""
-    if abs(asked.protocol - PROTOCOL) > 1:
-        age = "old" if asked.protocol < PROTOCOL else "new"
-        what = f"its program is too {age}: it speaks protocol {asked.protocol}, this farm {PROTOCOL}"
-        raise NotWelcome(what, "protocol", "fetch the program from this farm: GET /v1/executor.pyz")
+    for name, theirs, ours in (("protocol", asked.protocol, PROTOCOL), ("sync", asked.sync, SYNC)):
+        if abs(theirs - ours) > 1:
+            age = "old" if theirs < ours else "new"
+            what = f"its program is too {age}: it speaks version {theirs} of {_NAMES[name]}, this farm {ours}"
+            raise NotWelcome(what, name, "fetch the program from this farm: GET /v1/executor.pyz")
     if asked.farm != farm.id:
         what = f"its ticket is of the farm {asked.farm[:40]!r}, and this is {farm.id!r}"
         raise NotWelcome(what, "farm", "give it a ticket of this farm, or its own farm's address")

@@ -8,7 +8,7 @@ import sys
 import threading
 from pathlib import Path
 
-from farm.database_url import VARIABLE
+from executors.passed_on import passed_on
 from farm.home import Home
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Supervisor:
                 stderr=out,
                 start_new_session=True,
                 cwd=_empty(self._run),
-                env={name: value for name, value in os.environ.items() if name != VARIABLE},  # it may hold a password
+                env=passed_on(*(name for name in os.environ if name.startswith("PYTHON"))),
             )
             return self._process
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from executors.contract import Order, Surroundings
-from executors.kubernetes.options import KubernetesOptions
+from executors.kubernetes.options import LEAST_DISK, KubernetesOptions
 
 Object = dict[str, Any]
 
@@ -133,7 +133,7 @@ def _container(slots: int, options: KubernetesOptions, around: Surroundings) -> 
         "env": [{"name": name, "value": value} for name, value in WRITABLE.items()],
         "securityContext": UNPRIVILEGED,
         "resources": {
-            "requests": {"cpu": options.cpu or str(slots), "memory": options.memory, "ephemeral-storage": "100Mi"},
+            "requests": {"cpu": options.cpu or str(slots), "memory": options.memory, "ephemeral-storage": LEAST_DISK},
             "limits": {"memory": options.memory, "ephemeral-storage": options.disk},
         },
         "terminationMessagePolicy": "FallbackToLogsOnError",

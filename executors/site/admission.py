@@ -13,6 +13,8 @@ from typing import Any
 
 from executors.invitation import PROTOCOL, Invitation
 from executors.reach import BadAddress, Reach, trusting_text
+from executors.site.fitness import Unfit
+from executors.site.protocol import PROTOCOL as SYNC
 
 ANSWER_S = 30.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
@@ -34,13 +36,14 @@ class Admitted:
 
 
 def admit(invitation: Invitation, ray: str) -> Admitted:
-    """Asks until the farm answers, for the time of a lease. Raises NotAdmitted, BadAddress."""
+    """Asks until the farm answers, for the time of a lease. Raises NotAdmitted, Unfit, BadAddress."""
     said = _about(invitation) | {"ray": ray, "nonce": secrets.token_hex(16)}
     until, pause, never = time.monotonic() + invitation.lease_s, FIRST_PAUSE_S, threading.Event()
     while True:
         try:
             answer = _post(invitation, "/v1/join", said)
             _compare_clocks(answer.get("now"))
+            _understand(answer.get("sync", 1))
             return Admitted(answer["token"], float(answer["lease_s"]))
         except Silent as error:
             if time.monotonic() + pause > until:
@@ -60,6 +63,13 @@ def _compare_clocks(now: object) -> None:
         sys.stderr.write(f"farm: the clock here is {abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} the farm's\n")
 
 
+def _understand(theirs: object) -> None:
+    """Raises Unfit where the farm is of another age: it could not understand what is done here, nor we it."""
+    if not isinstance(theirs, int) or abs(theirs - SYNC) > 1:
+        what = f"the farm speaks version {theirs} of `sync`, this program {SYNC}"
+        raise Unfit(f"{what}: fetch the program from the farm, GET /v1/executor.pyz, or bring the farm to this release")
+
+
 def tell_failure(invitation: Invitation, what: str) -> bool:
     """Let the farm know, where it can be reached; whether it does. Raises BadAddress."""
     try:
@@ -71,7 +81,8 @@ def tell_failure(invitation: Invitation, what: str) -> bool:
 
 def _about(invitation: Invitation) -> dict[str, Any]:
     told = {name: getattr(invitation, name) for name in ("farm", "pool", "executor", "secret")}
-    return told | {"protocol": PROTOCOL, "python": platform.python_version(), "host": socket.gethostname()}
+    about = {"protocol": PROTOCOL, "sync": SYNC, "python": platform.python_version()}
+    return told | about | {"host": socket.gethostname()}
 
 
 def _post(invitation: Invitation, path: str, said: dict[str, Any]) -> dict[str, Any]:

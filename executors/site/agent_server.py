@@ -11,10 +11,12 @@ import signal
 import threading
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, Listener
+from pathlib import Path
 from typing import Any
 
 from executors.contract import Ready
 from executors.site.guests import agent_of
+from executors.site.life import met
 from executors.site.ticket import Ticket
 from executors.site.wire import address, key
 
@@ -51,6 +53,7 @@ class AgentServer:
 
     def _answer(self, method: str, args: Sequence[Any]) -> tuple[bool, Any]:
         if method == "hello":
+            met(Path(self._ticket.folder))
             return True, Ready(self._ticket.executor, self._ticket.slots, os.getpid())
         if method == "leave":
             return True, None

@@ -117,7 +117,8 @@ class Conversation:
                     self._told_all.set()
                 continue
             told, due = (ready, self._leaving), now + HEARTBEAT_S
-            self._tell(channel, Report(self._session, ready=ready, events=_portion(events), leaving=self._leaving))
+            leaving = self._leaving and self._protocol > 1
+            self._tell(channel, Report(self._session, ready=ready, events=_portion(events), leaving=leaving))
             if sum(map(len, events.values())) >= MANY:  # many short tasks: fewer, larger reports cost less
                 self._closed.wait(now + GROUP_S - time.monotonic())
 

@@ -25,6 +25,7 @@ from executors.site.ground import forget
 from executors.site.guard import refused
 from executors.site.guests import guest_of
 from executors.site.household import Household
+from executors.site.life import Life
 from executors.site.process import Process
 from executors.site.ticket import Ticket
 
@@ -55,18 +56,17 @@ def serve(ticket: Ticket, folder: Path) -> None:
     ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1)
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _ask)
-    (folder / "lease").unlink(missing_ok=True)
+    life = Life(folder, ticket.lease_s)
     _sign(folder / "machine.json")
     house = None
     child = None
-    until = time.monotonic() + ticket.lease_s
     try:
         if ticket.reach:
-            house = Household(ticket, _start, folder / "lease", until)
+            house = Household(ticket, _start, life)
             house.live()
         else:
             child = _start(ticket)
-            _watch(child, folder / "lease", until)
+            _watch(child, life)
     except Asked:
         pass
     finally:
@@ -120,15 +120,13 @@ def _start_work(ticket: Ticket) -> "subprocess.Popen[bytes]":
         )
 
 
-def _watch(child: "subprocess.Popen[bytes]", lease: Path, until: float) -> None:
-    """Block until the child has ended or the lease is over."""
+def _watch(child: "subprocess.Popen[bytes]", life: Life) -> None:
+    """Block until the child has ended or its life is over."""
     descriptor = os.pidfd_open(child.pid)
     try:
-        while (left := until - time.monotonic()) > 0:
-            if select.select([descriptor], [], [], left)[0]:
+        while (left := life.left_s()) > 0:
+            if select.select([descriptor], [], [], min(left, life.lease_s))[0]:
                 return
-            with contextlib.suppress(OSError, ValueError):
-                until = max(until, float(lease.read_text()))
     finally:
         os.close(descriptor)
 

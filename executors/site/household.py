@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from executors.site import nursery
+from executors.site.life import Life
 from executors.site.raylet import dying_with_parent, environment, ray_folder
 from executors.site.ticket import Ticket
 
@@ -23,10 +24,10 @@ LEAVE_S = 12.0  # for the gateway to end what runs and to tell the farm
 
 
 class Household:
-    """Lives until the work's own process ends, or the lease. Call `leave` in any case."""
+    """Lives until the work's own process ends, or its life. Call `leave` in any case."""
 
-    def __init__(self, ticket: Ticket, start: Callable[[Ticket], Child], lease: Path, until: float) -> None:
-        self._ticket, self._start, self._lease, self._until = ticket, start, lease, until
+    def __init__(self, ticket: Ticket, start: Callable[[Ticket], Child], life: Life) -> None:
+        self._ticket, self._start, self._life = ticket, start, life
         self._child: Child | None = None
         self._gateway: Child | None = None
         self._again = 0.0
@@ -35,15 +36,13 @@ class Household:
 
     def live(self) -> None:
         """Block until it is over."""
-        while (left := self._until - time.monotonic()) > 0:
+        while (left := self._life.left_s()) > 0:
             self._keep_gateway()
             if self._child is None and self._has_recipe():
                 self._child = self._start(self._ticket)
             self._wait(min(left, NAP_S if self._child else LOOK_S))
             if self._child is not None and self._child.poll() is not None:
                 return
-            with contextlib.suppress(OSError, ValueError):
-                self._until = max(self._until, float(self._lease.read_text()))
         self._outlived = True
 
     def _has_recipe(self) -> bool:

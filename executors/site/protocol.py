@@ -10,7 +10,8 @@ answer loses nothing. A farm that has not settled this (term, session) yet answe
 gateway repeats the call with its snapshot.
 
 Versions N and N-1 understand each other: what one does not know it leaves out, and nothing is said that the other end
-has not shown to know. 2 added `now`, the clock of the executor, to a report.
+has not shown to know. 2 added `now`, the clock of the executor, and `leaving` to a report. What is further away is
+refused when an executor joins, which tells its version and hears that of the farm.
 """
 
 import json
@@ -23,6 +24,7 @@ from executors.contract import Event, Ready, Running, Work
 from executors.packed import Events, Works
 
 PROTOCOL = 2
+SINCE_2 = ("now", "leaving")
 CONTENT_TYPE = "application/x-farm-sync"
 
 
@@ -117,7 +119,7 @@ def _written(head: Mapping[str, Any], blobs: Sequence[bytes]) -> bytes:
 def encode_report(report: Report) -> bytes:
     head = _lean(report) | {"session": report.session, "protocol": report.protocol}
     if report.protocol < 2:
-        head.pop("now", None)
+        head = {name: said for name, said in head.items() if name not in SINCE_2}
     head["ready"] = [asdict(r) for r in report.ready]
     packed = {who: Events.of(events) for who, events in report.events.items()}
     head["events"] = {who: [e.first, e.last, len(e.lines), len(e.data)] for who, e in packed.items()}

@@ -5,11 +5,13 @@ import os
 import select
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from executors.contract import Running
 from executors.packed import Events, Works
 from executors.site.guests import agent_of
+from executors.site.life import met
 from executors.site.proc import started_at
 from executors.site.raylet import FOLDER_VARIABLE, STORE_VARIABLE
 
@@ -29,6 +31,7 @@ class RayAgent:
 
     def hello(self) -> int:
         """Answers when it can take work: its process id."""
+        met(Path(os.environ[FOLDER_VARIABLE]))
         return os.getpid()
 
     def submit(self, works: Works) -> None:

@@ -33,7 +33,7 @@ from executors.site.trust import Trust
 
 POLL_S = 20.0  # of one question
 LOOK_S = 2.0  # so often it is looked whether the machine is needed
-PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
+PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0  # whatever answers for the farm: one unheard for 45 s is no offer of its pool
 ANSWER_S = 15.0
 RENEW_S = 3600.0  # the farm tells of a new authority long before the old one is worth nothing
 BAD_WORDS, NO_FARM = 2, 3
@@ -311,7 +311,7 @@ class Watch:
         except Silent as error:
             if not self._over.is_set() and word == self._word():
                 _say(str(error))
-                self._over.wait(max(pause, error.retry_s))
+                self._over.wait(max(pause, min(error.retry_s, LONGEST_PAUSE_S)))
             return False
         self._farm_heard(word)
         if (note := str(answer.get("note", ""))) != self._noted:

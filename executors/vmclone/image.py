@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from executors.errors import Refused
+from executors.passed_on import OUTWARD, passed_on
 from executors.vmclone import init
 from executors.vmclone.qemu import IMAGES, need
 from executors.vmclone.recipe import Recipe, cache
@@ -106,7 +107,8 @@ def _files(root: Path, made: Path) -> None:
 
 def run(command: Sequence[str], told: str) -> str:
     """Its output. Raises Refused with the end of what it said when it fails."""
-    done = subprocess.run(command, input=told, capture_output=True, text=True, errors="replace")
+    env = passed_on(*OUTWARD)  # a pool's setup sees it
+    done = subprocess.run(command, input=told, capture_output=True, text=True, errors="replace", env=env)
     if done.returncode:
         words = " ".join((done.stderr or done.stdout).split())[-1000:]
         raise Refused(f"{command[0]} failed ({done.returncode}): {words}")

@@ -13,11 +13,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
-import executors
 from executors.contract import Machine, Offer, Order, Placed, Prepared, Surroundings
 from executors.errors import Refused, Throttled
 from executors.local import LocalOptions, LocalProvider
 from executors.options import Options, checked
+from executors.passed_on import OUTWARD, for_python
 from executors.site.guests import FILE
 from executors.site.ticket import Ticket
 from executors.site.wire import address
@@ -129,7 +129,7 @@ class VmcloneProvider:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                env=os.environ | {"PYTHONPATH": str(Path(executors.__file__).parents[1])},
+                env=for_python("XDG_CACHE_HOME", *OUTWARD),
                 start_new_session=True,
             )
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from executors.invitation import PROTOCOL
+from executors.site.protocol import PROTOCOL as SYNC
 from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
 from farm.clock import micros
@@ -31,6 +32,7 @@ class Join(BaseModel):
     secret: Word
     nonce: Word = ""
     protocol: int = PROTOCOL
+    sync: int = 1
     version: Word = ""
     python: Word = ""
     ray: Word = ""
@@ -48,7 +50,8 @@ class Trouble(Join):
 def join(farm: Farmed, said: Join) -> dict[str, Any]:
     """The secret is good once. What the machine is told is told nobody else."""
     token = exchange(farm, said.asked())
-    return {"token": token, "site": said.executor, "lease_s": _lease(farm), "now": micros(farm.clock.now())}
+    now = micros(farm.clock.now())
+    return {"token": token, "site": said.executor, "lease_s": _lease(farm), "now": now, "sync": SYNC}
 
 
 @router.post("/join/failed")

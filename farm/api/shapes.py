@@ -361,12 +361,13 @@ class Bill(Shape):
 
 
 class Admitted(Shape):
-    """A machine's own token; `now` is in microseconds since the epoch."""
+    """A machine's own token; `now` is in microseconds since the epoch, `sync` the version of it that is spoken here."""
 
     token: str
     site: str
     lease_s: float
     now: int
+    sync: int
 
 
 class StandbyToken(Shape):

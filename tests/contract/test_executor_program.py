@@ -20,7 +20,7 @@ from farm.joining import secret_of
 from tests.contract.strait import Strait
 from tests.contract.test_outbound import below, command, kept_of
 from tests.contract.yard import eventually
-from tests.journeys.shell import Shell
+from tests.journeys.shell import ROOT, Shell
 
 SETTINGS = """
 [site]
@@ -38,15 +38,16 @@ ceiling = 1
 
 
 class Sky:
-    """A farm whose provider sells machines that nobody starts but the test."""
+    """A farm whose provider sells machines that nobody starts but the test; `source` is where its program lies."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Path = ROOT) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="fs-", dir="/tmp"))
         self.home = Home(self.folder / "home").make()
         self.strait = Strait(self.home.socket)
         self.url = f"http://{self.strait.place}"
         self.home.config_file.write_text(SETTINGS.format(url=self.url))
         self.farm = Shell(self.home.path, self.folder)
+        self.farm.env["PYTHONPATH"] = str(source)
         self.farm("up")
         self.program = self.folder / "executor.pyz"
         self.program.write_bytes(packed())

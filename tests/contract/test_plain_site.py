@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from executors.contract import Order
 from executors.site.plain_site import PlainSite
 from tests.contract.site_suite import SiteSuite
 from tests.contract.yard import Yard, eventually
@@ -25,6 +26,7 @@ def brief() -> Iterator[Yard]:
 
 
 def test_an_executor_that_nobody_talks_to_ends_itself(brief: Yard):
+    (unmet,) = brief.launch(Order("unmet", "local", 1, 1))  # nobody has spoken with it: a start may take long
     forgotten = brief.executor(1)
     kept = brief.executor(1)
     brief.site.renew(timedelta(seconds=60))
@@ -32,6 +34,7 @@ def test_an_executor_that_nobody_talks_to_ends_itself(brief: Yard):
     brief.until("1.1.1")
     eventually(lambda: brief.ended(forgotten), within=10)
     assert not brief.ended(kept)
+    assert not brief.ended(unmet.id)
 
 
 def test_a_task_knows_nothing_of_the_socket(brief: Yard):

@@ -30,6 +30,8 @@ def refused(tmp_path, text: str | bytes) -> BadConfig:
         ("[pools.a]\nceiling = 2\n[pools.b]\nprovidr = 'local'\nceiling = 1", 4, ("providr", "provider")),
         ("[pools.a]\nceiling = 2\n[pools.b]\nceiling = 'two'", 4, ("pools.b.ceiling", "'two' is no whole number")),
         ("[site]\nengin = 'plain'", 2, ("site.engin", "engine")),
+        ("[site]\nlease = '2s'", 2, ("silent for longer than 2 s", "write 3s or more")),
+        ("[site]\noutbound_lease = 0", 2, ("silent for longer than 0 s", "write 3s or more")),
         ("[site]\nengine = 'plane'", 2, ("'plane'", "did you mean plain")),
         ("[pools.local]\nfloor = -1", 2, ("-1 is too small", "0 or more")),
         ("[pools.local]\nidle = '5 parsecs'", 2, ("5 parsecs", "90s")),

@@ -76,6 +76,16 @@ def test_an_older_farm_is_not_told_of_it(farm, site, conversation):
     assert told(farm)[-1].now == 0
 
 
+@pytest.mark.parametrize("farm", [OlderFarm], indirect=True)
+def test_nor_that_it_leaves(farm, site, conversation):
+    assert not conversation.leave(0.1)
+    site.feed.put("e1", Events.of([ended(1)]))
+    assert conversation.gone(["e1"], 30)
+    assert farm.events
+    assert not any(r.leaving for r in farm.reports)
+    assert [r.lost for r in farm.reports if r.lost] == [("e1",)]
+
+
 def test_it_takes_leave_once_the_farm_has_heard_all(farm, site, conversation):
     farm.refuse = True
     site.feed.put("e1", Events.of([ended(1), ended(2)]))

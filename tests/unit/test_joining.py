@@ -10,6 +10,7 @@ from sqlalchemy import insert, select
 from executors import metered, registry
 from executors.contract import Surroundings
 from executors.invitation import PROTOCOL
+from executors.site.protocol import PROTOCOL as SYNC
 from farm import tables as t
 from farm.clock import TurnedClock
 from farm.config import BadConfig
@@ -102,8 +103,17 @@ def test_a_protocol_that_nobody_speaks(farm: Farm, protocol: int, word: str):
     assert word in refused(farm, asked(farm, protocol=protocol))
 
 
+@pytest.mark.parametrize(("version", "word"), [(SYNC - 2, "too old"), (SYNC + 2, "too new")])
+def test_a_sync_that_nobody_speaks(farm: Farm, version: int, word: str):
+    said = refused(farm, asked(farm, sync=version))
+    assert word in said
+    assert "`sync`" in said
+
+
 def test_a_neighbouring_protocol(farm: Farm):
-    assert exchange(farm, asked(farm, protocol=PROTOCOL + 1))
+    assert exchange(farm, asked(farm, protocol=PROTOCOL + 1, sync=SYNC - 1))
+    order(farm, "beef", OrderState.OPEN)
+    assert exchange(farm, asked(farm, "beef-1", sync=SYNC + 1))
 
 
 @pytest.mark.parametrize("state", [OrderState.REFUSED, OrderState.CLOSED])

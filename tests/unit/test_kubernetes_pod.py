@@ -3,13 +3,14 @@
 import json
 import stat
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
 from executors.contract import Order, Surroundings
 from executors.errors import Refused
 from executors.kubernetes import provider
-from executors.kubernetes.options import KubernetesOptions
+from executors.kubernetes.options import KubernetesOptions, amount
 from executors.kubernetes.pod import Identity, label, pod, secret
 from executors.options import checked
 
@@ -124,9 +125,35 @@ def test_the_official_models_take_it():
         ({"namespaces": "x"}, "there is no option namespaces, did you mean namespace"),
         ({"deadline_s": 1}, "deadline_s: Input should be greater than or equal to 60"),
         ({"user": 0}, "user: Input should be greater than or equal to 1"),
+        ({"disk": "50Mi"}, "disk: .*50Mi is not enough for an executor and its work; say at least 100Mi"),
+        ({"disk": "104857599"}, "say at least 100Mi"),
+        ({"memory": "4 GB"}, "memory: .*'4 GB' is no quantity; write it like 500m, 2, 512Mi or 10Gi"),
+        ({"cpu": "-1"}, "cpu: .*'-1' is no quantity"),
         ({"image_pull_policy": "Sometimes"}, "image_pull_policy: Input should be 'Always', 'IfNotPresent' or 'Never'"),
     ],
 )
 def test_a_wrong_option_is_told(options, told: str):
     with pytest.raises(Refused, match=told):
         provider(options, AROUND)
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("500m", "0.5"),
+        ("2", "2"),
+        (".5", "0.5"),
+        ("1.5Gi", "1610612736"),
+        ("1e3", "1000"),
+        ("12E", "12e18"),
+        ("7k", "7000"),
+    ],
+)
+def test_a_quantity_is_read_as_the_cluster_reads_it(text: str, means: str):
+    assert amount(text) == Decimal(means)
+
+
+@pytest.mark.parametrize("disk", ["100Mi", "104857600", "128Mi", "10Gi"])
+def test_what_it_asks_for_is_never_more_than_its_limit(disk: str):
+    resources = made(disk=disk)["spec"]["containers"][0]["resources"]
+    assert amount(resources["requests"]["ephemeral-storage"]) <= amount(resources["limits"]["ephemeral-storage"])

@@ -19,6 +19,7 @@ from executors.site import lodger, standby
 from executors.site.lodger import Lodger
 from executors.site.presence import House
 from executors.site.trust import Trust
+from executors.static import HEARD_S
 from tests.contract.yard import eventually
 from tests.unit.certificates import Authority
 
@@ -362,14 +363,17 @@ def test_a_new_authority_is_learned_while_it_stands_by(farm, tmp_path, monkeypat
     assert asked == ["renew"]
 
 
-def test_a_farm_that_has_no_room_is_left_alone_for_as_long_as_it_says(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("said", "waited"), [(5.0, 5.0), (60.0, 15.0)])
+def test_a_farm_that_has_no_room_is_left_alone_for_as_long_as_it_says_but_not_until_it_forgets(
+    tmp_path, monkeypatch, said, waited
+):
     class Over(threading.Event):
         def wait(self, timeout=None):
             waits.append(timeout)
             return False
 
     def full(_word):
-        raise standby.Silent("the farm answers 503", 5.0)
+        raise standby.Silent("the farm answers 503", said)
 
     waits: list[float] = []
     desk = standby.Desk(Reach("http://127.0.0.1:9", "", str(tmp_path / "token")), "desks")
@@ -377,4 +381,5 @@ def test_a_farm_that_has_no_room_is_left_alone_for_as_long_as_it_says(tmp_path, 
     watch = standby.Watch(desk, House(), Lodger(tmp_path), 1, 60)
     watch._over = Over()
     assert not watch._once(0.5)
-    assert waits == [5.0]
+    assert waits == [waited]
+    assert standby.POLL_S + waited < HEARD_S

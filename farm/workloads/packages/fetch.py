@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from executors.passed_on import OUTWARD, passed_on
 from farm.refusal import Refusal
 from farm.workloads.packages.build import extract
 from farm.workloads.packages.lock import Pin, read_lock
@@ -81,12 +82,18 @@ def _download(pins: Iterable[Pin], coming: Path) -> None:
     names = ",".join(pin.name for pin in pins)
     stock = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", names, "--require-hashes"]
     stock += ["--requirement", str(lock), "--dest", str(coming)]
-    first = subprocess.run(quick, capture_output=True, text=True, check=False)
+    first = subprocess.run(quick, capture_output=True, text=True, check=False, env=_environment())
     if first.returncode:
-        second = subprocess.run(stock, capture_output=True, text=True, check=False)
+        second = subprocess.run(stock, capture_output=True, text=True, check=False, env=_environment())
         if second.returncode:
             said = second.stderr.strip().splitlines()[-3:] or first.stderr.strip().splitlines()[-3:]
             raise Refusal(f"pip could not fetch the set: {' '.join(said)}", remedy="see `pip config list`")
+
+
+def _environment() -> dict[str, str]:
+    """pip runs what is in a source package: it sees what it needs to fetch one, and no secrets of ours."""
+    pips = (name for name in os.environ if name.startswith(("PIP_", "PYTHON", "XDG_")))
+    return passed_on(*pips, *OUTWARD, "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 
 
 def _found(pin: Pin, coming: Path) -> Path:
