@@ -1,9 +1,10 @@
-"""A week of work in a farm's database: `python -m benchmarks.growing_old --scale 0.1`.
+"""A week of work in a farm's database: `python -m benchmarks.growing_old`.
 
-Lays down day after day through the queue's own functions (submit, claim, finish; each a transaction on disk), with jobs
-that ended forgotten after some days by a second thread beside it, as a farm does. Says of each day what claims and ends
-took, how large the database and its log of writes (WAL) became, and at the end whether the books hold. `--scale 1` is
-500,000 tasks a day. `--database URL` of an empty PostgreSQL database takes that instead of a file.
+Day after day a part of the tasks goes through the queue's own functions (submit, claim, finish; each a transaction on
+disk), the others are laid down as if they had; jobs that ended are forgotten after some days by a second thread beside
+it, as a farm does. Says of each day what claims and ends took, how large the database and its log of writes (WAL)
+became, and at the end whether the books hold. `--scale 1` is 500,000 tasks a day, `--worked` how many of a day's tasks
+are worked off. `--postgresql` takes a PostgreSQL that it starts, `--database URL` an empty database instead of a file.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +26,9 @@ from typing import Any
 from sqlalchemy import text
 
 from farm.bench.bare_queue import BareQueue
+from farm.bench.cluster import cluster
 from farm.bench.figures import p99
+from farm.bench.laid import lay
 from farm.clock import TurnedClock
 from farm.db import Database, migrate
 from farm.forgetting import Forgotten, forget
@@ -41,15 +44,21 @@ _PG = "SELECT sum(n_dead_tup) AS dead, sum(autovacuum_count) AS vacuums FROM pg_
 
 def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scale", type=float, default=0.02, help="part of 500,000 tasks a day")
+    parser.add_argument("--scale", type=float, default=0.2, help="part of 500,000 tasks a day")
+    parser.add_argument("--worked", type=int, default=3000, help="tasks of a day that are not laid down")
     parser.add_argument("--days", type=int, default=7)
     parser.add_argument("--keep", type=int, default=3, help="days after which jobs are forgotten")
     parser.add_argument("--database", help="URL of an empty PostgreSQL database")
+    parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL that is started for it")
     parser.add_argument("--results", type=Path, help="a file for the numbers, as JSON")
     options = parser.parse_args(words)
-    with place(options.database) as (database, files):
-        told = grown(database, files, max(BATCH, int(A_DAY * options.scale)), options.days, options.keep)
-    told = {"machine": about(), "scale": options.scale, "keep_days": options.keep, **told}
+    a_day = max(BATCH, int(A_DAY * options.scale))
+    with ExitStack() as stack:
+        url = stack.enter_context(cluster()).database("old") if options.postgresql else options.database
+        database, files = stack.enter_context(place(url))
+        told = grown(database, files, a_day, min(a_day, options.worked), options.days, options.keep)
+    worked = {"worked_a_day": min(a_day, options.worked), "database": "postgresql" if url else "sqlite"}
+    told = {"machine": about(), "scale": options.scale, "keep_days": options.keep, **worked, **told}
     sys.stdout.write(json.dumps(told, indent=2) + "\n")
     if options.results:
         options.results.write_text(json.dumps(told, indent=2) + "\n")
@@ -90,14 +99,15 @@ class Day:
         }
 
 
-def grown(database: Database, files: Path | None, a_day: int, days: int, keep: int) -> dict[str, Any]:
+def grown(database: Database, files: Path | None, a_day: int, worked: int, days: int, keep: int) -> dict[str, Any]:
     clock = TurnedClock()
     queue = BareQueue(database, clock)
     day(queue, files, BATCH * 2)  # statements are compiled once
     out = []
     for n in range(days):
         old = Aside(lambda: forget(database, clock.now() - timedelta(days=keep)))
-        spent = day(queue, files, a_day)
+        laid(queue, a_day - worked)
+        spent = day(queue, files, worked)
         gone, forgetting_s = old.wait()
         clock.turn(86400)
         found = {"day": n + 1, "tasks": a_day, **spent.told(), **size(database, files)}
@@ -125,6 +135,16 @@ class Aside:
         if not self._found:
             raise RuntimeError("forgetting failed; see above")
         return self._found[0]
+
+
+def laid(queue: BareQueue, tasks: int) -> None:
+    """Arrays of so many tasks, done: the first task and the last go through the queue, which ends the job."""
+    for n in range(ARRAYS if tasks >= ARRAYS * 3 else 0):
+        size = tasks // ARRAYS
+        number = queue.submit(job(f"o{n % 4}", size))
+        queue.finish(queue.claim(1))
+        lay(queue.db, number, size - 1)
+        queue.finish(queue.claim(1))
 
 
 def day(queue: BareQueue, files: Path | None, tasks: int) -> Day:

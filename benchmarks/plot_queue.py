@@ -1,6 +1,7 @@
-"""Draws docs/pictures/queue.svg from benchmarks/results/queue.json: what a task costs, against how many there are.
+"""Draws docs/pictures/queue.svg (and queue-postgresql.svg) from benchmarks/results/queue.json: what a task costs,
+against how many there are.
 
-farm bench queue --growth 1000000 --json > benchmarks/results/queue.json
+farm bench queue --json > benchmarks/results/queue.json
 python -m benchmarks.plot_queue
 """
 
@@ -17,7 +18,9 @@ COLOURS = {"submit": "#2a6f97", "claim": "#d1495b", "finish": "#3a7d44"}
 
 def main() -> int:
     found = json.loads((HERE / "results" / "queue.json").read_text())
-    (HERE.parent / "docs" / "pictures" / "queue.svg").write_text(drawn(found["growth"]))
+    for kind, rows in found["growth"].items():
+        name = "queue.svg" if kind == "sqlite" else f"queue-{kind}.svg"
+        (HERE.parent / "docs" / "pictures" / name).write_text(drawn(rows))
     return 0
 
 

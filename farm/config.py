@@ -144,8 +144,9 @@ class KeepConfig(_Part):
     logs: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=30)
     decisions: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=7)
     refused: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=90)
+    durations: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=400)
 
-    _parse = field_validator("jobs", "logs", "decisions", "refused", mode="before")(_duration)
+    _parse = field_validator("jobs", "logs", "decisions", "refused", "durations", mode="before")(_duration)
 
 
 class WindowConfig(_Part):

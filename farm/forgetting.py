@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, or_, select, text, update
 
 from farm import tables as t
 from farm.clock import micros
@@ -60,7 +60,9 @@ _TASKS = (
 )
 _MADE = select(t.Task.step, func.count().label("n")).where(t.Task.job == bindparam("j")).group_by(t.Task.step)
 _STEPS = select(t.Step.ordinal, t.Step.next, t.Step.total).where(t.Step.job == bindparam("j"))
-_SPARED = select(func.min(t.Task.number)).where(t.Task.job == bindparam("j"), t.Task.state == bindparam("s"))
+_SPARED = select(func.min(t.Task.number)).where(
+    t.Task.job == bindparam("j"), text(t.TASK_BAD), t.Task.state == bindparam("s")
+)
 _NUMBERS: Any = bindparam("numbers", expanding=True)
 _SOME = (
     delete(t.Attempt).where(t.Attempt.job == bindparam("j"), t.Attempt.number.in_(_NUMBERS)),

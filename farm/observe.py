@@ -53,13 +53,13 @@ _TASKS = (
     .limit(_ROWS)
 )
 _RUNNING = (
-    select(t.Attempt.executor, t.Attempt.started, t.Attempt.slots, t.Step.predicted_s, t.Job.lane)
+    select(t.BY_EXECUTOR, t.Attempt.started, t.Attempt.slots, t.Step.predicted_s, t.Job.lane)
     .add_columns(func.min(t.Attempt.claimed).label("claimed"), func.count().label("attempts"))
     .join(t.Task, (t.Task.job == t.Attempt.job) & (t.Task.number == t.Attempt.number))
     .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Attempt.job)
     .where(t.Attempt.finished.is_(None), t.Attempt.state.in_(_ACTIVE))
-    .group_by(t.Attempt.executor, t.Attempt.started, t.Attempt.slots, t.Step.predicted_s, t.Job.lane)
+    .group_by(t.BY_EXECUTOR, t.Attempt.started, t.Attempt.slots, t.Step.predicted_s, t.Job.lane)
 )
 _ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN)
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 EARLIEST, LATEST = date(1900, 1, 1), date(9900, 1, 1)  # weeks that can be drawn; others are taken for these
 _TAKEN = (
-    select(t.Attempt.executor, func.sum(t.Attempt.slots).label("slots"))
+    select(t.BY_EXECUTOR, func.sum(t.Attempt.slots).label("slots"))
     .where(t.Attempt.finished.is_(None))
-    .group_by(t.Attempt.executor)
+    .group_by(t.BY_EXECUTOR)
 )
 _JOBS = select(t.Job.state, func.count().label("n")).group_by(t.Job.state)
 _SPENT = select(func.coalesce(func.sum(t.Ledger.cost_nano), 0))

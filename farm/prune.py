@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
 
+from farm import outdated
 from farm import tables as t
 from farm.fleet import ALIVE
 from farm.forgetting import forget
@@ -54,6 +55,7 @@ class Pruned:
     tokens: int = 0  # that are good no more
     jobs: int = 0  # that ended long ago
     tasks: int = 0  # of those
+    durations: int = 0  # of what has not run for long
     leftovers: int = 0  # of broken uploads
 
 
@@ -76,6 +78,9 @@ def prune(farm: "Farm", dry: bool = False) -> Pruned:
     if keep.jobs is not None:
         old = forget(farm.db, now - keep.jobs, dry)
         out.jobs, out.tasks = old.jobs, old.tasks
+    if not dry:
+        outdated.notice(farm.db, now)
+    out.durations = outdated.forget(farm.db, now - keep.durations, dry)
     out.leftovers = _leftovers(farm, now) if dry else farm.store.sweep()
     if not dry:
         _remember(farm, now)

@@ -1,6 +1,5 @@
 """What the queue and the books look like to people: rows as plain dicts."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -8,11 +7,13 @@ from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import text as sql
 
 from farm import ledger
 from farm import tables as t
-from farm.model import AttemptState, ExecutorState, TaskState
-from farm.queue import template
+from farm.counted import counts
+from farm.model import TaskState
+from farm.queue import running, template
 from farm.reference import Reference
 from farm.refusal import NotFound
 from farm.tables import AnyRow
@@ -20,28 +21,11 @@ from farm.tables import AnyRow
 MOST = 20_000  # tasks in one answer; more than one report of a gateway can end at once
 
 _JOB = select(t.Job).where(t.Job.id == bindparam("j"))
-_WAITING = (
-    select(t.Task.state, func.count().label("n"))
-    .where(t.Task.job == bindparam("j"), t.Task.state.in_([TaskState.BLOCKED, TaskState.READY]))
-    .group_by(t.Task.state)
+_AFTER = (
+    select(t.JobEdge.job, t.JobEdge.before)
+    .where(t.JobEdge.job.in_(bindparam("jobs", expanding=True)))
+    .order_by(t.JobEdge.before)
 )
-_UNTOUCHED = (
-    select(t.Step.state, func.sum(t.Step.total - t.Step.next - t.Step.early).label("n"))
-    .where(t.Step.job == bindparam("j"), t.Step.next + t.Step.early < t.Step.total, t.Step.state != "ended")
-    .group_by(t.Step.state)
-)
-_CLAIMED = (  # of executors that are there, each of which has few: a job may have a million attempts behind it
-    select(func.count())
-    .select_from(t.Executor)
-    .join(t.Attempt, t.Attempt.executor == t.Executor.id)
-    .where(
-        t.Executor.state.in_([ExecutorState.READY, ExecutorState.DRAINING]),
-        t.Attempt.finished.is_(None),
-        t.Attempt.state == AttemptState.CLAIMED,
-        t.Attempt.job + 0 == bindparam("j"),
-    )
-)
-_AFTER = select(t.JobEdge.before).where(t.JobEdge.job == bindparam("j")).order_by(t.JobEdge.before)
 _TASK = select(t.Task).where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"))
 _STEPS = select(t.Step).where(t.Step.job == bindparam("j")).order_by(t.Step.ordinal)
 _ATTEMPTS = (
@@ -51,8 +35,9 @@ _ATTEMPTS = (
 )
 _REFUSED = select(t.Refused).where(t.Refused.attempt == bindparam("a")).order_by(t.Refused.id)
 _TASKS = select(t.Task).where(t.Task.job == bindparam("j")).order_by(t.Task.number)
-_ROWS = select(t.Task.step, t.Task.state, func.count().label("n")).where(t.Task.job == bindparam("j"))
-_ROWS = _ROWS.group_by(t.Task.step, t.Task.state)
+_BEGUN = select(func.count()).where(
+    t.Task.job == bindparam("j"), t.Task.number >= bindparam("low"), t.Task.number < bindparam("high")
+)
 _POSITIONS = select(t.Task.position).where(t.Task.job == bindparam("j"), t.Task.step == bindparam("o"))
 _FINISHED_SINCE = (
     select(t.Task)
@@ -65,6 +50,21 @@ _FINISHED_AT = (
     .where(t.Task.job == bindparam("j"), t.Task.changed == bindparam("c"), t.Task.finished.is_not(None))
     .order_by(t.Task.number)
 )
+
+
+_WAIT = (sql(t.TASK_OPEN), t.Task.state == bindparam("s"))
+_BAD = (sql(t.TASK_BAD), t.Task.state == bindparam("s"))
+_RUN = (t.Task.number.in_(running.NUMBERS), t.Task.state == TaskState.RUNNING)
+_WHERE: Mapping[str, tuple[Any, ...]] = {
+    **dict.fromkeys((TaskState.BLOCKED, TaskState.READY), _WAIT),
+    **dict.fromkeys((TaskState.FAILED, TaskState.CANCELLED, TaskState.SKIPPED), _BAD),
+    TaskState.RUNNING: _RUN,
+    TaskState.DONE: (t.Task.state == TaskState.DONE,),
+}
+_IN = {str(state): _TASKS.where(*where) for state, where in _WHERE.items()}
+_MANY = {
+    str(state): select(func.count()).where(t.Task.job == bindparam("j"), *where) for state, where in _WHERE.items()
+}
 
 
 def when(at: datetime | None) -> str | None:
@@ -98,11 +98,18 @@ def job(tx: Connection, number: int) -> dict[str, Any]:
 
 
 def _jobs(tx: Connection, rows: Sequence[AnyRow]) -> list[dict[str, Any]]:
-    costs = ledger.job_costs(tx, [r.id for r in rows])
-    return [_job(tx, row, costs.get(row.id, 0)) for row in rows]
+    """The same few questions for one job as for a thousand."""
+    ids = [row.id for row in rows]
+    if not ids:
+        return []
+    costs, tasks = ledger.job_costs(tx, ids), counts(tx, rows)
+    after: dict[int, list[int]] = {job: [] for job in ids}
+    for edge in tx.execute(_AFTER, {"jobs": ids}):
+        after[edge.job].append(edge.before)
+    return [_job(row, costs.get(row.id, 0), tasks[row.id], after[row.id]) for row in rows]
 
 
-def _job(tx: Connection, row: AnyRow, cost: int) -> dict[str, Any]:
+def _job(row: AnyRow, cost: int, tasks: Mapping[str, int], after: Sequence[int]) -> dict[str, Any]:
     return {
         "id": row.id,
         "kind": row.kind,
@@ -116,43 +123,45 @@ def _job(tx: Connection, row: AnyRow, cost: int) -> dict[str, Any]:
         "submitted": when(row.submitted),
         "started": when(row.started),
         "finished": when(row.finished),
-        "tasks": _counts(tx, row),
+        "tasks": tasks,
         "cost": money(cost),
         "why": row.why,
         "extra": row.extra,
-        "after": list(tx.execute(_AFTER, {"j": row.id}).scalars()),
+        "after": after,
     }
-
-
-def _counts(tx: Connection, row: AnyRow) -> dict[str, int]:
-    ended = {k: getattr(row, k) for k in ("running", "done", "failed", "cancelled", "skipped")}
-    waiting = {"blocked": 0, "ready": 0}
-    left = row.total - sum(ended.values())
-    if left:
-        for state, n in tx.execute(_UNTOUCHED, {"j": row.id}):
-            waiting[state] += int(n)
-    if left != sum(waiting.values()):  # some that wait have rows; a million that have ended are not looked at for none
-        for state, n in tx.execute(_WAITING, {"j": row.id}):
-            waiting[state] += int(n)
-    claimed = tx.execute(_CLAIMED, {"j": row.id}).scalar_one() if row.running else 0
-    return {"total": row.total, **waiting, **ended, "claimed": claimed}
 
 
 def tasks(
     tx: Connection, number: int, state: str, limit: int, offset: int, *, every: bool = False
 ) -> list[dict[str, Any]]:
     """Those that have rows, in order; then, with `every`, those of arrays that were never handed out."""
-    job_row(tx, number)
-    query = _TASKS.where(t.Task.state == state) if state else _TASKS
+    row = job_row(tx, number)
     steps = _steps(tx, number)
-    found = [_task(row, steps[row.step]) for row in tx.execute(query.limit(limit).offset(offset), {"j": number})]
+    query = _IN.get(state, _TASKS).limit(limit).offset(offset) if not state or getattr(row, state, None) != 0 else None
+    tasks = tx.execute(query, {"j": number, "s": state}).all() if query is not None else ()
+    found = [_task(task, steps[task.step]) for task in tasks]
     if not every or len(found) == limit:
         return found
-    rows = tx.execute(_ROWS, {"j": number}).all()
-    made = Counter({ordinal: sum(r.n for r in rows if r.step == ordinal) for ordinal in steps})
-    past = max(0, offset - sum(r.n for r in rows if state in ("", r.state)))
+    made = {ordinal: _begun(tx, step) for ordinal, step in steps.items()}
+    there = _rows(tx, row, state) if state else sum(made.values())
+    past = max(0, offset - there)
     rest = islice(_never_begun(tx, steps.values(), made, state), past, past + limit - len(found))
     return found + [_listed(step, position) for step, position in rest]
+
+
+def _begun(tx: Connection, step: AnyRow) -> int:
+    """How many of a step's tasks have rows. Where all are handed out, some may have been given up before they had."""
+    if step.next < step.total:
+        return int(step.next + step.early)
+    high = step.first_number + step.total
+    return int(tx.execute(_BEGUN, {"j": step.job, "low": step.first_number, "high": high}).scalar_one())
+
+
+def _rows(tx: Connection, row: AnyRow, state: str) -> int:
+    """How many of a job's tasks in this state have rows."""
+    if state in (TaskState.RUNNING, TaskState.DONE, TaskState.FAILED):
+        return int(getattr(row, state))
+    return int(tx.execute(_MANY[state], {"j": row.id, "s": state}).scalar_one())
 
 
 def _never_begun(

@@ -338,6 +338,7 @@ class Pruned(Shape):
     tokens: int
     jobs: int
     tasks: int
+    durations: int
     leftovers: int
 
 

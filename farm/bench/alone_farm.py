@@ -1,6 +1,5 @@
 """A farm in a temporary home whose service runs alone: what is measured of it is the queue's and nobody else's."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,9 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from farm import postgres
+from farm.bench import meter
+from farm.bench.cluster import Cluster
 from farm.client import Client, Unreachable, connect
 from farm.database_url import only_in_home
 from farm.db import Database
@@ -20,7 +23,6 @@ from farm.home import Home
 from farm.refusal import Unavailable
 
 START_S = 60.0
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 SETTINGS = """[pools.simulated]
 provider = "simulated"
 slots = 1
@@ -30,6 +32,11 @@ ceiling = {executors}
 [pools.simulated.options]
 boot_s = 0.01
 """
+ELSEWHERE = """[database]
+url = "{url}"
+"""
+_BYTES = "SELECT pg_database_size(current_database())"
+_names = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +50,37 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class AloneFarm:
-    """`client` and `db` come from outside, as another process's do."""
+    """`client` and `db` come from outside, as another process's do; what `db` writes is written as by the service."""
 
     home: Home
     client: Client
     db: Database
     pid: int
+    server: int | None = None  # the first process of the database server
 
     @property
-    def rss_mib(self) -> float:
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+    def most_rss_mib(self) -> float:
+        return meter.rss_mib(self.pid, "VmHWM")
 
     @property
     def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * TICK_S
+        """Of the service and of the database server."""
+        return self.service_cpu_s + self.server_cpu_s
+
+    @property
+    def service_cpu_s(self) -> float:
+        return meter.cpu_s([self.pid])
+
+    @property
+    def server_cpu_s(self) -> float:
+        return meter.cpu_s([self.server]) if self.server else 0.0
 
     @property
     def bytes(self) -> int:
-        """Of the database, once all of it is in its one file."""
+        """Of the database, SQLite's once all of it is in its one file; PostgreSQL's with what it has not cleared."""
         with self.db.engine.connect() as tx:
+            if not self.db.sqlite:
+                return int(tx.exec_driver_sql(_BYTES).scalar_one())
             tx.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         return self.home.database.stat().st_size
 
@@ -87,24 +104,35 @@ def times(home: Home) -> Path:
 
 
 @contextmanager
-def alone(executors: int = 0) -> Iterator[AloneFarm]:
-    """Up for as long as this lasts."""
+def alone(executors: int = 0, cluster: Cluster | None = None) -> Iterator[AloneFarm]:
+    """Up for as long as this lasts; on SQLite, or on a new database of the `cluster`."""
     with tempfile.TemporaryDirectory(prefix="farm-bench-") as folder:
         only_in_home()
         home = Home(Path(folder)).make()
-        home.config_file.write_text(SETTINGS.format(executors=executors))
+        url = cluster.database(f"alone{next(_names)}") if cluster else None
+        settings = SETTINGS.format(executors=executors) + (ELSEWHERE.format(url=url) if url else "")
+        home.config_file.write_text(settings)
         words = ["-P", "-m", "farm.bench.alone", "--home", folder, str(times(home))]
         with home.service_log.open("wb") as log:
             process = subprocess.Popen([sys.executable, *words], stdout=log, stderr=log, start_new_session=True)
         try:
             with _answering(home, process) as client:
-                db = Database.file(home.database)
-                yield AloneFarm(home, client, db, process.pid)
+                db = _database(home, url)
+                yield AloneFarm(home, client, db, process.pid, cluster.pid if cluster else None)
                 db.close()
         finally:
             process.terminate()
             process.wait()
             shutil.rmtree(home.run, ignore_errors=True)
+
+
+def _database(home: Home, url: str | None) -> Database:
+    if url is None:
+        return Database.file(home.database)
+    db = Database.url(url)
+    with db.read() as tx:
+        db.term = postgres.term(tx)  # else each write would wake the service
+    return db
 
 
 def _answering(home: Home, process: "subprocess.Popen[bytes]") -> Client:

@@ -2,45 +2,63 @@
 
 import random
 import time
+from collections import Counter
 from typing import Any
 
 from farm.bench.alone_farm import AloneFarm, answered
 from farm.bench.bare_queue import BareQueue
+from farm.bench.figures import Figures
 from farm.clock import SystemClock
 
 BACK = 500  # an item comes after some of so many before it
 SEED = 6
+BATCH = 100  # tasks of a claim, and of a report
 LIMITS = {"many_submit_s": 1, "graph_submit_s": 10, "release_ms": 1}
 
 
-def many(farm: AloneFarm, jobs: int) -> dict[str, Any]:
+def many(farm: AloneFarm, found: Figures, jobs: int, runs: int) -> None:
     body = {
         "job": {"name": "one", "owner": "many", "steps": [{"argv": ["echo"]}]},
         "commands": [[str(n)] for n in range(jobs)],
     }
-    _, took = answered(farm.client, "/v1/jobs/many", body)
-    return {"many_jobs": jobs, "many_submit_s": round(took, 3), "many_per_second": round(jobs / took)}
+    for _ in range(runs):
+        cpu = farm.cpu_s
+        _, took = answered(farm.client, "/v1/jobs/many", body)
+        found.add(many_submit_s=took, many_cpu_s=farm.cpu_s - cpu, many_per_second=jobs / took)
 
 
-def graph(farm: AloneFarm, items: int, edges: int) -> dict[str, Any]:
-    """All of it is run, so that every edge is let go once."""
-    step = {"items": graph_items(items, edges)}
-    _, took = answered(farm.client, "/v1/jobs", {"name": "graph", "owner": "graph", "lane": "bulk", "steps": [step]})
-    queue, ended, cpu, begin = BareQueue(farm.db, SystemClock()), 0, 0.0, time.perf_counter()
-    while works := queue.claim(100):
-        mine = [work for work in works if "graph" in work.argv]
-        before = time.thread_time()
+def graph(farm: AloneFarm, found: Figures, items: int, edges: int, runs: int) -> None:
+    """The last one is run, so that each of its edges is let go once."""
+    made = graph_items(items, edges)
+    body = {"name": "graph", "owner": "graph", "lane": "bulk", "steps": [{"items": made}]}
+    job = 0
+    for left in reversed(range(runs)):
+        cpu = farm.cpu_s
+        said, took = answered(farm.client, "/v1/jobs", body)
+        found.add(graph_submit_s=took, graph_cpu_s=farm.cpu_s - cpu)
+        job = int(said["id"])
+        if left:
+            answered(farm.client, f"/v1/jobs/{job}/cancel", {})
+    found.add(rss_burst_mib=farm.most_rss_mib)
+    _worked_off(farm, found, made, runs)
+
+
+def _worked_off(farm: AloneFarm, found: Figures, items: list[dict[str, Any]], runs: int) -> None:
+    """Ends of tasks with all that they let go, in milliseconds for each edge; a run is a part of the graph."""
+    behind = Counter(before for item in items for before in item["after"])
+    queue, spent, edges, ended = BareQueue(farm.db, SystemClock()), 0.0, 0, 0
+    part = -(-len(items) // runs)
+    while works := queue.claim(BATCH):
+        begin = time.perf_counter()
         queue.finish(works)
-        cpu, ended = cpu + time.thread_time() - before, ended + len(mine)
-        if ended >= items:
-            break
-    return {
-        "graph_items": items,
-        "graph_edges": edges,
-        "graph_submit_s": round(took, 3),
-        "graph_run_s": round(time.perf_counter() - begin, 2),
-        "release_ms": round(cpu / edges * 1e3, 3),
-    }
+        spent += time.perf_counter() - begin
+        edges += sum(behind[work.argv[1]] for work in works)
+        ended += len(works)
+        if ended >= part:
+            found.add(release_ms=spent / max(1, edges) * 1e3)
+            spent, edges, ended = 0.0, 0, 0
+    if edges:
+        found.add(release_ms=spent / edges * 1e3)
 
 
 def graph_items(items: int, edges: int) -> list[dict[str, Any]]:
@@ -50,5 +68,5 @@ def graph_items(items: int, edges: int) -> list[dict[str, Any]]:
         share = -(-left // (items - n))
         before = dice.sample(range(max(0, n - BACK), n), min(n, share, BACK))
         left -= len(before)
-        out.append({"name": f"i{n}", "argv": ["graph"], "after": [f"i{b}" for b in before]})
+        out.append({"name": f"i{n}", "argv": ["graph", f"i{n}"], "after": [f"i{b}" for b in before]})
     return out

@@ -2,16 +2,16 @@
 
 import statistics
 import time
-from typing import Any
 
 from farm.bench.alone_farm import AloneFarm, answered
 from farm.bench.bare_queue import BareQueue
-from farm.bench.figures import p99
+from farm.bench.figures import Figures, p99
+from farm.bench.laid import lay
 from farm.clock import SystemClock
 
 FEW = 1_000
 BATCH = 10  # tasks of one claim: of 1,000 there are a hundred
-LOOKS = 5
+REPORT = 200  # ends of one report
 LIMITS = {
     "array_submit_s": 0.05,
     "waiting_bytes_per_task": 100,
@@ -22,80 +22,79 @@ LIMITS = {
     "jobs_s": 0.3,
     "show_s": 0.3,
     "why_s": 0.3,
-    "cancel_s": 1,
+    "cancel_waiting_s": 1,
+    "cancel_half_done_s": 1,
 }
 
 
-def depth(farm: AloneFarm, tasks: int, finish: int) -> dict[str, Any]:
-    """`finish` of the array's `tasks` are brought to their end."""
+def depth(farm: AloneFarm, found: Figures, tasks: int, finish: int, runs: int) -> None:
+    """`finish` of the array's `tasks` are brought to their end, half of them laid down as if they had been."""
     queue = BareQueue(farm.db, SystemClock())
-    queue.finish(queue.claim(_array(farm, 2)[1]))  # statements are compiled once
-    _array(farm, FEW)
-    shallow = _claims(queue)
-    before = farm.bytes
-    took, job = _submitted(farm, tasks)
-    waiting = (farm.bytes - before) / tasks / LOOKS
-    deep = _claims(queue)
-    found = {
-        "array_tasks": tasks,
-        "array_submit_s": round(took, 4),
-        "waiting_bytes_per_task": round(waiting, 3),
-        "claim_batch": BATCH,
-        "claim_p50_ms": round(deep[0], 2),
-        "claim_p99_ms": round(deep[1], 2),
-        "claim_cpu_ms": round(deep[2], 2),
-        "claim_deep_to_shallow": round(deep[0] / shallow[0], 2),
-        "finished_bytes_per_task": _finished(farm, queue, finish),
-        "finished_tasks": finish,
-        "jobs_s": _looked(farm, "jobs"),
-        "show_s": _looked(farm, "show", job),
-        "why_s": _looked(farm, "why", job),
-        "rss_mib": round(farm.rss_mib, 1),
-    }
-    changed, took = answered(farm.client, f"/v1/jobs/{job}/cancel", {})
-    return found | {"cancel_s": round(took, 3), "cancelled": changed["changed"]}
+    _array(farm, 2)
+    queue.finish(queue.claim(2))  # statements are compiled once
+    _submits(farm, found, tasks, runs)
+    shallow = [_claims(farm, queue, _array(farm, FEW)) for _ in range(runs)]
+    job = _array(farm, tasks)
+    deep = [_claims(farm, queue, 0) for _ in range(runs)]
+    for few, many in zip(shallow, deep, strict=True):
+        found.add(claim_p50_ms=many[0], claim_p99_ms=many[1], claim_cpu_ms=many[2])
+        found.add(claim_shallow_p99_ms=few[1], claim_deep_to_shallow=many[0] / few[0])
+    _finished(farm, found, queue, finish, runs)
+    lay(farm.db, job, tasks // 2)
+    _looks(farm, found, job, runs)
+    found.add(rss_mib=farm.most_rss_mib)
+    found.add(cancel_half_done_s=_cancel(farm, job))
 
 
-def _submitted(farm: AloneFarm, tasks: int) -> tuple[float, str]:
-    """Seconds of the middle one of some submits, all but the last cancelled again; the last one's job."""
-    times = []
-    for left in range(LOOKS - 1, -1, -1):
-        times.append(_array(farm, tasks)[0])
-        job = _newest(farm)
-        if left:
-            answered(farm.client, f"/v1/jobs/{job}/cancel", {})
-    return statistics.median(times), job
+def _submits(farm: AloneFarm, found: Figures, tasks: int, runs: int) -> None:
+    """Whole arrays come, and are cancelled before anything of them began."""
+    for _ in range(runs):
+        bytes_, cpu, begin = farm.bytes, farm.cpu_s, time.perf_counter()
+        job = _array(farm, tasks)
+        found.add(array_submit_s=time.perf_counter() - begin, array_submit_cpu_s=farm.cpu_s - cpu)
+        found.add(waiting_bytes_per_task=max(0, farm.bytes - bytes_) / tasks)
+        found.add(cancel_waiting_s=_cancel(farm, job))
 
 
-def _array(farm: AloneFarm, tasks: int) -> tuple[float, int]:
-    """Seconds until it was acknowledged, and how many tasks it has."""
+def _array(farm: AloneFarm, tasks: int) -> int:
     step = {"argv": ["true"], "array": {"first": 1, "last": tasks}}
-    _, took = answered(farm.client, "/v1/jobs", {"name": "array", "owner": "bench", "steps": [step]})
-    return took, tasks
+    said, _ = answered(farm.client, "/v1/jobs", {"name": "array", "owner": "bench", "steps": [step]})
+    return int(said["id"])
 
 
-def _newest(farm: AloneFarm) -> str:
-    return str(farm.client.get("/v1/jobs", limit=1)["jobs"][0]["id"])
+def _cancel(farm: AloneFarm, job: int) -> float:
+    return answered(farm.client, f"/v1/jobs/{job}/cancel", {})[1]
 
 
-def _claims(queue: BareQueue) -> tuple[float, float, float]:
-    """Milliseconds of a claim that is on disk when it returns: half of them take no longer; 99 of 100; CPU of half."""
-    walls, cpus = [], []
+def _claims(farm: AloneFarm, queue: BareQueue, _job: int) -> tuple[float, float, float]:
+    """Milliseconds of a claim that is on disk when it returns: half of them take no longer; 99 of 100; CPU of each."""
+    walls, works = [], []
+    cpu = time.thread_time() + farm.server_cpu_s
     for _ in range(FEW // BATCH):
-        wall, cpu = time.perf_counter(), time.thread_time()
-        queue.claim(BATCH)
+        wall = time.perf_counter()
+        works += queue.claim(BATCH)
         walls.append(time.perf_counter() - wall)
-        cpus.append(time.thread_time() - cpu)
-    return statistics.median(walls) * 1e3, p99(walls) * 1e3, statistics.median(cpus) * 1e3
+    cpu = time.thread_time() + farm.server_cpu_s - cpu
+    queue.finish(works)
+    return statistics.median(walls) * 1e3, p99(walls) * 1e3, cpu / len(walls) * 1e3
 
 
-def _finished(farm: AloneFarm, queue: BareQueue, tasks: int) -> float:
-    """Bytes that a task leaves in the database for good."""
-    before = farm.bytes
-    for _ in range(tasks // 200):
-        queue.finish(queue.claim(200))
-    return round((farm.bytes - before) / max(1, tasks // 200 * 200), 1)
+def _finished(farm: AloneFarm, found: Figures, queue: BareQueue, tasks: int, runs: int) -> None:
+    """Claimed and ended; bytes that a task leaves in the database for good."""
+    reports = max(1, tasks // runs // REPORT)
+    for _ in range(runs):
+        bytes_, cpu, begin = farm.bytes, time.thread_time() + farm.server_cpu_s, time.perf_counter()
+        for _ in range(reports):
+            queue.finish(queue.claim(REPORT))
+        ended = reports * REPORT
+        found.add(task_us=(time.perf_counter() - begin) / ended * 1e6)
+        found.add(task_cpu_us=(time.thread_time() + farm.server_cpu_s - cpu) / ended * 1e6)
+        found.add(finished_bytes_per_task=(farm.bytes - bytes_) / ended)
 
 
-def _looked(farm: AloneFarm, *words: str) -> float:
-    return round(statistics.median(farm.command(*words) for _ in range(LOOKS)), 3)
+def _looks(farm: AloneFarm, found: Figures, job: int, runs: int) -> None:
+    """By the command line, its own start with it."""
+    for _ in range(max(runs, 5)):
+        found.add(
+            jobs_s=farm.command("jobs"), show_s=farm.command("show", str(job)), why_s=farm.command("why", str(job))
+        )

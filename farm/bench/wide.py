@@ -3,13 +3,12 @@
 import statistics
 import threading
 import time
-from typing import Any
 
 from executors.site.channel import Channel
 from executors.site.conversation import Conversation
 from farm.bench.alone_farm import AloneFarm, answered
 from farm.bench.fake_site import FakeSite
-from farm.bench.figures import p99
+from farm.bench.figures import Figures, p99
 from farm.home import SITE
 from farm.refusal import Unavailable
 
@@ -20,8 +19,8 @@ JOIN_S = 60.0
 LIMITS = {"decision_p99_ms": 10, "scheduler_percent_per_1000_ends": 50}
 
 
-def wide(farm: AloneFarm, seconds: float) -> dict[str, Any]:
-    """`farm` has 200 executors."""
+def wide(farm: AloneFarm, found: Figures, seconds: float, runs: int) -> None:
+    """`farm` has 200 executors; they are watched `runs` times for so long."""
     site, died = FakeSite(TASK_S), threading.Event()
 
     def connect(wait_s: float) -> Channel:
@@ -34,7 +33,8 @@ def wide(farm: AloneFarm, seconds: float) -> dict[str, Any]:
         step = {"argv": ["true"], "array": {"first": 1, "last": 1_000_000}}
         answered(farm.client, "/v1/jobs", {"name": "wide", "owner": "bench", "steps": [step]})
         died.wait(WARM_S)
-        return _watched(farm, site, seconds, died)
+        for _ in range(runs):
+            _watch(farm, found, site, seconds, died)
     finally:
         talk.close()
 
@@ -48,24 +48,17 @@ def _all_ready(farm: AloneFarm) -> None:
     raise Unavailable(f"{EXECUTORS} executors did not become ready within {JOIN_S:.0f} s")
 
 
-def _watched(farm: AloneFarm, site: FakeSite, seconds: float, died: threading.Event) -> dict[str, Any]:
-    ended, cpu, begin, known = site.ended, farm.cpu_s, time.monotonic(), len(farm.decisions())
+def _watch(farm: AloneFarm, found: Figures, site: FakeSite, seconds: float, died: threading.Event) -> None:
+    ended, cpu, begin, known = site.ended, farm.service_cpu_s, time.monotonic(), len(farm.decisions())
     if died.wait(seconds):
         raise Unavailable("the conversation with the service has ended")
     took = time.monotonic() - begin
-    ends, used = (site.ended - ended) / took, (farm.cpu_s - cpu) / took
-    found = farm.decisions()[known:]
-    decisions, cpus = [one.wall_s * 1e3 for one in found], [one.cpu_s * 1e3 for one in found]
+    ends, used = (site.ended - ended) / took, (farm.service_cpu_s - cpu) / took
+    made = farm.decisions()[known:]
+    decisions, cpus = [one.wall_s * 1e3 for one in made], [one.cpu_s * 1e3 for one in made]
     if not decisions or not ends:
         raise Unavailable("nothing was handed out", remedy="try `farm doctor`")
-    return {
-        "executors": EXECUTORS,
-        "ends_per_second": round(ends),
-        "decisions": len(decisions),
-        "decision_p50_ms": round(statistics.median(decisions), 2),
-        "decision_p99_ms": round(p99(decisions), 2),
-        "decision_cpu_p99_ms": round(p99(cpus), 2),
-        "decision_tasks": round(statistics.mean(one.tasks for one in found)),
-        "scheduler_percent": round(used * 100, 1),
-        "scheduler_percent_per_1000_ends": round(used * 100 / ends * 1000, 1),
-    }
+    found.add(decision_p50_ms=statistics.median(decisions), decision_p99_ms=p99(decisions))
+    found.add(decision_cpu_p99_ms=p99(cpus), decision_tasks=statistics.mean(one.tasks for one in made))
+    found.add(ends_per_second=ends, scheduler_percent=used * 100)
+    found.add(scheduler_percent_per_1000_ends=used * 100 / ends * 1000)

@@ -1,10 +1,12 @@
 """Ending what a user no longer wants."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, bindparam, select, update
+from sqlalchemy import Connection, and_, bindparam, or_, select, update
 
+from farm import bulk
 from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
 from farm.queue import early
@@ -15,13 +17,13 @@ from farm.tables import AnyRow
 
 _JOB = select(t.Job).where(t.Job.id == bindparam("j"))
 _RUNNING = (
-    select(t.Task.job, t.Task.number, t.Task.step, t.Task.params.is_not(None).label("item"), t.Attempt.ordinal)
-    .add_columns(t.Attempt.executor)
-    .join(t.Attempt, and_(t.Attempt.job == t.Task.job, t.Attempt.number == t.Task.number))
-    .where(t.Task.job == bindparam("j"), t.Task.state == TaskState.RUNNING)
+    select(t.Attempt.job, t.Attempt.number, t.Attempt.step, t.Task.params.is_not(None).label("item"))
+    .add_columns(t.Attempt.ordinal, t.Attempt.executor)
+    .join(t.Task, and_(t.Task.job == t.Attempt.job, t.Task.number == t.Attempt.number))
+    .where(t.Attempt.job == bindparam("j"), t.Attempt.finished.is_(None), t.Task.state == TaskState.RUNNING)
     .where(t.Attempt.state.in_([AttemptState.CLAIMED, AttemptState.STARTED]))
 )
-_ONE_RUNNING = _RUNNING.where(t.Task.number == bindparam("n"))
+_ONE_RUNNING = _RUNNING.where(t.Attempt.number == bindparam("n"))
 _TASK = select(t.Task).where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"))
 _STEP = (
     select(t.Step)
@@ -36,7 +38,7 @@ _END_TASK = (
 _END_ATTEMPT = (
     update(t.Attempt)
     .where(t.Attempt.job == bindparam("j"), t.Attempt.number == bindparam("n"), t.Attempt.ordinal == bindparam("o"))
-    .where(t.Attempt.state.in_([AttemptState.CLAIMED, AttemptState.STARTED]))
+    .where(or_(t.Attempt.state == AttemptState.CLAIMED, t.Attempt.state == AttemptState.STARTED))
     .values(state=AttemptState.CANCELLED, cause="cancelled", finished=bindparam("at"))
 )
 
@@ -62,25 +64,27 @@ def cancel(tx: Connection, ref: Reference, now: datetime) -> Cancelled:
 
 def _cancel_job(tx: Connection, job: int, now: datetime) -> Cancelled:
     out = Cancelled()
-    ends = [_end_running(tx, row, out, now) for row in tx.execute(_RUNNING, {"j": job}).all()]
+    ends = _end_running(tx, tx.execute(_RUNNING, {"j": job}).all(), out, now)
     ends += give_up(tx, job, "cancelled by its user", out.changed, now)
     out.tasks = sum(e.rows for e in ends)
     out.changed.join(account(tx, ends, now))
     return out
 
 
-def _end_running(tx: Connection, row: AnyRow, out: Cancelled, now: datetime) -> End:
-    out.attempts.append((row.executor, f"{row.job}.{row.number}.{row.ordinal}"))
-    key = {"j": row.job, "n": row.number, "at": now}
-    tx.execute(_END_TASK, key | {"was": TaskState.RUNNING})
-    tx.execute(_END_ATTEMPT, key | {"o": row.ordinal})
-    return End(row.job, row.number, row.step, TaskState.CANCELLED, item=bool(row.item))
+def _end_running(tx: Connection, rows: Sequence[AnyRow], out: Cancelled, now: datetime) -> list[End]:
+    if not rows:
+        return []
+    out.attempts += [(row.executor, f"{row.job}.{row.number}.{row.ordinal}") for row in rows]
+    ends = [{"j": row.job, "n": row.number, "o": row.ordinal, "was": TaskState.RUNNING, "at": now} for row in rows]
+    bulk.execute(tx, _END_TASK, ends)
+    bulk.execute(tx, _END_ATTEMPT, ends)
+    return [End(row.job, row.number, row.step, TaskState.CANCELLED, item=bool(row.item)) for row in rows]
 
 
 def _cancel_task(tx: Connection, ref: Reference, now: datetime) -> Cancelled:
     out = Cancelled()
-    running = tx.execute(_ONE_RUNNING, {"j": ref.job, "n": ref.number}).one_or_none()
-    ends = [_end_running(tx, running, out, now) if running is not None else _end_waiting(tx, ref, now)]
+    running = tx.execute(_ONE_RUNNING, {"j": ref.job, "n": ref.number}).all()
+    ends = _end_running(tx, running, out, now) or [_end_waiting(tx, ref, now)]
     out.tasks = len(ends)
     out.changed.join(account(tx, ends, now))
     return out

@@ -1,13 +1,14 @@
 """A job that is held hands nothing more out. Its rows are marked, so that they leave the indexes of what waits."""
 
 from sqlalchemy import Connection, bindparam, case, select, update
+from sqlalchemy import text as sql
 
 from farm import tables as t
 from farm.model import JobState, TaskState
+from farm.queue import running
 from farm.refusal import Conflict, NotFound
 from farm.tables import AnyRow
 
-_OPEN = (TaskState.BLOCKED, TaskState.READY, TaskState.RUNNING)
 _JOB = select(t.Job.id, t.Job.state, t.Job.running).where(t.Job.id == bindparam("j"))
 _HOLD = (
     update(t.Job)
@@ -23,7 +24,9 @@ _RELEASE = (
     )
 )
 _STEPS = update(t.Step).where(t.Step.job == bindparam("j"), t.Step.state != "ended").values(held=bindparam("h"))
-_TASKS = update(t.Task).where(t.Task.job == bindparam("j"), t.Task.state.in_(_OPEN)).values(held=bindparam("h"))
+_TASKS = update(t.Task).where(t.Task.job == bindparam("j")).values(held=bindparam("h"))
+_WAITING = _TASKS.where(sql(t.TASK_OPEN))
+_RUNNING = _TASKS.where(t.Task.number.in_(running.NUMBERS), t.Task.state == TaskState.RUNNING)
 
 
 def open_job(tx: Connection, job: int) -> AnyRow:
@@ -55,4 +58,5 @@ def release(tx: Connection, job: int) -> None:
 
 def _mark(tx: Connection, job: int, held: int) -> None:
     tx.execute(_STEPS, {"j": job, "h": held})
-    tx.execute(_TASKS, {"j": job, "h": held})
+    tx.execute(_WAITING, {"j": job, "h": held})
+    tx.execute(_RUNNING, {"j": job, "h": held})

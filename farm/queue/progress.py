@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, case, select, update
+from sqlalchemy import text as sql
 
 from farm import bulk
 from farm import tables as t
@@ -44,7 +45,7 @@ _STEP_STATE = (
 )
 _FREE_ITEMS = (
     update(t.Task)
-    .where(t.Task.job == bindparam("j"), t.Task.step == bindparam("o"))
+    .where(t.Task.job == bindparam("j"), t.Task.step == bindparam("o"), sql(t.TASK_OPEN))
     .where(t.Task.state == TaskState.BLOCKED, t.Task.waits == 0)
     .values(state=TaskState.READY)
 )
@@ -87,8 +88,7 @@ _SKIP = (
 )
 _SKIP_REST = (
     update(t.Task)
-    .where(t.Task.job == bindparam("j"), t.Task.step == bindparam("o"))
-    .where(t.Task.state.in_([TaskState.BLOCKED, TaskState.READY]))
+    .where(t.Task.job == bindparam("j"), t.Task.step == bindparam("o"), sql(t.TASK_OPEN))
     .values(state=TaskState.SKIPPED, cause="needs", finished=bindparam("at"))
 )
 _FINISH = (
@@ -306,8 +306,7 @@ def _ended(state: JobState) -> str:
 _WHY = update(t.Job).where(t.Job.id == bindparam("j")).values(why=bindparam("w"))
 _CANCEL_TASKS = (
     update(t.Task)
-    .where(t.Task.job == bindparam("j"), t.Task.step == bindparam("o"))
-    .where(t.Task.state.in_([TaskState.BLOCKED, TaskState.READY]))
+    .where(t.Task.job == bindparam("j"), t.Task.step == bindparam("o"), sql(t.TASK_OPEN))
     .values(state=TaskState.CANCELLED, cause="cancelled", finished=bindparam("at"))
 )
 _HAND_OUT_ALL = (

@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, bindparam, select, type_coerce, update
+from sqlalchemy import text as sql
 
 from farm import tables as t
 from farm.clock import micros
 from farm.model import TaskState
+from farm.queue import running
 from farm.queue.due import Stage, Wish, dues
 from farm.queue.hold import open_job
 from farm.refusal import Conflict, Refusal
@@ -17,7 +19,6 @@ from farm.tables import AnyRow
 from farm.wording import nearest
 from schedules.model import Lane
 
-_OPEN = (TaskState.BLOCKED, TaskState.READY, TaskState.RUNNING)
 _JOB = select(t.Job).where(t.Job.id == bindparam("j"))
 _STEPS = select(t.Step).where(t.Step.job == bindparam("j")).order_by(t.Step.ordinal)
 _SET = (
@@ -32,9 +33,11 @@ _MOVE_STEP = (
 )
 _MOVE_TASKS = (
     update(t.Task)
-    .where(t.Task.job == bindparam("j"), t.Task.step == bindparam("o"), t.Task.state.in_(_OPEN))
+    .where(t.Task.job == bindparam("j"), t.Task.step == bindparam("o"))
     .values(lane=bindparam("l"), due=type_coerce(t.Task.due, BigInteger) + bindparam("later", type_=BigInteger))
 )
+_MOVE_WAITING = _MOVE_TASKS.where(sql(t.TASK_OPEN))
+_MOVE_RUNNING = _MOVE_TASKS.where(t.Task.number.in_(running.NUMBERS), t.Task.state == TaskState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,9 @@ def _move(tx: Connection, row: AnyRow, wish: Wish) -> None:
     for step, due in zip(steps, dues(stages, wish, row.submitted), strict=True):
         place = {"j": row.id, "o": step.ordinal, "l": wish.lane.name, "due": due}
         tx.execute(_MOVE_STEP, place)
-        tx.execute(_MOVE_TASKS, place | {"later": micros(due) - micros(step.due)})
+        later = {"later": micros(due) - micros(step.due)}
+        tx.execute(_MOVE_WAITING, place | later)
+        tx.execute(_MOVE_RUNNING, place | later)
 
 
 def _said(deadline: datetime | None) -> str | None:

@@ -20,6 +20,11 @@ STEP_WAITS = "step.state = 'ready' AND step.held = 0"
 TASK_WAITS = "task.state = 'ready' AND task.held = 0"
 """Where the partial indexes of what waits hold; a query must say the same, literally, to be answered from them."""
 WAITS = "state = 'ready' AND held = 0"
+OPEN = "state IN ('blocked', 'ready')"
+BAD = "state IN ('failed', 'cancelled', 'skipped')"
+TASK_OPEN = f"task.{OPEN}"
+TASK_BAD = f"task.{BAD}"
+"""The same of tasks that have not begun and of those that did not succeed: of a job of a million there are few."""
 
 
 TURN = ("lane", "owner", "due")

@@ -52,6 +52,8 @@ class Duration(Base):
     samples: Mapped[int]
     log_mean: Mapped[float]
     log_var: Mapped[float]
+    noticed: Mapped[int | None]  # samples there were when the farm looked last whether there are more …
+    at: Mapped[datetime | None]  # … and when there were
 
 
 class DecisionRow(Base):

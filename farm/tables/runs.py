@@ -4,17 +4,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Index
+from sqlalchemy import JSON, Index, literal_column
 from sqlalchemy.orm import Mapped, mapped_column
 
-from farm.tables.base import ROWID, Base
+from farm.tables.base import ROWID, Base, partial
 
 
 class Attempt(Base):
     """One run of a task on an executor. Its result counts only with its token and from its state."""
 
     __tablename__ = "attempt"
-    __table_args__ = (Index("attempt_on", "executor", "finished"),)
+    __table_args__ = (
+        Index("attempt_on", "executor", "finished"),
+        Index("attempt_open", "job", "number", **partial("finished IS NULL")),
+    )
     job: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     ordinal: Mapped[int] = mapped_column(primary_key=True)
@@ -34,6 +37,10 @@ class Attempt(Base):
     spool: Mapped[str] = mapped_column(default="")
     lo: Mapped[int] = mapped_column(default=0)
     hi: Mapped[int] = mapped_column(default=0)
+
+
+BY_EXECUTOR: Any = literal_column("attempt.executor || ''").label("executor")
+"""To group by: SQLite would else go through the whole index of executors, and not through the one of what is open."""
 
 
 class Refused(Base):
@@ -65,6 +72,7 @@ class Order(Base):
 
 class Executor(Base):
     __tablename__ = "executor"
+    __table_args__ = (Index("executor_job", "job"),)
     id: Mapped[str] = mapped_column(primary_key=True)
     order: Mapped[str]
     pool: Mapped[str]

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from farm.tables.base import ROWID, SIZE, TURN, WAITS, Base, partial
+from farm.tables.base import BAD, OPEN, ROWID, SIZE, TURN, WAITS, Base, partial
 
 
 class Meta(Base):
@@ -99,6 +99,8 @@ class Task(Base):
         Index("task_short", "job", "step", "predicted_s", "number", **partial(f"{WAITS} AND path_s IS NOT NULL")),
         Index("task_lead", "job", "step", "lead", **partial("state = 'running' AND lead IS NOT NULL")),
         Index("task_changed", "job", "changed"),
+        Index("task_open", "job", "step", "state", **partial(OPEN)),
+        Index("task_bad", "job", "state", "number", **partial(BAD)),
         ForeignKeyConstraint(["job", "step"], ["step.job", "step.ordinal"]),
     )
     job: Mapped[int] = mapped_column(primary_key=True)

@@ -25,13 +25,13 @@ _AHEAD = select(func.coalesce(func.sum(t.Step.total - t.Step.next - t.Step.early
 _PAUSED = (
     select(func.min(t.Task.not_before).label("until"), func.min(t.Task.licence_since).label("since"))
     .add_columns(func.count().label("tasks"), func.sum(t.Task.licences).label("times"))
-    .where(t.Task.job == bindparam("j"), t.Task.state == TaskState.READY, t.Task.not_before.is_not(None))
+    .where(t.Task.job == bindparam("j"), sql(t.TASK_OPEN), t.Task.state == TaskState.READY)
     .where(t.Task.not_before > bindparam("now", type_=t.Utc()))
 )
 _PAUSED_ONE = _PAUSED.where(t.Task.number == bindparam("n"))
 _FREE = (
     select(func.count())
-    .where(t.Task.job == bindparam("j"), t.Task.state == TaskState.READY)
+    .where(t.Task.job == bindparam("j"), sql(t.TASK_OPEN), t.Task.state == TaskState.READY)
     .where(and_(t.Task.not_before.is_(None) | (t.Task.not_before <= bindparam("now", type_=t.Utc()))))
 )
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import and_, bindparam, select
+from sqlalchemy import text as sql
 
 from farm import expected, read
 from farm import tables as t
@@ -37,7 +38,7 @@ _NOW = select(t.Attempt).where(
 )
 _FIRST_FAILED = (
     select(t.Task)
-    .where(t.Task.job == bindparam("j"), t.Task.state == TaskState.FAILED)
+    .where(t.Task.job == bindparam("j"), sql(t.TASK_BAD), t.Task.state == TaskState.FAILED)
     .order_by(t.Task.number)
     .limit(1)
 )

@@ -4,9 +4,13 @@ from datetime import timedelta
 from executors.contract import EventKind, Work
 from farm.bench.alone_farm import alone
 from farm.bench.burst import graph, graph_items, many
+from farm.bench.cluster import cluster
+from farm.bench.depth import LIMITS as depth_limits
+from farm.bench.depth import depth
 from farm.bench.fake_site import FakeSite
-from farm.bench.figures import over, p99
+from farm.bench.figures import Figures, over, p99
 from farm.bench.growth import growth
+from farm.integrity import look
 
 
 def test_what_is_above_its_limit_is_named():
@@ -48,13 +52,35 @@ def test_executors_in_memory_end_their_tasks_one_after_the_other():
     assert site.events({"e1": 2}, timedelta()) == {}
 
 
-def test_a_service_alone_takes_many_jobs_and_a_graph():
+def test_a_service_alone_takes_an_array_many_jobs_and_a_graph():
     with alone() as farm:
-        assert many(farm, 300)["many_per_second"] > 0
-        assert len(farm.client.get("/v1/jobs", limit=1000)["jobs"]) == 300
-        found = graph(farm, 60, 300)
-        assert found["graph_edges"] == 300
+        found = Figures()
+        depth(farm, found, 4_000, 400, 1)
+        laid, half, _ = (job["tasks"] for job in farm.client.get("/v1/jobs", limit=3)["jobs"])
+        assert (laid["done"], laid["cancelled"]) == (2_000, 2_000)  # laid down, after those that were worked off
+        assert half["total"] == 1_000
+        many(farm, found, 300, 1)
+        assert len(farm.client.get("/v1/jobs", limit=1000)["jobs"]) >= 300
+        assert [one.what for one in look(farm.db) if one.rule in ("counters", "states", "attempts", "pages")] == []
+    with alone() as farm:
+        graph(farm, found, 60, 300, 2)
         newest = farm.client.get("/v1/jobs", limit=1)["jobs"][0]
         assert newest["tasks"]["done"] == 60
-        assert farm.rss_mib > 10
+        assert len(found.samples["release_ms"]) == 2
+        assert farm.most_rss_mib > 10
         assert farm.cpu_s > 0
+    told = found.told()
+    assert set(depth_limits) | {"many_submit_s", "release_ms"} <= set(told)
+    assert all(one["least"] <= one["median"] <= one["most"] for one in told.values())
+
+
+def test_a_queue_on_a_postgresql_of_its_own():
+    """Where there is none it is told."""
+    with cluster() as server, alone(cluster=server) as farm:
+        assert not farm.db.sqlite
+        before = farm.server_cpu_s
+        found = Figures()
+        many(farm, found, 200, 1)
+        assert found.samples["many_cpu_s"][0] >= 0
+        assert farm.server_cpu_s >= before > 0
+        assert growth(100, server)[0]["finish_cpu_us"] > 0
