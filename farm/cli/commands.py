@@ -235,7 +235,7 @@ COMMANDS: Mapping[str, Entry] = {
         FARM,
         "bench_queue:queue",
         "Measure the queue alone: a million tasks, 100,000 jobs, a graph, 200 executors.",
-        ("farm bench queue", "farm bench queue --growth 1000000 --json"),
+        ("farm bench queue", "farm bench queue --on sqlite --runs 1 --growth 0", "farm bench queue --json"),
     ),
     "bench logs": Entry(
         FARM,
