@@ -17,6 +17,7 @@ class Base:
     """SQLite in the farm's home."""
 
     name = "sqlite"
+    in_home = True  # what happens to the disk of the home happens to it
     FAULTS = 2  # of its own, in a run
 
     def settings(self) -> str:

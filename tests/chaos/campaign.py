@@ -41,6 +41,7 @@ from tests.chaos.terrain import choose_terrain
 from tests.chaos.work import TASKS, Work
 
 IDLE_S = 120.0  # without any progress
+LOOK_S = 0.2  # at all jobs: the farm has to answer that
 LINES = 2 * (TASKS - 7)  # about as many as the tasks write: two each, but renders and builds write none
 
 
@@ -150,7 +151,7 @@ def _finish(ground: Ground, work: Work) -> None:
         jobs = (ground.get("/v1/jobs?limit=1000") or {"jobs": []})["jobs"]
         return len(jobs) >= len(work.jobs) and all(j["state"] in ("done", "failed", "cancelled") for j in jobs)
 
-    until(over, IDLE_S, "all jobs have ended")
+    until(over, IDLE_S, "all jobs have ended", LOOK_S)
 
 
 def _state(ground: Ground) -> list[str]:

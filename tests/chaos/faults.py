@@ -56,7 +56,7 @@ def _hit(choose: random.Random, role: str) -> Act:
 def _one(ground: Ground, role: str, delay: float, which: float) -> Process | None:
     """There may be none any more: the work may be done."""
     try:
-        found = until(lambda: ground.of(role), 10, f"there is a {role}")
+        found = until(lambda: ground.of(role), 10, f"there is a {role}", 0.05)
     except Stuck:
         return None
     _wait(delay)

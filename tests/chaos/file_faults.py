@@ -27,7 +27,7 @@ connection.execute("ROLLBACK")
 
 def held_s(choose: random.Random) -> float:
     """How long somebody holds something: mostly some seconds, at times longer than anybody bears it."""
-    return LONG_S if choose.random() < 0.25 else choose.uniform(0.5, 8)
+    return LONG_S if choose.random() < 0.2 else choose.uniform(0.5, 6)
 
 
 def _hold(ground: Ground, seconds: float, *statements: str) -> None:
@@ -44,8 +44,7 @@ def locked(choose: random.Random) -> Act:
 
 def read(choose: random.Random) -> Act:
     """A view that is kept: until it ends, what is written can't go from the journal into the database."""
-    seconds = held_s(choose)
-    statements = ("BEGIN", "SELECT COUNT(*) FROM task")
+    seconds, statements = choose.uniform(0.5, 10), ("BEGIN", "SELECT COUNT(*) FROM task")
     return f"database read {seconds:.1f} s", lambda ground: _hold(ground, seconds, *statements)
 
 

@@ -31,13 +31,13 @@ class Stuck(AssertionError):
     """What should happen did not, in time."""
 
 
-def until(true: Callable[[], Any], seconds: float, what: str) -> Any:
+def until(true: Callable[[], Any], seconds: float, what: str, pace_s: float = PACE_S) -> Any:
     """What `true` gives as soon as that is something. Raises Stuck."""
     pause = Event()
-    for _ in range(int(seconds / PACE_S)):
+    for _ in range(int(seconds / pace_s)):
         if found := true():
             return found
-        pause.wait(PACE_S)
+        pause.wait(pace_s)
     raise Stuck(f"after {seconds:g} s still not: {what}")
 
 

@@ -26,6 +26,7 @@ class Server(Base):
     """What it stands on is chosen by the seed: memory, a small disk (tmpfs) or an ext4 of its own."""
 
     name = "postgresql"
+    in_home = False
     database = "farm"
 
     def __init__(self, choose: random.Random) -> None:
