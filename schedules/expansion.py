@@ -7,6 +7,7 @@ from datetime import datetime
 from schedules.demand import MICROSECOND, Row, limit, micro, packed
 from schedules.model import Executor, Launch, Obstacle, Pool, Unmet
 from schedules.placement import Room, free, merged, take
+from schedules.singles import Lineup, alike
 from schedules.windows import OpenHours
 from schedules.words import clock, length, of, plural
 
@@ -100,12 +101,18 @@ def _together(launches: Sequence[Launch]) -> tuple[Launch, ...]:
     for launch in launches:
         first = found.setdefault((launch.pool, launch.slots), launch)
         if first is not launch:
-            more = "" if first.why.endswith("…") else "; more for what waits behind …"
-            found[launch.pool, launch.slots] = replace(first, count=first.count + launch.count, why=first.why + more)
+            found[launch.pool, launch.slots] = _more(first, launch.count)
     return tuple(found.values())
 
 
+def _more(first: Launch, count: int) -> Launch:
+    more = "" if first.why.endswith("…") else "; more for what waits behind …"
+    return replace(first, count=first.count + count, why=first.why + more)
+
+
 def _walk(rows: Sequence[Row], rooms: Sequence[Room], pools: Sequence[Source], now: datetime) -> Expansion:
+    if alike(rows):
+        return _Queue(rooms, pools, now).walk(rows)
     launches, unmet, supply = list[Launch](), list[Unmet](), Supply([*rooms], [])
     for row in rows:
         order = _preferred(row, pools)
@@ -118,6 +125,65 @@ def _walk(rows: Sequence[Row], rooms: Sequence[Room], pools: Sequence[Source], n
             found = tuple(o for source in full if (o := source.obstacle(row.slots)))
             unmet.append(Unmet(row.who, left * row.slots, why, found))
     return Expansion(tuple(launches), tuple(unmet))
+
+
+class _Queue:
+    """The walk of `_walk` where each row is one task of one slot."""
+
+    def __init__(self, rooms: Sequence[Room], pools: Sequence[Source], now: datetime) -> None:
+        self._there, self._coming, self._now = Lineup(rooms), Lineup(()), now
+        self._pools = {source.pool.name: source for source in pools}
+        self._boots = {name: micro(source.pool.boot) for name, source in self._pools.items()}
+        self._launches = dict[str, Launch]()
+        self._why = dict[tuple[str, ...], tuple[str, tuple[Obstacle, ...]]]()  # it waits, until something is ordered
+
+    def walk(self, rows: Sequence[Row]) -> Expansion:
+        unmet = [found for row in rows if (found := self._place(row, self._order(row)))]
+        return Expansion(tuple(self._launches.values()), tuple(unmet))
+
+    def _order(self, row: Row) -> Sequence[str]:
+        if len(self._pools) == 1:
+            return (*self._pools,)
+        return [source.pool.name for source in _preferred(row, [*self._pools.values()])]
+
+    def _place(self, row: Row, order: Sequence[str]) -> Unmet | None:
+        able = [name for name in order if self._pools[name].able(1)]
+        if not able and self._take(row, 0):
+            return None
+        for name in able:
+            boot = self._boots[name]
+            if self._take(row, boot):
+                return None
+            if self._pools[name].room >= self._pools[name].size(1):
+                self._ask(name, row, boot)
+                self._coming.take(row.predicted, packed(row.due, boot))
+                return None
+        why, obstacles = self._obstacles((*order,))
+        return Unmet(row.who, 1, why, obstacles)
+
+    def _take(self, row: Row, boot: int) -> bool:
+        there, coming = self._there, self._coming
+        return there.take(row.predicted, limit(row.due, boot)) or coming.take(row.predicted, packed(row.due, boot))
+
+    def _ask(self, name: str, row: Row, boot: int) -> None:
+        source = self._pools[name]
+        first = self._launches.get(name)
+        if first is None:
+            asked = _launch(source, row, 1, self._there.free(limit(row.due, boot)), self._now)
+            self._launches[name] = asked
+        else:
+            asked = replace(first, count=1)
+            self._launches[name] = _more(first, 1)
+        self._coming.add(boot, asked.slots)
+        self._pools[name] = _less(source, [asked])
+        self._why.clear()
+
+    def _obstacles(self, order: tuple[str, ...]) -> tuple[str, tuple[Obstacle, ...]]:
+        if order not in self._why:
+            full = [self._pools[name] for name in order]
+            why = "; ".join(source.refuses(1) for source in full) or "there is no pool"
+            self._why[order] = why, tuple(o for source in full if (o := source.obstacle(1)))
+        return self._why[order]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from schedules.windows import OpenHours
 from schedules.words import clock, length, plural
 
 SHORTEST_IDLE = timedelta(seconds=3)
-BOOTS_KEPT = 1.5  # an idle executor is worth the price of a new boot and half as much again (ski rental)
 
 
 def patience(pool: Pool, hours: OpenHours) -> timedelta:
-    """T: how long an idle executor of the pool is kept."""
-    return hours.idle if hours.idle is not None else max(SHORTEST_IDLE, BOOTS_KEPT * pool.boot)
+    """T: how long an idle executor of the pool is kept: a new boot's price and as much again as waiting is worth (ski
+    rental)."""
+    return hours.idle if hours.idle is not None else max(SHORTEST_IDLE, pool.boots_kept * pool.boot)
 
 
 def leaves_at(e: Executor, pool: Pool, hours: OpenHours) -> datetime:
@@ -77,8 +77,9 @@ def leave(pool: Pool, executors: Iterable[Executor]) -> list[Retire | Drain]:
 def above_ceiling(pool: Pool, hours: OpenHours, executors: Iterable[Executor]) -> list[Retire | Drain]:
     """Booting and empty ones go, then those with least to do get no more work, until the rest fits the ceiling."""
     mine = [e for e in executors if e.pool == pool.name and e.state != "draining"]
-    mine.sort(key=lambda e: (e.busy_slots, e.state == "ready", idle_since(e, pool), e.id))
     total, found = sum(e.slots for e in mine), list[Retire | Drain]()
+    if total > hours.ceiling:
+        mine.sort(key=lambda e: (e.busy_slots, e.state == "ready", idle_since(e, pool), e.id))
     for e in mine:
         if total <= hours.ceiling:
             break

@@ -56,6 +56,7 @@ class Pool:
     breaker_open_until: datetime | None = None
     closed: Closed = ""
     closed_why: str = ""
+    boots_kept: float = 1.5  # so many boots an idle executor is worth, where `idle` says nothing
 
 
 ExecutorState = Literal["ordered", "booting", "ready", "draining"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from schedules.demand import rows
+from schedules.demand import Row, rows
 from schedules.expansion import Expansion, Source, expand, ordered, sources
 from schedules.floors import orders
 from schedules.idle import above_ceiling, leave, leaves_at, retire, spare, useful
@@ -18,8 +18,9 @@ def default(seen: Snapshot) -> Decision:
     over = [act for pool in seen.pools for act in _over(pool, open_hours[pool.name], seen.executors)]
     kept = _without(seen.executors, over)
     pools = sources(seen.pools, open_hours, seen.executors, seen.now)
-    plan = orders(rows(seen), rooms(seen, kept), pools, kept, seen.now)
-    gone, leaving = _retirements(seen, open_hours, kept, plan, pools)
+    waiting = rows(seen)
+    plan = orders(waiting, rooms(seen, kept) if waiting else [], pools, kept, seen.now)
+    gone, leaving = _retirements(seen, open_hours, kept, plan, pools, waiting)
     return Decision((*plan.launches, *over, *gone), _look_again(seen, open_hours, leaving), plan.unmet)
 
 
@@ -33,30 +34,41 @@ def _without(executors: Iterable[Executor], leaving: Iterable[Retire | Drain]) -
 
 
 def _retirements(
-    seen: Snapshot, open_hours: Mapping[str, OpenHours], kept: Sequence[Executor], plan: Expansion, pools: list[Source]
+    seen: Snapshot,
+    open_hours: Mapping[str, OpenHours],
+    kept: Sequence[Executor],
+    plan: Expansion,
+    pools: list[Source],
+    waiting: Sequence[Row],
 ) -> tuple[list[Retire], list[datetime]]:
     """Those that go now, and when the others that nothing needs may go."""
-    needed = _needed(seen, kept)
+    if not any(e.busy_slots == 0 for e in kept):
+        return [], []
+    needed = _needed(seen, kept, waiting)
     free = [(e, pool) for pool in seen.pools for e in spare(pool, open_hours[pool.name], kept, needed)]
     at = {e.id: leaves_at(e, pool, open_hours[pool.name]) for e, pool in free}
     gone = [retire(e, pool, open_hours[pool.name], seen.now) for e, pool in free if at[e.id] <= seen.now]
-    if gone and _missed(seen, _without(kept, gone), plan, pools):
+    if gone and waiting and _missed(seen, _without(kept, gone), plan, pools, waiting):
         gone = []
     return gone, [moment for moment in at.values() if moment > seen.now]
 
 
-def _needed(seen: Snapshot, kept: Sequence[Executor]) -> set[str]:
+def _needed(seen: Snapshot, kept: Sequence[Executor], waiting: Sequence[Row]) -> set[str]:
     """Those that waiting work could use. A late one and what was ordered in its place both stay until one is there."""
+    if not waiting:
+        return set()
     pools = {pool.name: pool for pool in seen.pools}
     behind = [e for e in kept if e.pool in pools and late(e, pools[e.pool], seen.now)]
-    slow, waiting = {e.id for e in behind}, rows(seen)
+    slow = {e.id for e in behind}
     return useful([e for e in kept if e.id not in slow], waiting) | useful(behind, waiting)
 
 
-def _missed(seen: Snapshot, kept: Sequence[Executor], plan: Expansion, pools: list[Source]) -> bool:
+def _missed(
+    seen: Snapshot, kept: Sequence[Executor], plan: Expansion, pools: list[Source], waiting: Sequence[Row]
+) -> bool:
     """Whether others would be ordered in the place of those that go."""
     coming, left = ordered(rooms(seen, kept), pools, plan.launches)
-    return bool(expand(rows(seen), coming, left, seen.now).launches)
+    return bool(expand(waiting, coming, left, seen.now).launches)
 
 
 def _look_again(seen: Snapshot, open_hours: Mapping[str, OpenHours], leaving: Iterable[datetime]) -> datetime | None:

@@ -122,6 +122,12 @@ COMMANDS: Mapping[str, Entry] = {
         "Draw the week: which opening hours rule when, their floors and ceilings.",
         ("farm schedule show", "farm schedule show --week 2026-03-29"),
     ),
+    "simulate": Entry(
+        FLEET,
+        "simulate:simulate",
+        "Replay a recorded day: what it would have cost, and how long its jobs would have waited.",
+        ("farm simulate week.csv --preset all", "farm simulate week.csv --boot 60s --against all --bound 300s --json"),
+    ),
     "stop-spending": Entry(
         MONEY,
         "acts:stop_spending",

@@ -6,6 +6,7 @@ Typer's own conversion imports pydantic, 0.25 s of every command, so that `proce
 from collections.abc import Callable
 from difflib import get_close_matches
 from enum import StrEnum
+from math import isfinite
 from typing import Any, get_args, get_type_hints
 
 from farm.refusal import Refusal
@@ -64,14 +65,16 @@ def _one(param: Any, kind: type, value: Any) -> Any:
         return value
     if issubclass(kind, StrEnum):
         return _choice(param, kind, value)
-    return _number(param, value)
+    return _number(param, kind, value)
 
 
-def _number(param: Any, text: str) -> int:
+def _number(param: Any, kind: type, text: str) -> int | float:
     try:
-        number = int(text)
+        number: int | float = float(text) if kind is float else int(text)
     except ValueError:
-        raise Refusal(f"{text!r} is no whole number", _name(param)) from None
+        raise Refusal(f"{text!r} is no {'' if kind is float else 'whole '}number", _name(param)) from None
+    if not isfinite(number):
+        raise Refusal(f"{text!r} is out of range", _name(param), "write a number such as 0.5")
     if (param.min is not None and number < param.min) or (param.max is not None and number > param.max):
         least, most = ("" if bound is None else bound for bound in (param.min, param.max))
         raise Refusal(f"{number} is out of range", _name(param), f"write one within {least}…{most}")

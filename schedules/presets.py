@@ -1,0 +1,73 @@
+"""Four answers to "cheap or quick?", each a few knobs. docs/simulate.md has their numbers on recorded days."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from schedules.model import Lane
+
+S = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What a lane's tasks may wait, and what their waiting is worth."""
+
+    name: str
+    says: str
+    lanes: tuple[Lane, ...]
+    value: (
+        float  # what a second of waiting is worth, in machine-seconds: an idle executor is kept for boot · (1 + value)
+    )
+
+    @property
+    def boots_kept(self) -> float:
+        return 1 + self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One number of a preset, for people."""
+
+    name: str
+    unit: str
+    default: str
+    says: str
+
+
+KNOBS = (
+    Knob(
+        "weight", "share", "interactive 4, default 2, bulk 1", "How much of a full farm a lane gets beside the others."
+    ),
+    Knob("alpha", "W ÷ length", "0.5", "A longer task may wait for longer: so much of its predicted length."),
+    Knob("w_min", "seconds", "120", "So long any task may wait for one that ends soon before a machine is ordered."),
+    Knob("w_max", "seconds", "900", "So long at most."),
+    Knob("value", "machine-s ÷ s", "0.25", "What a second of waiting is worth: idle machines stay boot · (1 + value)."),
+)
+
+INTERACTIVE = Lane("interactive", weight=4)
+BULK = Lane("bulk", weight=1, alpha=1, w_min=300 * S, w_max=3600 * S)
+
+
+def _lanes(alpha: float, w_min: int, w_max: int) -> tuple[Lane, ...]:
+    return INTERACTIVE, Lane("default", 2, alpha, w_min * S, w_max * S), BULK
+
+
+PRESETS: Mapping[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "thrifty",
+            "Next to nothing is paid beside the work: tasks wait up to five minutes for a machine that is there.",
+            _lanes(0.0, 300, 300),
+            0.0,
+        ),
+        Preset(
+            "default",
+            "A task waits in proportion to its length, two minutes at least where that saves a machine.",
+            _lanes(0.5, 120, 900),
+            0.25,
+        ),
+        Preset("fast", "Nothing waits longer than a machine boots.", _lanes(0.0, 0, 0), 1.0),
+    )
+}
