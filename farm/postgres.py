@@ -198,7 +198,8 @@ def sentence(error: BaseException | None, lost: bool = False) -> str:
     for pattern, found in _WORDS:
         if state is None and re.search(pattern, text):
             return found
-    if lost or (state or "")[:2] in ("08", "57", "53", "58", "XX"):
+    line = state is None and type(error).__name__ == "OperationalError"  # the line says it, not the server
+    if lost or line or (state or "")[:2] in ("08", "57", "53", "58", "XX"):
         return f"the connection to the database was lost: {first_line(error)}; {_BACK}"
     return ""
 

@@ -42,6 +42,7 @@ from tests.chaos.work import TASKS, Work
 
 IDLE_S = 120.0  # without any progress
 LOOK_S = 0.2  # at all jobs: the farm has to answer that
+_SURPRISES = ("the wheel stumbled; it turns again", "Exception in ASGI application", "the watch on the database ended")
 LINES = 2 * (TASKS - 7)  # about as many as the tasks write: two each, but renders and builds write none
 
 
@@ -119,7 +120,7 @@ def _story(ground: Ground, work: Work, faults: list[Fault], outcome: Outcome) ->
         ground.down()
     except (AssertionError, Refusal, subprocess.SubprocessError) as error:
         return [str(error), *_state(ground)]
-    return found + [f"left: {one}" for one in ground.leftovers()] + checked(ground)
+    return found + [f"left: {one}" for one in ground.leftovers()] + checked(ground) + surprised(ground)
 
 
 def _suffer(ground: Ground, work: Work, faults: list[Fault]) -> None:
@@ -213,6 +214,13 @@ def _logs(ground: Ground, tasks: Any) -> list[str]:
                 if said != f"log of {job}.{number}.{accepted}\n":
                     found.append(f"the log of {job}.{number}.{accepted} is {said!r}")
     return found
+
+
+def surprised(ground: Ground) -> list[str]:
+    """What the service says of itself in its log when something has happened that it does not know."""
+    lines = (ground.home.path / "service.log").read_text(errors="replace").splitlines()
+    known = _SURPRISES if ground.base.in_home else (*_SURPRISES, "the database has refused")
+    return [f"service.log: {line}" for line in lines if line.endswith(known)][:5]
 
 
 def checked(ground: Ground) -> list[str]:

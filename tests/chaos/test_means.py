@@ -6,7 +6,7 @@ import random
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from farm import postgres as pg
 from farm.db import Database
 from tests.chaos.base import Base
 from tests.chaos.campaign import _called
@@ -126,6 +127,27 @@ def test_a_swallowed_commit_of_a_real_server_counts(postgres: Postgres) -> None:
             tx.exec_driver_sql("INSERT INTO x VALUES (7)")
         with db.read() as tx:
             assert tx.exec_driver_sql("SELECT a FROM x").scalars().all() == [7]
+    line.close()
+
+
+def _ask(db: Database, first: Callable[[], None] = lambda: None) -> None:
+    with db.read() as tx:
+        first()
+        tx.exec_driver_sql("SELECT 1")
+
+
+def test_a_line_that_fails_is_told_as_what_passes(postgres: Postgres) -> None:
+    """Also when who answers first is no server, but what stands before it."""
+    line = Line(postgres.folder / ".s.PGSQL.5432")
+    with closing(Database.url(f"postgresql://{USER}@127.0.0.1:{line.port}/{postgres.bare()}")) as db:
+        line.refuse()
+        with pytest.raises(DBAPIError) as refused:
+            _ask(db)
+        line.heal()
+        with pytest.raises(DBAPIError) as cut:
+            _ask(db, line.cut)
+    assert [pg.returns(error.value) for error in (refused, cut)] == [True, True]
+    assert [pg.said(error.value).startswith("the ") for error in (refused, cut)] == [True, True]
     line.close()
 
 
