@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 from farm.config import FarmConfig, PoolConfig
 from farm.model import StepSpec
+from farm.offers import of_pool
+from farm.queue.needs import GPUS
 from farm.refusal import Refusal
 from farm.sizes import format_size, memory_here
 from farm.wording import nearest
+from schedules.needs import MEMORY, Needs, lacking
 
 
 def check_needs(config: FarmConfig, step: StepSpec) -> None:
@@ -16,6 +19,7 @@ def check_needs(config: FarmConfig, step: StepSpec) -> None:
     """
     pools, where = list(config.pools.values()), f"step {step.name!r}"
     _check_licences(config, step)
+    _check_words(config, step)
     large = [pool for pool in pools if pool.largest >= step.cpu]
     if not large:
         most = max((pool.largest for pool in pools), default=0)
@@ -23,6 +27,53 @@ def check_needs(config: FarmConfig, step: StepSpec) -> None:
         raise Refusal(what, where, "ask for less with --needs cpu=N, or configure a larger pool in farm.toml")
     if all(_memory(pool) < step.memory for pool in large):
         raise Refusal(_too_little(step, large), where, "ask for less with --memory SIZE")
+    _check_rest(config, step, where)
+
+
+def _check_words(config: FarmConfig, step: StepSpec) -> None:
+    """Amounts and labels that no pool knows are most likely written wrong."""
+    for name, field in (("cpu", "cpu"), (MEMORY, "memory")):
+        if name in step.needs:
+            raise Refusal(f"{name} is no amount of needs", "--needs", f"give it as {field} of the step")
+    offers = [of_pool(pool) for pool in config.pools.values()]
+    for name in step.needs:
+        if name not in (known := {one for offer in offers for one, _ in offer.amounts if one != MEMORY}):
+            have = nearest(name, known) if known else f"say what executors have in farm.toml: {_example(name)}"
+            raise Refusal(f"no pool has {name[:100]!r}", "--needs", have)
+    for label in step.labels:
+        name = label.strip("!").partition("=")[0].rstrip("!")
+        wants = not label.startswith("!") and "!=" not in label
+        if wants and name not in (named := {one for offer in offers for one, _ in offer.labels}):
+            have = nearest(name, named) if named else f"name it in farm.toml: [pools.NAME.labels] {name} = …"
+            raise Refusal(f"no pool has the label {name[:100]!r}", "--label", have)
+
+
+def _example(name: str) -> str:
+    return "gpus = 1 below [pools.NAME]" if name == GPUS else f"amounts = {{ {name} = 1 }} below [pools.NAME]"
+
+
+def _check_rest(config: FarmConfig, step: StepSpec, where: str) -> None:
+    """All of it has to be on one executor. Names the pool that comes nearest, and what it lacks."""
+    lacks = {name: _lacks(pool, step) for name, pool in config.pools.items()}
+    if all(lacks.values()):
+        near = min(lacks, key=lambda name: (len(lacks[name]), sum("has 0 of" in one for one in lacks[name])))
+        what = f"no pool can ever give all that a task needs; the nearest, {near}, lacks {'; '.join(lacks[near])}"
+        raise Refusal(what, where, "ask for less, or configure such a pool in farm.toml")
+
+
+def _lacks(pool: PoolConfig, step: StepSpec) -> list[str]:
+    needs = Needs(step.cpu, tuple(sorted(step.needs.items())), tuple(step.labels))
+    slots = [f"cpus: it has {pool.largest} of {step.cpu}"] if pool.largest < step.cpu else []
+    has, wants = format_size(_memory(pool)), format_size(step.memory)
+    memory = [f"memory: it has {has} of {wants}"] if _memory(pool) < step.memory else []
+    return [*slots, *memory, *lacking(needs, of_pool(pool))]
+
+
+def placed(config: FarmConfig, step: StepSpec) -> StepSpec:
+    """Where a pool says how much memory its executors have, that is used up as other amounts are."""
+    if not step.memory or not any(pool.memory for pool in config.pools.values()):
+        return step
+    return step.model_copy(update={"needs": {**step.needs, MEMORY: step.memory}})
 
 
 def _check_licences(config: FarmConfig, step: StepSpec) -> None:

@@ -4,7 +4,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from datetime import time, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from farm.database_url import DatabaseConfig
 from farm.durations import BadDuration, parse_duration
 from farm.lines import line_of
+from farm.model import BIG, Named
+from farm.opening import days, span, zone
 from farm.refusal import Unavailable
 from farm.sizes import memory_here, parse_size
 from farm.wording import nearest, plain
@@ -21,7 +23,6 @@ from schedules.model import Hours, Lane, Licence, Window
 from schedules.windows import never_wins
 
 LEAST_LEASE = timedelta(seconds=3)  # a gateway that has nothing to tell speaks every two
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 class BadConfig(Unavailable):
@@ -88,7 +89,10 @@ class PoolConfig(_Part):
     idle: timedelta | None = None
     boot: timedelta = timedelta(seconds=2)
     min_bill: timedelta = timedelta()
-    memory: Annotated[int, Field(ge=1)] | None = None  # bytes of its largest executor; without it those of this machine
+    memory: Annotated[int, Field(ge=1)] | None = None  # bytes of each executor; without it those of this machine
+    gpus: Annotated[int, Field(ge=0, le=1024)] = 0  # devices of each of its executors
+    amounts: Mapping[Named, Annotated[int, Field(ge=1, le=BIG)]] = {}  # of whatever else each has: docs/needs.md
+    labels: Mapping[Named, Annotated[str, Field(pattern=r"^[A-Za-z0-9_.+:-]{0,100}$")]] = {}
     network: Literal["local", "outbound"] | None = (
         None  # how its executors are reached; without it as its provider says
     )
@@ -162,13 +166,13 @@ class WindowConfig(_Part):
     @field_validator("zone", "days", "hours")
     @classmethod
     def _makes_sense(cls, value: str, about: ValidationInfo) -> str:
-        {"zone": _zone, "days": _days, "hours": _hours}[str(about.field_name)](value)
+        {"zone": zone, "days": days, "hours": span}[str(about.field_name)](value)
         return value
 
     def window(self) -> Window:
-        start, end = _hours(self.hours)
+        start, end = span(self.hours)
         pools = {name: hours.hours() for name, hours in self.pools.items()}
-        return Window(self.name, self.zone, _days(self.days), start, end, pools, frozenset(self.holidays))
+        return Window(self.name, self.zone, days(self.days), start, end, pools, frozenset(self.holidays))
 
 
 class SiteConfig(_Part):
@@ -363,39 +367,3 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [m for a in getattr(annotation, "__args__", ()) for m in _models(a)]
-
-
-def _hours(text: str) -> tuple[time, time]:
-    start, dash, end = text.partition("-")
-    if not dash:
-        raise ValueError(f"hours {text!r} are no span; write 19:00-07:00")
-    return _time(start), _time("00:00" if end.strip() == "24:00" else end)
-
-
-def _time(text: str) -> time:
-    try:
-        return time.fromisoformat(text.strip())
-    except ValueError as error:
-        raise ValueError(f"{text.strip()!r} is no time of day; write 07:00") from error
-
-
-def _days(text: str) -> frozenset[int]:
-    days: set[int] = set()
-    for part in text.lower().split(","):
-        first, dash, last = (p.strip() for p in part.partition("-"))
-        if first not in DAYS or (dash and last not in DAYS):
-            raise ValueError(f"days {text!r} mean nothing; write mon-fri or sat,sun")
-        a, b = DAYS.index(first), DAYS.index(last) if dash else DAYS.index(first)
-        days |= {d % 7 for d in range(a, (b if b >= a else b + 7) + 1)}
-    return frozenset(days)
-
-
-def _zone(name: str) -> None:
-    import zoneinfo
-
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:
-        near = nearest(name, zoneinfo.available_timezones())
-        remedy = near if "did you mean" in near else "write one such as Europe/Prague"
-        raise ValueError(f"zone {name!r} is unknown; {remedy}") from error

@@ -10,8 +10,10 @@ from executors.contract import Work
 from farm import tables as t
 from farm.model import AttemptState, ExecutorState
 from farm.queue.claim import Claim
+from farm.queue.needs import held_of
 from farm.queue.room import Kept, Room
 from farm.queue.settle import Settled
+from farm.tables import AnyRow
 from schedules.model import Lane, Licence
 
 AHEAD_S = 0.5  # work that an executor may have waiting behind each slot, so that it never waits for us
@@ -21,7 +23,7 @@ STEPS = 1000  # whose tasks' length is known; that of the others is learned agai
 
 _ACTIVE = (AttemptState.CLAIMED, AttemptState.STARTED)
 _ROOMS = (
-    select(t.Executor.id, t.Executor.slots)
+    select(t.Executor.id, t.Executor.slots, t.Executor.offer)
     .where(t.Executor.state == ExecutorState.READY)
     .order_by(t.Executor.idle_since.is_not(None), t.Executor.idle_since.desc(), t.Executor.id)
 )
@@ -101,11 +103,16 @@ def kept(
 
 def _rooms(tx: Connection, depths: Mapping[tuple[int, int], int]) -> list[Room]:
     """Executors that take work, most recently busy first, and what they have."""
-    rooms = {r.id: Room(r.id, r.slots, 0) for r in tx.execute(_ROOMS)}
+    rooms = {r.id: _room(r) for r in tx.execute(_ROOMS)}
     if rooms:
         for row in tx.execute(_TAKEN, {"ids": list(rooms)}):
             rooms[row.executor].take(int(row.slots), depths.get((row.job, row.step), 0))
     return list(rooms.values())
+
+
+def _room(row: AnyRow) -> Room:
+    held = held_of(row.offer)
+    return Room(row.id, row.slots, 0, offer=held.offer, gpus=list(held.gpus))
 
 
 def rest(tx: Connection, now: datetime) -> int:

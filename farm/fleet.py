@@ -93,11 +93,14 @@ def place(
     site: Callable[[Machine], str],
     price_nano: int,
     now: datetime,
+    offers: Callable[[int], Sequence[str]] = lambda n: [""] * n,
 ) -> list[str]:
-    """Rows for machines that an order bought; the new ones' ids."""
+    """Rows for machines that an order bought; the new ones' ids. `offers`: what so many new ones have beside slots."""
     fresh = [m for m in machines if tx.execute(_EXISTS, {"e": m.id}).first() is None]
     if fresh:
-        tx.execute(_INSERT, [_placed_row(m, order, site(m), price_nano, now) for m in fresh])
+        rows = [_placed_row(m, order, site(m), price_nano, now) for m in fresh]
+        have = offers(len(fresh))
+        tx.execute(_INSERT, [{**row, "offer": offer} for row, offer in zip(rows, have, strict=True)])
     return [m.id for m in fresh]
 
 

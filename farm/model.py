@@ -152,6 +152,12 @@ Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 SecretRef = Annotated[str, Field(pattern=r"^(file:/[^\x00-\x1f]{1,1000}|env:[A-Za-z_][A-Za-z0-9_]{0,99})$")]
 
 
+Named = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,62}$")]
+Condition = Annotated[
+    str, Field(pattern=r"^(![A-Za-z][A-Za-z0-9_.-]{0,62}|[A-Za-z][A-Za-z0-9_.-]{0,62}(!?=[A-Za-z0-9_.+:-]{0,100})?)$")
+]
+
+
 class StepSpec(Strict):
     """Tasks that share a template: `array`, or `items`, or else one task.
 
@@ -176,6 +182,8 @@ class StepSpec(Strict):
     licence_exit: Annotated[Positive, Field(le=255)] | None = None  # this exit means "no licence now": not a failure
     licence_wait_s: Annotated[Seconds, Field(gt=0, le=366 * 86400)] = 86400  # it fails when there is none for so long
     licences: Mapping[Text, Annotated[Positive, Field(le=1_000_000)]] = {}  # of [licences], how many a task holds
+    needs: Annotated[Mapping[Named, Positive], Field(max_length=20)] = {}  # amounts beside cpu and memory: gpus, …
+    labels: Annotated[Many[Condition], Field(max_length=20)] = ()  # of its executor: k=v, k!=v, k, !k
     timeout_s: Seconds = 0  # wall time; 0 is no limit, here and in the three below
     silence_s: Seconds = 0  # without a byte of output
     output_bytes: Count = 0  # written

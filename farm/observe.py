@@ -14,15 +14,18 @@ from farm.config import FarmConfig, PoolConfig
 from farm.dispatch import kept
 from farm.fleet import alive, pool_fact
 from farm.model import AttemptState, JobState, OrderState
+from farm.offers import of_pool
 from farm.queue import holds
 from farm.queue.holds import Held
 from farm.queue.licence import uses
+from farm.queue.needs import given_of, held_of, needs_of
 from farm.queue.predict import sane
 from farm.queue.room import Kept
 from farm.tables import AnyRow
 from schedules.demand import expected_end
 from schedules.licences import Uses
 from schedules.model import Busy, Demand, Executor, Pool, Snapshot, Waiting
+from schedules.needs import PLAIN
 from schedules.windows import hours
 
 _OPEN_JOBS = (JobState.QUEUED, JobState.RUNNING)
@@ -32,7 +35,7 @@ _ROWS = 500  # groups of like work that a snapshot carries: the earliest due one
 _NOT_HELD = t.Job.lane.not_in(select(t.Hold.name).where(t.Hold.kind == "lane"))
 _ARRAYS = (
     select(t.Step.job, t.Step.due, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
-    .add_columns((t.Step.total - t.Step.next - t.Step.early).label("waiting"), t.Step.licences)
+    .add_columns((t.Step.total - t.Step.next - t.Step.early).label("waiting"), t.Step.licences, t.Step.needs)
     .join(t.Job, t.Job.id == t.Step.job)
     .where(sql(t.STEP_WAITS), t.Step.next + t.Step.early < t.Step.total, t.Job.state.in_(_OPEN_JOBS))
     .where(_NOT_HELD)
@@ -43,23 +46,23 @@ _LICENCES = cast(t.Step.licences, String)  # JSON has no equality on PostgreSQL
 _TASKS = (
     select(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
     .add_columns(func.min(t.Task.due).label("due"), func.count().label("waiting"))
-    .add_columns(_LICENCES.label("licences"))
+    .add_columns(_LICENCES.label("licences"), t.Step.needs)
     .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Task.job)
     .where(sql(t.TASK_WAITS), t.Job.state.in_(_OPEN_JOBS))
     .where(t.Task.not_before.is_(None) | (t.Task.not_before <= bindparam("now", type_=t.Utc())), _NOT_HELD)
-    .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted, _LICENCES)
+    .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted, _LICENCES, t.Step.needs)
     .order_by(func.min(t.Task.due))
     .limit(_ROWS)
 )
 _RUNNING = (
-    select(t.BY_EXECUTOR, t.Attempt.started, t.Attempt.slots, t.Step.predicted_s, t.Job.lane)
+    select(t.BY_EXECUTOR, t.Attempt.started, t.Attempt.slots, t.Attempt.given, t.Step.predicted_s, t.Job.lane)
     .add_columns(func.min(t.Attempt.claimed).label("claimed"), func.count().label("attempts"))
     .join(t.Task, (t.Task.job == t.Attempt.job) & (t.Task.number == t.Attempt.number))
     .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Attempt.job)
     .where(t.Attempt.finished.is_(None), t.Attempt.state.in_(_ACTIVE))
-    .group_by(t.BY_EXECUTOR, t.Attempt.started, t.Attempt.slots, t.Step.predicted_s, t.Job.lane)
+    .group_by(t.BY_EXECUTOR, t.Attempt.started, t.Attempt.slots, t.Attempt.given, t.Step.predicted_s, t.Job.lane)
 )
 _ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN)
 
@@ -75,7 +78,7 @@ def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
     executors = [_executor(row, taken.get(row.id, 0), wide.get(row.id)) for row in alive(tx)]
     held = holds.held(tx)
     for order in tx.execute(_ORDERS):
-        executors += [_ordered(order, n) for n in range(1, order.machines + 1)]
+        executors += [_ordered(order, n, config) for n in range(1, order.machines + 1)]
     return Snapshot(
         now=now,
         lanes=tuple(config.all_lanes().values()),
@@ -113,12 +116,13 @@ def _kept(tx: Connection, waits: Sequence[tuple[AnyRow, int]], config: FarmConfi
 def _executor(row: AnyRow, taken: int, wide: Kept | None) -> Executor:
     busy = min(taken, row.slots)
     idle = None if busy else row.idle_since
-    seen = Executor(row.id, row.pool, row.state, row.slots, busy, row.ordered, idle)
+    seen = Executor(row.id, row.pool, row.state, row.slots, busy, row.ordered, idle, offer=held_of(row.offer).offer)
     return replace(seen, kept=wide.slots, kept_for=str(wide.job)) if wide else seen
 
 
-def _ordered(order: AnyRow, n: int) -> Executor:
-    return Executor(f"{order.token}-{n}", order.pool, "ordered", order.slots, 0, order.created)
+def _ordered(order: AnyRow, n: int, config: FarmConfig) -> Executor:
+    offer = of_pool(config.pools[order.pool]) if order.pool in config.pools else PLAIN
+    return Executor(f"{order.token}-{n}", order.pool, "ordered", order.slots, 0, order.created, offer=offer)
 
 
 def _pool(tx: Connection, name: str, pool: PoolConfig) -> Pool:
@@ -136,6 +140,7 @@ def _pool(tx: Connection, name: str, pool: PoolConfig) -> Pool:
         idle=pool.idle,
         min_bill=pool.min_bill,
         breaker_open_until=fact.breaker_until,
+        offer=of_pool(pool),
     )
 
 
@@ -165,7 +170,9 @@ def _demand(
 
 def _waiting(row: AnyRow, count: int) -> Waiting:
     predicted = timedelta(seconds=sane(row.predicted_s))
-    return Waiting(count, row.submitted, row.due, predicted, row.slots, str(row.job))
+    found = Waiting(count, row.submitted, row.due, predicted, row.slots, str(row.job))
+    needs = needs_of(row.needs) if row.needs else None
+    return replace(found, amounts=needs.amounts, labels=needs.labels) if needs else found
 
 
 def _on_slots(running: Sequence[AnyRow], slots: Mapping[str, int]) -> Iterator[AnyRow]:
@@ -179,7 +186,8 @@ def _on_slots(running: Sequence[AnyRow], slots: Mapping[str, int]) -> Iterator[A
 
 def _busy(row: AnyRow, now: datetime) -> Busy:
     predicted = timedelta(seconds=sane(row.predicted_s))
-    return Busy(expected_end(row.started or row.claimed, predicted, now), row.slots, row.executor)
+    given = given_of(row.given)[0] if row.given else ()
+    return Busy(expected_end(row.started or row.claimed, predicted, now), row.slots, row.executor, given)
 
 
 def prices_nano(config: FarmConfig, open_prices: Mapping[str, Decimal | None]) -> dict[str, int]:

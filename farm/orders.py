@@ -41,13 +41,17 @@ _SHRINK = (
 _FIND = select(t.Order).where(t.Order.token == bindparam("k"))
 _WAITING = (
     select(t.Task.number)
-    .where(text(t.TASK_WAITS), t.Task.lane == t.Step.lane, t.Task.owner == t.Step.owner)  # along an index
+    .where(t.Task.lane == t.Step.lane, t.Task.owner == t.Step.owner)  # along an index
     .where(t.Task.job == t.Step.job, t.Task.step == t.Step.ordinal)
+)
+_WAIT = (
+    _WAITING.where(text(f"{t.TASK_WAITS} AND task.needs = ''")).exists(),
+    _WAITING.where(text(f"{t.TASK_WAITS} AND task.needs <> ''"), t.Task.needs == t.Step.needs).exists(),
 )
 _LEAST = (
     select(func.min(t.Step.slots))
     .where(t.Step.job == bindparam("j"), t.Step.state == "ready")
-    .where(or_(t.Step.next + t.Step.early < t.Step.total, _WAITING.exists()))  # what runs already needs no executor
+    .where(or_(t.Step.next + t.Step.early < t.Step.total, *_WAIT))  # what runs already needs no executor
 )
 
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from executors.contract import Machine, MachineState, Order, Placed, Provider
 from executors.errors import Lost, ProviderError, SoldOut, Throttled
 from executors.site.protocol import Message
-from farm import fleet, ledger, orders
+from farm import fleet, ledger, offers, orders
 from farm import tables as t
 from farm.breaker import BREAKER_MAX, open_breaker
 from farm.clock import EPOCH, Clock
@@ -168,8 +169,13 @@ def _adopt(tx: Connection, wheel: Fleet, machines: Iterable[Machine]) -> None:
         if machine.state != MachineState.ENDED and machine.id not in known and machine.pool in wheel.config.pools:
             order = orders.find(tx, machine.order)
             if order is not None and order.state != OrderState.OPEN:
-                fleet.place(tx, [machine], order, wheel.site, _price(wheel, machine.pool), wheel.clock.now())
+                _place_rows(tx, wheel, [machine], order)
                 after_commit(tx, _attach(wheel, machine))
+
+
+def _place_rows(tx: Connection, wheel: Fleet, machines: Sequence[Machine], order: AnyRow) -> list[str]:
+    have = partial(offers.texts, tx, wheel.config, order.pool)
+    return fleet.place(tx, machines, order, wheel.site, _price(wheel, order.pool), wheel.clock.now(), have)
 
 
 def _attach(wheel: Fleet, machine: Machine) -> Callable[[], None]:
@@ -298,10 +304,9 @@ def _place(wheel: Fleet, row: AnyRow, order: Order) -> None:
 
 
 def _placed(wheel: Fleet, row: AnyRow, placed: Placed) -> None:
-    price = _price(wheel, row.pool)
     now = wheel.clock.now()
     with wheel.db.write() as tx:
-        fresh = fleet.place(tx, placed.machines, row, wheel.site, price, now)
+        fresh = _place_rows(tx, wheel, placed.machines, row)
         error = "; ".join(str(r.error) for r in placed.refused)
         orders.move(tx, row.token, OrderState.PLACED, error)
         if any(isinstance(r.error, SoldOut) for r in placed.refused):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
-from farm.capacity import check_needs
+from farm.capacity import check_needs, placed
 from farm.model import JobSpec, ManyJobs, StepSpec
 from farm.queue.many import check_many
 from farm.queue.many import submit_many as enqueue_many
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-OWN = frozenset({"FARM_JOB", "FARM_TASK", "FARM_ATTEMPT", "FARM_INDEX", "FARM_SCRATCH"})
+OWN = frozenset({"FARM_JOB", "FARM_TASK", "FARM_ATTEMPT", "FARM_INDEX", "FARM_SCRATCH", "FARM_GPUS"})
 
 
 def submit(farm: "Farm", spec: JobSpec, also: Callable[[Connection, int], None] = lambda _tx, _job: None) -> int:
@@ -31,6 +31,7 @@ def submit(farm: "Farm", spec: JobSpec, also: Callable[[Connection, int], None] 
         _check_words(step)
         _check_inputs(farm, step)
         _check_place(step)
+    spec = spec.model_copy(update={"steps": tuple(placed(farm.config, step) for step in spec.steps)})
     now = farm.clock.now()
     with farm.db.write() as tx:
         job = enqueue(tx, spec, farm.config.all_lanes(), now)
@@ -53,6 +54,8 @@ def submit_many(
     check_commands(first.argv, many.commands, first.env, first.outputs)
     _check_inputs(farm, first)
     _check_place(first)
+    job = job.model_copy(update={"steps": (placed(farm.config, first),)})
+    many = many.model_copy(update={"job": job})
     now = farm.clock.now()
     with farm.db.write() as tx:
         jobs = enqueue_many(tx, many, farm.config.all_lanes(), now)

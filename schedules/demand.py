@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from schedules.model import Executor, Snapshot
+from schedules.model import Executor, Snapshot, Waiting
 
 MICROSECOND = timedelta(microseconds=1)
 SHORTEST = 1_000  # µs; nothing is so short that any number of it fits into a moment
@@ -27,9 +27,14 @@ def micro(length: timedelta) -> int:
 
 
 def rows(seen: Snapshot) -> list[Row]:
-    """All that waits, earliest due first."""
-    waiting = (w for d in seen.demand for w in d.waiting if w.count > 0)
-    found = [Row(w.count, micro(w.due - seen.now), max(SHORTEST, micro(w.predicted)), w.slots, w.who) for w in waiting]
+    """All that waits for slots alone, earliest due first."""
+    plain = (w for d in seen.demand for w in d.waiting if w.count > 0 and not w.amounts and not w.labels)
+    return rows_of(plain, seen.now)
+
+
+def rows_of(waiting: Iterable[Waiting], now: datetime) -> list[Row]:
+    """Earliest due first."""
+    found = [Row(w.count, micro(w.due - now), max(SHORTEST, micro(w.predicted)), w.slots, w.who) for w in waiting]
     return sorted(found, key=lambda row: (row.due, row.predicted, row.slots, row.count, row.who))
 
 

@@ -226,12 +226,13 @@ def _less(source: Source, launches: Sequence[Launch]) -> Source:
 
 
 def _preferred(row: Row, pools: Sequence[Source]) -> list[Source]:
-    """Cheapest for the task first: price · (boot + predicted), shared by the tasks that run side by side."""
+    """Cheapest for the task first: price · (boot + predicted), shared by the tasks that run side by side. Of such as
+    cost the same those that have nothing rare, then the quickest."""
 
-    def cost(source: Source) -> tuple[float, int]:
+    def cost(source: Source) -> tuple[float, int, int]:
         hold = micro(source.pool.boot) + row.predicted
         abreast = max(1, min(row.count, source.size(row.slots) // row.slots))
-        return float(source.hours.price_per_hour) * hold / abreast, hold
+        return float(source.hours.price_per_hour) * hold / abreast, source.pool.offer.rare, hold
 
     return sorted(pools, key=cost)
 

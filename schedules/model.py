@@ -6,6 +6,8 @@ from datetime import datetime, time, timedelta
 from decimal import Decimal
 from typing import Literal, Protocol
 
+from schedules.needs import PLAIN, Amounts, Offer
+
 
 @dataclass(frozen=True, slots=True)
 class Hours:
@@ -56,6 +58,7 @@ class Pool:
     breaker_open_until: datetime | None = None
     closed: Closed = ""
     closed_why: str = ""
+    offer: Offer = PLAIN  # of each executor, beside its slots
     boots_kept: float = 1.5  # so many boots an idle executor is worth, where `idle` says nothing
 
 
@@ -73,6 +76,7 @@ class Executor:
     idle_since: datetime | None = None
     kept: int = 0  # slots that a task waits for at once here: until they are free, no other gets any
     kept_for: str = ""  # its job
+    offer: Offer = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,8 @@ class Waiting:
     predicted: timedelta
     slots: int = 1
     who: str = ""
+    amounts: Amounts = ()  # beside the slots, of each task
+    labels: tuple[str, ...] = ()  # what has to hold of its executor
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +119,7 @@ class Busy:
     predicted_finish: datetime
     slots: int = 1
     executor: str = ""
+    amounts: Amounts = ()  # beside the slots
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from schedules.demand import Row, rows
 from schedules.expansion import Expansion, Source, expand, ordered, sources
 from schedules.floors import orders
 from schedules.idle import above_ceiling, leave, leaves_at, retire, spare, useful
+from schedules.kinds import expand_kinds, wanted
 from schedules.model import Decision, Drain, Executor, Pool, Retire, Snapshot
 from schedules.placement import late, rooms
 from schedules.windows import OpenHours, hours
@@ -20,6 +21,7 @@ def default(seen: Snapshot) -> Decision:
     pools = sources(seen.pools, open_hours, seen.executors, seen.now)
     waiting = rows(seen)
     plan = orders(waiting, rooms(seen, kept) if waiting else [], pools, kept, seen.now)
+    plan = expand_kinds(plan, seen, kept, pools)
     gone, leaving = _retirements(seen, open_hours, kept, plan, pools, waiting)
     return Decision((*plan.launches, *over, *gone), _look_again(seen, open_hours, leaving), plan.unmet)
 
@@ -55,12 +57,13 @@ def _retirements(
 
 def _needed(seen: Snapshot, kept: Sequence[Executor], waiting: Sequence[Row]) -> set[str]:
     """Those that waiting work could use. A late one and what was ordered in its place both stay until one is there."""
+    others = wanted(seen, kept)
     if not waiting:
-        return set()
+        return others
     pools = {pool.name: pool for pool in seen.pools}
     behind = [e for e in kept if e.pool in pools and late(e, pools[e.pool], seen.now)]
     slow = {e.id for e in behind}
-    return useful([e for e in kept if e.id not in slow], waiting) | useful(behind, waiting)
+    return useful([e for e in kept if e.id not in slow], waiting) | useful(behind, waiting) | others
 
 
 def _missed(

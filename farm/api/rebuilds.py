@@ -1,5 +1,6 @@
 """Rebuilds: a push, or a tree on this machine."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
@@ -13,7 +14,7 @@ from farm.asked import Note, once
 from farm.auth import Principal
 from farm.changes import is_nothing
 from farm.hooks import SentEvent, check_moved, checked
-from farm.model import Count, Exact, Seconds, Text
+from farm.model import Condition, Count, Exact, Named, Positive, Seconds, Text
 from farm.refusal import Refusal
 from farm.workloads.packages.sent import LARGEST, Description, read_description
 
@@ -32,7 +33,7 @@ class Push(BaseModel):
 
 
 class Limits(BaseModel):
-    """What ends the build of a package, as in a step; what is left out stays as rebuilds have it."""
+    """What the build of a package needs and what ends it, as in a step; what is left out stays as rebuilds have it."""
 
     model_config = ConfigDict(extra="forbid")
     timeout_s: Seconds | None = None
@@ -40,6 +41,9 @@ class Limits(BaseModel):
     output_bytes: Count | None = None
     memory: Count | None = None
     processes: Count | None = None
+    cpu: Annotated[Positive, Field(le=1024)] | None = None
+    needs: Annotated[Mapping[Named, Positive], Field(max_length=20)] | None = None
+    labels: Annotated[tuple[Condition, ...] | None, Field(max_length=20)] = None
 
 
 class Options(BaseModel):

@@ -19,9 +19,6 @@ class Step:
     array: Annotated[
         str | None, typer.Option(metavar="1-100[:2]", help="One task per index; {index} in the command becomes it.")
     ] = None
-    needs: Annotated[
-        str | None, typer.Option(metavar="cpu=2,memory=4G", help="What one task needs; memory as with --memory.")
-    ] = None
     retries: Annotated[int, typer.Option(min=0, max=100, help="Run a task again so often when it fails.")] = 0
     licence: Annotated[
         list[str] | None,
@@ -61,7 +58,7 @@ class Step:
             "cwd": sayable(self.cwd, "--cwd"),
             "retries": self.retries,
             "outputs": self.outputs or [],
-            **_bounds(self.needs, bounds.told()),
+            **bounds.told(),
             "licences": values.licences(self.licence or []),
             **_licence(self.licence_exit, self.licence_wait),
         }
@@ -70,14 +67,6 @@ class Step:
             return {**step, "array": values.array(self.array)}
         _warn_of_tokens(step)
         return step
-
-
-def _bounds(needs: str | None, limits: dict[str, Any]) -> dict[str, Any]:
-    """Needs and limits; both may name the memory, but not two different ones."""
-    needed = values.needs(needs)
-    if "memory" in needed and limits.get("memory", needed["memory"]) != needed["memory"]:
-        raise Refusal("the memory is given twice, and differs", "--needs and --memory", "leave one of them out")
-    return {**needed, **limits}
 
 
 def _licence(code: int | None, wait: str | None) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from farm.workloads.command import NAME_LIMIT, sayable
 
 _RANGE = re.compile(r"(-?[0-9]{1,15})(?:-(-?[0-9]{1,15}))?(?::([0-9]{1,15}))?")
 _COUNT = re.compile(r"[0-9]{1,15}")
-NEEDS = ("cpu", "memory")
 JOB_STATES = ("held", "queued", "running", "done", "failed", "cancelled")
 TASK_STATES = ("blocked", "ready", "running", "done", "failed", "cancelled", "skipped")
 TOKENS = ("{index}", "{frame}", "{first}", "{last}", "{step}")
@@ -29,25 +28,6 @@ def array(text: str, option: str = "--array") -> dict[str, int]:
     if made["step"] < 1 or made["last"] < made["first"]:
         raise Refusal(f"{text!r} holds nothing", option, "write FIRST-LAST with FIRST not above LAST, steps from 1")
     return made
-
-
-def needs(text: str | None) -> dict[str, int]:
-    """`cpu=2,memory=4G`: the fields cpu (count) and memory (bytes) of a step."""
-    made: dict[str, int] = {}
-    for part in map(str.strip, [] if text is None else text.split(",")):
-        name, _, value = part.partition("=")
-        if name not in NEEDS:
-            near = get_close_matches(name, NEEDS, 1)
-            remedy = f"did you mean {near[0]}? such as cpu=2,memory=4G" if near else "write it like cpu=2,memory=4G"
-            raise Refusal(f"no need is called {name!r}" if name else "a need is empty", "--needs", remedy)
-        made[name] = size(value, "--needs") if name == "memory" else _count(value)
-    return made
-
-
-def _count(text: str) -> int:
-    if not _COUNT.fullmatch(text) or int(text) < 1:
-        raise Refusal(f"{text!r} is no number of CPUs", "--needs", "write it like cpu=2")
-    return int(text)
 
 
 def licences(given: Sequence[str]) -> dict[str, int]:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from farm.cli import values
 from farm.cli.booking import me
+from farm.cli.needs import needs as needed
 from farm.cli.reach import place_of
 from farm.client import Client, connect
 from farm.functions import by_value, run
@@ -60,7 +60,7 @@ def map(
         "retries": retries,
         "timeout_s": float(timeout_s),
         "items": [_item(n, python, file) for n, file in enumerate(sent, 1)],
-        **values.needs(needs or "cpu=1"),
+        **needed(needs or "cpu=1"),
     }
     title = name or getattr(function, "__name__", "map").strip("<>")
     job = {"name": title, "owner": me(), "lane": lane, "steps": [step]}

@@ -4,7 +4,8 @@ Claims are written before anything starts.
 """
 
 import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from math import inf
 from typing import Any
@@ -17,33 +18,32 @@ from farm import tables as t
 from farm.clock import micros
 from farm.model import AttemptState, JobState, TaskState
 from farm.queue import early, holds, template
+from farm.queue.advance import ADVANCE, Advance
 from farm.queue.campaign import Halves
 from farm.queue.licence import Licences
+from farm.queue.needs import GPUS, given_text, needs_of
+from farm.queue.needy import Needy
 from farm.queue.room import Kept, Room, Rooms
 from farm.queue.shares import Fact, Shares
 from farm.queue.table import SYSTEM, Table, shares_of
 from farm.queue.waiting import Candidate, Queue, Waiting
 from farm.tables import AnyRow
 from schedules.model import Lane, Licence
+from schedules.needs import Needs
 
 _TOKENS = random.Random()
 _LOOK = 64  # candidates of an owner looked at in one go; a claim that uses them all looks again at the next event
 
-_ADVANCE = (
-    update(t.Step)
-    .where(t.Step.job == bindparam("j"), t.Step.ordinal == bindparam("o"))
-    .where(t.Step.next == bindparam("was"), t.Step.early == bindparam("had"))
-    .values(next=bindparam("now_next"), early=t.Step.early - bindparam("passed"))
-)
 _INSERT_TASKS = insert(t.Task)
-_TASK = ("job", "step", "lane", "owner", "slots", "state", "due", "attempts", "executor", "number", "position", "name")
+_OWN = ("job", "step", "lane", "owner", "slots", "needs")
+_TASK = (*_OWN, "state", "due", "attempts", "executor", "number", "position", "name")
 _START_TASK = (
     update(t.Task)
     .where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"), t.Task.state == TaskState.READY)
     .values(state=TaskState.RUNNING, attempts=bindparam("ordinal"), executor=bindparam("on"), lead=bindparam("lead"))
 )
 _INSERT_ATTEMPTS = insert(t.Attempt)
-_ATTEMPT = ("job", "number", "ordinal", "step", "executor", "token", "slots", "state", "claimed")
+_ATTEMPT = ("job", "number", "ordinal", "step", "executor", "token", "slots", "state", "claimed", "given")
 _COUNT = (
     update(t.Job)
     .where(t.Job.id == bindparam("j"))
@@ -96,7 +96,7 @@ class Claim:
         self._tasks: list[tuple[Any, ...]] = []
         self._restarts: list[dict[str, Any]] = []
         self._attempts: list[tuple[Any, ...]] = []
-        self._steps: dict[tuple[int, int], _Advance] = {}
+        self._steps: dict[tuple[int, int], Advance] = {}
         self._works: dict[str, list[Work]] = {}
         self._jobs: dict[int, int] = {}
         self._templates: dict[tuple[int, int], template.Template] = {}
@@ -104,6 +104,7 @@ class Claim:
         self._licences = Licences(tx, licences)
         self._lacking: set[tuple[str, str]] = set()  # lanes and owners who wait for licences only: no slot is owed them
         self._rooms = Rooms([])
+        self._needy = Needy(tx, now, self._rooms)
         self._held: Collection[str] = ()  # lanes
         self._deep: set[tuple[str, str]] | None = None  # lanes and owners with short work, when that has been asked
         self._crowded = False  # somebody whose turn it was found every slot full: nothing more queues behind slots
@@ -130,6 +131,7 @@ class Claim:
         self._held = holds.lanes(self._tx)
         claims = self._halves.claims
         more = self._licences.more
+        self._needy = Needy(self._tx, self._now, self._rooms, self._held, claims).look()
         waiting = Waiting(self._tx, self._now, max(1, free), largest=largest, held=self._held, claims=claims, more=more)
         limit = sum(r.slots for r in rooms) + _LOOK
         self._halves.limit = limit + more
@@ -150,12 +152,12 @@ class Claim:
     def _look_overdue(self, table: Table, depth: Mapping[tuple[int, int], int]) -> None:
         """Of each lane who is next, if what it has waits for several slots beyond its due date: other lanes, whose
         turns come between, do not take again and again the slots that become free for it."""
-        if len(table.present) < 2 or table.waiting.largest < 2:
+        if len(table.present) < 2 or (table.waiting.largest < 2 and not self._needy.possible):
             return
         for lane in sorted(table.present, key=lambda lane: table.lanes.virtual[lane]):
             owner, _ = table.owners[lane].next(table.present[lane])
             first = next(iter(table.queue(lane, owner)), None)
-            if first and first.row.slots > 1 and first.due <= self._now:
+            if first and (first.row.slots > 1 or first.row.needs) and first.due <= self._now:
                 self._overdue(table, (lane, owner), first, depth)
 
     def _overdue(
@@ -164,7 +166,10 @@ class Claim:
         """What fits now goes before its lane's turn if the lane is ahead by no more than what others in it were given
         while this owner waited."""
         slots, lane = first.row.slots, pair[0]
-        if slots > self._rooms.free:
+        needs = needs_of(first.row.needs) if first.row.needs else None
+        if needs and not self._rooms.best(needs):
+            self._rooms.reserve(pair, first.row.job, needs, _bad(first))
+        elif slots > self._rooms.free:
             self._rooms.keep(pair, first.row.job, slots, _bad(first))
         elif table.ahead(lane) * self._weight(lane) < table.owed(*pair):
             table.charge(*pair, self._serve(pair, table.queue(*pair), depth, 0) or 0.0)
@@ -188,14 +193,14 @@ class Claim:
 
     def _table(self, waiting: Waiting, limit: int) -> Table:
         """Whose turn it is, as it was left at the last claim."""
-        pairs = waiting.pairs()
+        pairs = waiting.pairs() | self._needy.pairs()
         lanes = sorted({lane for lane, _ in pairs})
         known = {row.name: Fact(row.virtual_s, row.backlogged) for row in self._tx.execute(_LANES)}
         mine: dict[str, dict[str, Fact]] = {lane: {} for lane in lanes}
         for row in self._tx.execute(_OWNERS, {"lanes": lanes}):
             mine[row.lane][row.owner] = Fact(row.virtual_s, row.backlogged)
         owners = {lane: shares_of(facts, self._owner_weight) for lane, facts in mine.items()}
-        table = Table(waiting, limit, shares_of(known, self._weight), owners)
+        table = Table(waiting, limit, shares_of(known, self._weight), owners, self._needy)
         table.join(pairs)
         return table
 
@@ -214,14 +219,20 @@ class Claim:
         lacks = other = False
         for candidate in self._halves.order(queue):
             step = candidate.row
-            deep = 0 if step.licences else depth.get((step.job, step.ordinal), 0)
+            needs = needs_of(step.needs) if step.needs else None
+            deep = 0 if step.licences or needs else depth.get((step.job, step.ordinal), 0)
             deep = self._rooms.level(candidate.remaining, deep)
             each = step.slots * candidate.seconds
             most = candidate.remaining if seconds == inf else min(candidate.remaining, int(seconds / each) + 1)
-            for room in _better(self._rooms.may(step.slots, 0 if self._crowded else deep), candidate):
+            reach = 0 if self._crowded else deep
+            rooms = self._rooms.best(needs) if needs else self._rooms.may(step.slots, reach)
+            for room in _better(rooms, candidate):
                 may = self._licences.now.room(step.licences, room.executor) if step.licences else most
-                if n := min(room.fits(step.slots, 0 if self._crowded else deep), most, may):
-                    room.take(n * step.slots, deep)
+                if n := min(room.takes(needs) if needs else room.fits(step.slots, reach), most, may):
+                    if needs:
+                        room.begin(needs, n)
+                    else:
+                        room.take(n * step.slots, deep)
                     self._take(candidate, room, n)
                     if not candidate.remaining:
                         queue.remove(candidate)
@@ -230,13 +241,20 @@ class Claim:
                 lacks = True
                 continue  # it waits for a licence, and not for a slot
             other = True
-            if step.slots == 1:
+            if needs:
+                self._later(pair, candidate, needs)
+            elif step.slots == 1:
                 self._crowded = True
             else:
                 self._rooms.keep(pair, step.job, step.slots, _bad(candidate))
         if lacks and not other:
             self._lacking.add(pair)
         return None
+
+    def _later(self, pair: tuple[str, str], candidate: Candidate, needs: Needs) -> None:
+        """Others go before it until it is due; from then on what it needs is kept for it."""
+        if candidate.due <= self._now:
+            self._rooms.reserve(pair, candidate.row.job, needs, _bad(candidate))
 
     def _take(self, candidate: Candidate, room: Room, n: int) -> None:
         step = candidate.row
@@ -259,8 +277,8 @@ class Claim:
     def _advance(self, step: AnyRow, room: Room, n: int) -> None:
         key = (step.job, step.ordinal)
         if key not in self._steps:
-            self._steps[key] = _Advance(step, early.positions(self._tx, step) if step.early else ())
-        where, due, first = (step.lane, step.owner, step.slots), micros(step.due), step.first_number
+            self._steps[key] = Advance(step, early.positions(self._tx, step) if step.early else ())
+        where, due, first = (step.lane, step.owner, step.slots, step.needs), micros(step.due), step.first_number
         same = (*key, *where, TaskState.RUNNING, due, 1, room.executor)
         for position in self._steps[key].take(n):
             number = first + position
@@ -280,18 +298,21 @@ class Claim:
         token = _TOKENS.getrandbits(52)  # exact in every JSON reader; it need not be secret, only another one each time
         job, about = step.job, step.ordinal
         state, at = AttemptState.CLAIMED, self._at
-        self._attempts.append((job, number, ordinal, about, room.executor, token, step.slots, state, at))
+        given, env = _given(step.needs, room) if step.needs else (None, None)
+        self._attempts.append((job, number, ordinal, about, room.executor, token, step.slots, state, at, given))
         made = self._templates.get((job, about))
         if made is None:
             made = self._templates[job, about] = template.Template(step)
         gathered = template.gathered(self._tx, step, number, params) if made.gathers else ()
         work = made.work(number, position, ordinal, token, self._term, params, gathered, memory)
+        if env:
+            work = replace(work, env={**work.env, **env})
         self._works.setdefault(room.executor, []).append(work)
 
     def _write(self) -> None:
         tx = self._tx
         for advance in self._steps.values():
-            _one(tx.execute(_ADVANCE, advance.row()).rowcount, 1)
+            _one(tx.execute(ADVANCE, advance.row()).rowcount, 1)
         if self._tasks:
             bulk.tuples(tx, _INSERT_TASKS, _TASK, self._tasks)
         if self._restarts:
@@ -303,7 +324,8 @@ class Claim:
 
     def _spend(self, table: Table, largest: int) -> None:
         """Remember virtual times, and who still waits for an executor as large as the `largest` here."""
-        left = Waiting(self._tx, self._now, largest, held=self._held).pairs() - self._lacking
+        left = Waiting(self._tx, self._now, largest, held=self._held).pairs() | self._needy.pairs()
+        left -= self._lacking
         self._tx.execute(_NOBODY_WAITS)
         self._tx.execute(_NO_OWNER_WAITS, {"lanes": list(table.owners)})
         facts = table.lanes.facts(lane for lane, _ in left)
@@ -333,27 +355,13 @@ class Claim:
             self._tx.execute(_ADD_OWNER, new)
 
 
-class _Advance:
-    """How far an array was handed out, and is now; what was cancelled before its turn (`early`) is passed over."""
-
-    def __init__(self, step: AnyRow, early: Collection[int]) -> None:
-        self._step, self._early = step, early
-        self._next, self._passed = step.next, 0
-
-    def take(self, n: int) -> Iterator[int]:
-        """The positions of the next `n` tasks; there are as many."""
-        while n:
-            position = early.position(self._step, self._next)
-            self._next += 1
-            if position in self._early:
-                self._passed += 1
-            else:
-                n -= 1
-                yield position
-
-    def row(self) -> dict[str, int]:
-        was = {"j": self._step.job, "o": self._step.ordinal, "was": self._step.next, "had": self._step.early}
-        return was | {"now_next": self._next, "passed": self._passed}
+def _given(text: str, room: Room) -> tuple[str, dict[str, str]]:
+    """What the books say that an attempt with these needs has, and what it is told of it."""
+    needs = needs_of(text)
+    n = dict(needs.amounts).get(GPUS, 0)
+    mine, room.gpus = room.gpus[:n], room.gpus[n:]
+    told = ",".join(map(str, mine))
+    return given_text(needs.amounts, mine), {"FARM_GPUS": told, "CUDA_VISIBLE_DEVICES": told} if n else {}
 
 
 def _better(rooms: Sequence[Room], candidate: Candidate) -> Sequence[Room]:

@@ -44,7 +44,7 @@ def cancel(tx: Connection, step: AnyRow, number: int, now: datetime) -> End | No
     if not tx.execute(_MORE, about).rowcount:
         return None
     place = number - step.first_number
-    row = {name: getattr(step, name) for name in ("job", "lane", "owner", "slots", "due", "held")}
+    row = {name: getattr(step, name) for name in ("job", "lane", "owner", "slots", "needs", "due", "held")}
     row |= {"number": number, "step": step.ordinal, "position": place, "name": template.name(step, place)}
     tx.execute(_INSERT, row | {"state": TaskState.CANCELLED, "cause": "cancelled", "finished": now})
     return End(step.job, number, step.ordinal, TaskState.CANCELLED, was_running=False)

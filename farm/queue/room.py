@@ -1,7 +1,9 @@
 """Executors that take work: how much goes where, and which is kept free for a task that needs several slots."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+
+from schedules.needs import PLAIN, Amounts, Needs, Offer, lacking, times, waste
 
 MOST_KEPT = 16  # rooms that are kept in one claim, at most half of all
 
@@ -14,17 +16,52 @@ class Room:
     slots: int
     taken: int  # slots of attempts it already has, waiting ones included
     held: int = 0  # slots among those whose attempts are not short: nothing waits behind them
+    offer: Offer = PLAIN
+    gpus: list[int] = field(default_factory=list)  # devices that no attempt has
+    used: dict[str, int] = field(default_factory=dict)  # of what it offers
+    aside: int = 0  # slots that are kept for tasks with needs
 
     def fits(self, slots: int, depth: int) -> int:
         """How many tasks of this size it takes now: into free slots, and `depth` short ones behind each short one."""
         if slots > self.slots:
             return 0
-        ahead = depth * max(0, self.slots - self.held) if slots == 1 else 0
-        return max(0, (self.slots + ahead - self.taken) // slots)
+        ahead = depth * max(0, self.slots - self.held) if slots == 1 and not self.aside else 0
+        return max(0, (self.slots + ahead - self.taken - self.aside) // slots)
 
     def take(self, slots: int, depth: int) -> None:
         self.taken += slots
         self.held += 0 if depth else slots
+
+    def could(self, needs: Needs) -> bool:
+        """Whether it would have room for such a task, were it empty."""
+        return self.slots >= needs.slots and not lacking(needs, self.offer)
+
+    def takes(self, needs: Needs) -> int:
+        """How many such tasks it takes now. None of them waits behind a slot."""
+        return times(needs, self.offer, self.slots - self.taken - self.aside, self.used)
+
+    def begin(self, needs: Needs, tasks: int) -> None:
+        self.take(needs.slots * tasks, 0)
+        self._use(needs.amounts, tasks)
+
+    def gave(self, amounts: Amounts, gpus: Collection[int]) -> None:
+        """An attempt has so much since an earlier claim; its slots are counted already."""
+        self._use(amounts, 1)
+        self.gpus = [gpu for gpu in self.gpus if gpu not in gpus]
+
+    def keep(self, needs: Needs) -> None:
+        self.aside += needs.slots
+        self._use(needs.amounts, 1)
+
+    def missing(self, needs: Needs) -> tuple[int, int, int]:
+        """How much must come back before such a task fits: amounts, slots; and how much it runs."""
+        has = dict(self.offer.amounts)
+        short = sum(max(0, self.used.get(name, 0) + n - has.get(name, n)) for name, n in needs.amounts)
+        return short, max(0, self.taken + self.aside + needs.slots - self.slots), self.taken
+
+    def _use(self, amounts: Amounts, tasks: int) -> None:
+        for name, n in amounts:
+            self.used[name] = self.used.get(name, 0) + n * tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +81,20 @@ class Rooms:
     open: list[Room]
     kept: dict[tuple[str, str], Kept] = field(default_factory=dict)  # by lane and owner
     most: int = 0
+    asides: dict[tuple[str, str], Kept] = field(default_factory=dict)  # the same for tasks with needs: of a room a part
     _full: dict[tuple[int, int], int] = field(default_factory=dict)  # so many of the first take none of such tasks
+    _best: dict[Needs, list[Room]] = field(default_factory=dict)  # those that may take such, the best last
 
     @staticmethod
     def of(rooms: Sequence[Room]) -> "Rooms":
-        return Rooms(list(rooms), most=min(MOST_KEPT, max(1, len(rooms) // 2)))
+        """What needs nothing rare fills rooms without it first."""
+        ordered = sorted(rooms, key=lambda room: room.offer.rare)
+        return Rooms(ordered, most=min(MOST_KEPT, max(1, len(rooms) // 2)))
 
     @property
     def free(self) -> int:
         """Slots that one task can have now at most."""
-        return max((room.slots - room.taken for room in self.open), default=0)
+        return max((room.slots - room.taken - room.aside for room in self.open), default=0)
 
     @property
     def any_free(self) -> bool:
@@ -67,6 +108,24 @@ class Rooms:
             at += 1
         self._full[slots, depth] = at
         return self.open[at:]
+
+    def best(self, needs: Needs) -> Sequence[Room]:
+        """Those that may take such a task now, the first for sure: where it keeps least from others, then busiest."""
+        if needs not in self._best:
+            self._best[needs] = _unlike(self.open, needs)
+        found = self._best[needs]
+        while found and not found[-1].takes(needs):
+            found.pop()
+        return found[::-1]
+
+    def reserve(self, pair: tuple[str, str], job: int, needs: Needs, bad: Collection[str]) -> None:
+        """What a task of this job needs is kept where it will be there soonest, for nobody else in this claim; the rest
+        of that executor goes on. One for each lane and owner."""
+        could = [room for room in self.open if room.could(needs)]
+        if could and pair not in self.asides and len(self.asides) < self.most:
+            room = min(could, key=lambda room: (room.executor in bad, *room.missing(needs)))
+            room.keep(needs)
+            self.asides[pair] = Kept(room.executor, needs.slots, job)
 
     def level(self, waiting: int, depth: int) -> int:
         """`depth`, or near the end of such short tasks less: so deep that the last `waiting` ones are shared, and no
@@ -91,7 +150,14 @@ class Rooms:
             room = min(could, key=lambda room: (room.executor in bad, *_wait(room, slots)))
             self.open.remove(room)
             self._full.clear()
+            self._best.clear()
             self.kept[pair] = Kept(room.executor, slots, job)
+
+
+def _unlike(rooms: Iterable[Room], needs: Needs) -> list[Room]:
+    """Those that could ever take such tasks: where it keeps most from others first, the busiest last."""
+    could = [room for room in rooms if room.could(needs)]
+    return sorted(could, key=lambda room: waste(needs, room.offer))[::-1]
 
 
 def _wait(room: Room, slots: int) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ from farm import tables as t
 from farm.acts import By, record
 from farm.model import Item, JobSpec, JobState, StepSpec, TaskState
 from farm.queue import campaign, predict
+from farm.queue.needs import text_of
 from farm.queue.progress import skip_unchanged
 from farm.refusal import Refusal
 from farm.wording import nearest
@@ -189,6 +190,7 @@ def _insert_step(
         "order": step.order,
         "template": _template(step),
         "slots": step.cpu,
+        "needs": text_of(step),
         "memory": step.memory,
         "retries": step.retries,
         "licences": dict(step.licences) or None,
@@ -200,7 +202,7 @@ def _insert_step(
     }
     tx.execute(_INSERT_STEP, row)
     if step.items:
-        own = {key: row[key] for key in ("lane", "owner", "slots", "due", "held")}
+        own = {key: row[key] for key in ("lane", "owner", "slots", "needs", "due", "held")}
         _insert_items(tx, place, step, plan, blocked=waits > 0, own=own)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from farm.queue.needy import Needy
 from farm.queue.shares import Fact, Shares
 from farm.queue.waiting import Queue, Waiting
 
@@ -17,6 +18,7 @@ class Table:
     limit: int  # candidates of an owner
     lanes: Shares
     owners: Mapping[str, Shares]
+    needy: Needy
     queues: dict[tuple[str, str], Queue] = field(default_factory=dict)
     present: dict[str, set[str]] = field(default_factory=dict)
 
@@ -50,7 +52,10 @@ class Table:
 
     def queue(self, lane: str, owner: str) -> Queue:
         if (lane, owner) not in self.queues:
-            self.queues[lane, owner] = self.waiting.queue(lane, owner, self.limit)
+            found = self.waiting.queue(lane, owner, self.limit)
+            if others := self.needy.queues(lane, owner, self.limit):
+                found.beside(others)
+            self.queues[lane, owner] = found
         return self.queues[lane, owner]
 
     def close(self) -> None:
@@ -61,7 +66,7 @@ class Table:
         """Whoever has nothing but what fits nowhere: no room will be kept for it now, so it need not be asked."""
         if self.waiting.slots < self.waiting.largest:
             self.waiting = replace(self.waiting, largest=0)
-            pairs = self.waiting.pairs()
+            pairs = self.waiting.pairs() | self.needy.pairs(now=True)
             for lane, owner in [(lane, o) for lane, owners in self.present.items() for o in owners]:
                 if (lane, owner) not in pairs:
                     self.leave(lane, owner)

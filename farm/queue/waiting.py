@@ -1,6 +1,6 @@
 """What waits for a slot: lanes and owners that have something, and of each the earliest due steps and tasks."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
@@ -12,18 +12,18 @@ from farm import tables as t
 from farm.model import JobState
 from farm.tables import AnyRow
 
-_OPEN = (JobState.QUEUED, JobState.RUNNING)
-_STEP_WAITS = text(f"{t.STEP_WAITS} AND step.next + step.early < step.total")
-_TASK_WAITS = text(t.TASK_WAITS)
+OPEN = (JobState.QUEUED, JobState.RUNNING)
+_STEP_WAITS = text(f"{t.STEP_WAITS} AND step.needs = '' AND step.next + step.early < step.total")
+_TASK_WAITS = text(f"{t.TASK_WAITS} AND task.needs = ''")  # what needs more than slots is in farm.queue.needy
 _FROM: Any = bindparam("from_", 0)
-_NOT_PAUSED = or_(t.Task.not_before.is_(None), t.Task.not_before <= bindparam("now", type_=t.Utc()))
+UNPAUSED = or_(t.Task.not_before.is_(None), t.Task.not_before <= bindparam("now", type_=t.Utc()))
 
 
 def _of_jobs(query: Any, job: Any) -> Any:
     return query.where(job.in_(bindparam("jobs", expanding=True)))
 
 
-def _each_pair(table: str, waits: str) -> TextClause:
+def each_pair(table: str, waits: str) -> TextClause:
     """From lane to lane and from owner to owner along the index of what waits: DISTINCT would look at all of it."""
 
     def first(column: str, where: str) -> str:
@@ -43,18 +43,17 @@ WITH RECURSIVE lanes(lane) AS (
 
 _STEP_PAIRS: Any = select(t.Step.lane, t.Step.owner).where(_STEP_WAITS, t.Step.slots <= bindparam("slots")).distinct()
 _TASK_PAIRS: Any = (
-    select(t.Task.lane, t.Task.owner).where(_TASK_WAITS, t.Task.slots <= bindparam("slots"), _NOT_PAUSED).distinct()
+    select(t.Task.lane, t.Task.owner).where(_TASK_WAITS, t.Task.slots <= bindparam("slots"), UNPAUSED).distinct()
 )
+STEP_ROWS: Any = select(t.Step, t.Job.state.label("job_state")).join(t.Job, t.Job.id == t.Step.job)
 _STEPS: Any = (
-    select(t.Step, t.Job.state.label("job_state"))
-    .join(t.Job, t.Job.id == t.Step.job)
-    .where(_STEP_WAITS, t.Job.state.in_(_OPEN), t.Step.slots <= bindparam("slots"))
+    STEP_ROWS.where(_STEP_WAITS, t.Job.state.in_(OPEN), t.Step.slots <= bindparam("slots"))
     .where(t.Step.lane == bindparam("lane"), t.Step.owner == bindparam("owner"))
     .order_by(t.Step.due, t.Step.job, t.Step.ordinal)
     .limit(bindparam("limit"))
     .offset(_FROM)
 )
-_TASK_ROWS: Any = (
+TASK_ROWS: Any = (
     select(
         t.Task.job.label("task_job"),
         t.Task.number,
@@ -72,28 +71,37 @@ _TASK_ROWS: Any = (
     )
     .join(t.Step, and_(t.Step.job == t.Task.job, t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Task.job)
-    .where(_TASK_WAITS, t.Job.state.in_(_OPEN), _NOT_PAUSED)
+)
+_TASKS: Any = (
+    TASK_ROWS.where(_TASK_WAITS, t.Job.state.in_(OPEN), UNPAUSED, t.Task.slots <= bindparam("slots"))
+    .where(t.Task.lane == bindparam("lane"), t.Task.owner == bindparam("owner"))
+    .order_by(t.Task.due, t.Task.job, t.Task.number)
     .limit(bindparam("limit"))
     .offset(_FROM)
 )
-_TASKS: Any = (
-    _TASK_ROWS.where(t.Task.slots <= bindparam("slots"))
-    .where(t.Task.lane == bindparam("lane"), t.Task.owner == bindparam("owner"))
-    .order_by(t.Task.due, t.Task.job, t.Task.number)
+_SHORTEST: Any = (
+    TASK_ROWS.where(text(t.TASK_WAITS), t.Job.state.in_(OPEN), UNPAUSED, t.Task.path_s.is_not(None))
+    .where(t.Task.job == bindparam("job"), t.Task.step == bindparam("step"))
+    .order_by(t.Task.predicted_s, t.Task.number)
+    .limit(bindparam("limit"))
 )
-_SHORTEST: Any = _TASK_ROWS.where(
-    t.Task.job == bindparam("job"), t.Task.step == bindparam("step"), t.Task.path_s.is_not(None)
-).order_by(t.Task.predicted_s, t.Task.number)
 _PAIRS = (
-    _each_pair("step", f"{_STEP_WAITS.text} AND step.slots <= :slots"),
-    _each_pair(
-        "task", f"{t.TASK_WAITS} AND task.slots <= :slots AND (task.not_before IS NULL OR task.not_before <= :now)"
+    each_pair("step", f"{_STEP_WAITS.text} AND step.slots <= :slots"),
+    each_pair(
+        "task", f"{_TASK_WAITS.text} AND task.slots <= :slots AND (task.not_before IS NULL OR task.not_before <= :now)"
     ).bindparams(bindparam("now", type_=t.Utc())),
 )
 _PAIRS_OF = (_of_jobs(_STEP_PAIRS, t.Step.job), _of_jobs(_TASK_PAIRS, t.Task.job))
 _STEPS_OF, _TASKS_OF = _of_jobs(_STEPS, t.Step.job), _of_jobs(_TASKS, t.Task.job)
-_UNLOCKED: Any = {  # the same for a claim: PostgreSQL passes over what another program has locked; SQLite locks no rows
-    query: query.with_for_update(skip_locked=True, of=of)
+
+
+def unlocked(query: Any, of: Any) -> Any:
+    """The same for a claim: PostgreSQL passes over what another program has locked; SQLite locks no rows."""
+    return query.with_for_update(skip_locked=True, of=of)
+
+
+_UNLOCKED: Any = {
+    query: unlocked(query, of)
     for of, queries in ((t.Step, (_STEPS, _STEPS_OF)), (t.Task, (_TASKS, _TASKS_OF, _SHORTEST)))
     for query in queries
 }
@@ -186,6 +194,11 @@ class Queue:
     def behind(self, many: int, rest: Callable[[], "Queue"]) -> None:
         """Where there are so many, and somebody has looked at all of them, `rest` comes after."""
         self._more = self._and_then(self._more, many, rest)
+
+    def beside(self, others: "Sequence[Queue]") -> None:
+        """What is in these, too, by due date."""
+        self._more = merge(self._more, *(other._more for other in others), key=lambda c: (c.due, c.row.job))
+        self._results += tuple(result for other in others for result in other._results)
 
     def _and_then(self, first: Iterator[Candidate], many: int, rest: Callable[[], "Queue"]) -> Iterator[Candidate]:
         seen = 0

@@ -20,6 +20,8 @@ STEP_WAITS = "step.state = 'ready' AND step.held = 0"
 TASK_WAITS = "task.state = 'ready' AND task.held = 0"
 """Where the partial indexes of what waits hold; a query must say the same, literally, to be answered from them."""
 WAITS = "state = 'ready' AND held = 0"
+PLAIN = f"{WAITS} AND needs = ''"  # for slots alone
+NEEDY = f"{WAITS} AND needs <> ''"
 OPEN = "state IN ('blocked', 'ready')"
 BAD = "state IN ('failed', 'cancelled', 'skipped')"
 TASK_OPEN = f"task.{OPEN}"

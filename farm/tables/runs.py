@@ -16,6 +16,7 @@ class Attempt(Base):
     __tablename__ = "attempt"
     __table_args__ = (
         Index("attempt_on", "executor", "finished"),
+        Index("attempt_given", "executor", "given", "finished", **partial("finished IS NULL AND given IS NOT NULL")),
         Index("attempt_open", "job", "number", **partial("finished IS NULL")),
     )
     job: Mapped[int] = mapped_column(primary_key=True)
@@ -37,6 +38,7 @@ class Attempt(Base):
     spool: Mapped[str] = mapped_column(default="")
     lo: Mapped[int] = mapped_column(default=0)
     hi: Mapped[int] = mapped_column(default=0)
+    given: Mapped[str | None]  # what it has beside slots while it runs: farm.queue.needs
 
 
 BY_EXECUTOR: Any = literal_column("attempt.executor || ''").label("executor")
@@ -80,6 +82,7 @@ class Executor(Base):
     state: Mapped[str] = mapped_column(index=True)
     slots: Mapped[int]
     price_nano: Mapped[int]  # per hour
+    offer: Mapped[str] = mapped_column(default="")  # what it has beside slots: farm.queue.needs
     why: Mapped[str]
     job: Mapped[int | None]  # whom its boot and idle time is for: the one it was ordered for, then the last it ran
     ordered: Mapped[datetime]

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from farm.tables.base import BAD, OPEN, ROWID, SIZE, TURN, WAITS, Base, partial
+from farm.tables.base import BAD, NEEDY, OPEN, PLAIN, ROWID, SIZE, TURN, WAITS, Base, partial
 
 
 class Meta(Base):
@@ -61,7 +61,8 @@ class Step(Base):
     __tablename__ = "step"
     __table_args__ = (
         Index("step_due", "due", **partial(WAITS)),
-        Index("step_waiting", *TURN, *SIZE, "early", "state", "held", **partial(WAITS)),
+        Index("step_waiting", *TURN, *SIZE, "early", "state", "held", "needs", **partial(PLAIN)),
+        Index("step_needy", "needs", *TURN, *SIZE, "early", "state", "held", **partial(NEEDY)),
     )
     job: Mapped[int] = mapped_column(ForeignKey("job.id"), primary_key=True)
     ordinal: Mapped[int] = mapped_column(primary_key=True)
@@ -82,6 +83,7 @@ class Step(Base):
     order: Mapped[str]
     template: Mapped[Mapping[str, Any]]  # argv, env, cwd, inputs, outputs, gather, after
     slots: Mapped[int]
+    needs: Mapped[str] = mapped_column(default="")  # what a task needs beside slots: farm.queue.needs
     memory: Mapped[int]
     retries: Mapped[int]
     licence_exit: Mapped[int | None]  # an exit that means "no licence now"
@@ -92,10 +94,14 @@ class Step(Base):
     due: Mapped[datetime]
 
 
+_TASK = ("job", "number", "slots", "not_before", "state", "held")
+
+
 class Task(Base):
     __tablename__ = "task"
     __table_args__ = (
-        Index("task_waiting", *TURN, "job", "number", "slots", "not_before", "state", "held", **partial(WAITS)),
+        Index("task_waiting", *TURN, *_TASK, "needs", **partial(PLAIN)),
+        Index("task_needy", "needs", *TURN, *_TASK, **partial(NEEDY)),
         Index("task_short", "job", "step", "predicted_s", "number", **partial(f"{WAITS} AND path_s IS NOT NULL")),
         Index("task_lead", "job", "step", "lead", **partial("state = 'running' AND lead IS NOT NULL")),
         Index("task_changed", "job", "changed"),
@@ -110,6 +116,7 @@ class Task(Base):
     lane: Mapped[str] = mapped_column(default="")  # its job's, as the owner
     owner: Mapped[str] = mapped_column(default="")
     slots: Mapped[int] = mapped_column(default=1)  # its step's
+    needs: Mapped[str] = mapped_column(default="")  # its step's
     name: Mapped[str]
     state: Mapped[str]
     held: Mapped[int] = mapped_column(default=0)  # its step's

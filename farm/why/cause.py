@@ -51,6 +51,7 @@ class Cause(StrEnum):
     BREAKER = "breaker"
     BOOTING = "booting"
     QUEUE = "queue"
+    AMOUNT = "amount"  # of something beside slots not enough is free: where, and when it is back
     ROOM = "room"  # for several slots at once: an executor drains for it
     KEPT_ROOM = "kept-room"  # what is free is kept for a task that needs several slots at once
     # executors

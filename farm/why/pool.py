@@ -17,6 +17,7 @@ from farm.why.answer import Why, at, many
 from farm.why.cause import Cause
 from farm.why.holding import closed_pool
 from farm.why.look import Look
+from farm.why.needs import offered
 from schedules.model import Pool
 from schedules.windows import OpenHours, hours
 
@@ -32,7 +33,7 @@ _LAST_REFUSED = (
 
 def pool(look: Look, name: str) -> Why:
     """Raises NotFound."""
-    why, failures = _smaller(look, name, _pool(look, name)), last_failures(look.tx, name)
+    why, failures = offered(look, name, _smaller(look, name, _pool(look, name))), last_failures(look.tx, name)
     told = [{**failure, "at": read.when(failure["at"])} for failure in failures]
     why = replace(why, numbers={**why.numbers, "failed_joins": told})
     if not failures or look.now - failures[0]["at"] > RECENTLY:

@@ -16,6 +16,7 @@ from farm.why.cause import Cause
 from farm.why.holding import held_lane
 from farm.why.licence import lacks_licence
 from farm.why.look import Look
+from farm.why.needs import lacks_amount
 from farm.why.rooms import kept_room
 from schedules.model import Unmet
 
@@ -50,6 +51,8 @@ def waiting(look: Look, about: str, state: str, step: AnyRow, number: int | None
     pause = _pause(look, step, number)
     if pause is None:
         if lack := lacks_licence(look, about, state, step):
+            return lack
+        if lack := lacks_amount(look, about, state, step):
             return lack
         return _slot(look, about, state, subject, step, number)
     return (_licence if pause.since else _no_room)(about, state, subject, pause)

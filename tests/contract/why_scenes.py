@@ -13,16 +13,19 @@ from farm import why
 from farm.acts import By
 from farm.clock import micros
 from farm.config import FarmConfig, PoolConfig
+from farm.dispatch import Dispatcher
 from farm.fleet import drain, ended, learn_boot, lost, pool_row
 from farm.model import ExecutorState, Item, OrderState, Range, StepSpec
+from farm.offers import of_pool
 from farm.queue import quarantine, settle
 from farm.queue.cancel import cancel
+from farm.queue.needs import offer_text
 from farm.queue.room import Room
 from farm.queue.verdict import HOSTS, LOSSES
 from farm.reference import parse_reference
 from farm.steering import Steering
 from farm.why import Cause, Why
-from tests.contract.queue_farm import QueueFarm, made
+from tests.contract.queue_farm import LANES, QueueFarm, made
 
 Scene = Callable[[QueueFarm], Why]
 SCENES: dict[Cause, list[Scene]] = {}
@@ -530,6 +533,28 @@ def job_waits_for_an_executor(farm: QueueFarm) -> Why:
 def job_behind_others(farm: QueueFarm) -> Why:
     there(farm)
     return ask(farm, str(farm.submit(step())))
+
+
+@shows(Cause.AMOUNT)
+def job_while_its_devices_are_in_use(farm: QueueFarm) -> Why:
+    config = FarmConfig(pools={"local": PoolConfig(slots=4, ceiling=4, gpus=2)})
+    there(farm, slots=4, offer=offer_text(of_pool(config.pools["local"]), (0, 1)))
+    farm.submit(step(needs={"gpus": 1}, array=Range(first=1, last=9), predicted_s=600))
+    with farm.db.write() as tx:
+        Dispatcher(LANES, 1).assign(tx, farm.clock.now())
+    answer = ask(farm, str(farm.submit(step(needs={"gpus": 2}))), config)
+    assert "waits for gpus=2: on e1, in pool local, 2 of 2 of gpus are in use" in answer.sentence
+    assert re.fullmatch(r"by prediction so much is back at [0-9:]+ UTC.*", answer.next)
+    assert ask(farm, "pool local", config).sentence.endswith("In use: 2 of 2 of gpus.")
+    return answer
+
+
+@shows(Cause.NO_POOL)
+def job_whose_pool_left(farm: QueueFarm) -> Why:
+    there(farm)
+    answer = ask(farm, str(farm.submit(step(needs={"gpus": 2}, labels=["os=a"]))))
+    assert "no pool gives gpus=2, os=a" in answer.sentence
+    return answer
 
 
 def crowded(farm: QueueFarm) -> tuple[int, int]:

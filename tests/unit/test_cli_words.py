@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from farm.cli import hoist, main, values
+from farm.cli import hoist, main, needs, values
 from farm.cli.commands import COMMANDS, overview
 from farm.cli.get import safe
 from farm.cli.logs import tame
@@ -34,16 +34,27 @@ def test_no_ranges(text):
 
 
 def test_needs():
-    assert values.needs("cpu=2, memory=1.5G") == {"cpu": 2, "memory": 3 << 29}
-    assert values.needs(None) == {}
+    assert needs.needs("cpu=2, memory=1.5G") == {"cpu": 2, "memory": 3 << 29}
+    assert needs.needs(None) == {}
+    assert needs.needs("gpus=1,dongle=2") == {"needs": {"gpus": 1, "dongle": 2}}
+    assert needs.told("cpu=2", 2, 3, ["!ssd"]) == {"cpu": 2, "needs": {"gpus": 3}, "labels": ["!ssd"]}
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"), [("cpus=2", "cpu"), ("memry=1G", "memory"), ("cpu=x", "x"), ("cpu=0", "0"), ("", "empty")]
+    ("text", "hint"),
+    [
+        ("cpus=2", "cpu"),
+        ("memry=1G", "memory"),
+        ("cpu=x", "x"),
+        ("cpu=0", "0"),
+        ("", "empty"),
+        ("gpu=1", "gpus"),
+        ("a=0", "a=2"),
+    ],
 )
 def test_wrong_needs_show_the_right_form(text, hint):
     with pytest.raises(Refusal, match=hint):
-        values.needs(text)
+        needs.needs(text)
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("512", 512), ("1k", 1024), ("2GiB", 2 << 30), ("3mb", 3 << 20)])
@@ -150,6 +161,8 @@ def test_every_example_can_be_typed(example):
         (["submit", "--needs", "", "true"], "cpu=2"),
         (["submit", "--needs", "cpu=" + "9" * 5000, "true"], "CPUs"),
         (["submit", "--needs", "memory=1G", "--memory", "2G", "true"], "twice"),
+        (["submit", "--needs", "gpus=1", "--gpus", "2", "true"], "twice"),
+        (["submit", "--label", "a b", "true"], "arch=arm64"),
         (["submit", "--timeout", "0", "true"], "leave --timeout out"),
         (["submit", "--timeout", "soon", "true"], "90s"),
         (["submit", "--silence", "0s", "true"], "leave --silence out"),

@@ -1,0 +1,39 @@
+"""What executors have beside slots: as their pool says, with numbered devices on a machine that several share."""
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection
+
+from farm import fleet
+from farm.config import FarmConfig, PoolConfig
+from farm.queue.needs import GPUS, held_of, offer_text
+from schedules.needs import MEMORY, Offer, free_ones
+
+
+def of_pool(pool: PoolConfig) -> Offer:
+    """Of each executor of the pool. What memory it has counts only where the pool says it."""
+    amounts = {**pool.amounts, GPUS: pool.gpus, MEMORY: pool.memory or 0}
+    found = tuple(sorted((name, n) for name, n in amounts.items() if n))
+    return Offer(found, tuple(sorted(pool.labels.items())))
+
+
+def texts(tx: Connection, config: FarmConfig, pool: str, count: int) -> list[str]:
+    """What so many new executors of the pool have, each with devices of its own."""
+    known = config.pools.get(pool)
+    if known is None:
+        return [""] * count
+    offer, taken = of_pool(known), _taken(tx, config, known)
+    found = []
+    for _ in range(count):
+        mine = free_ones(range(sum(map(len, taken)) + known.gpus), taken, known.gpus)
+        taken = [*taken, mine] if known.provider == "local" else taken
+        found.append(offer_text(offer, tuple(mine)))
+    return found
+
+
+def _taken(tx: Connection, config: FarmConfig, pool: PoolConfig) -> list[Collection[int]]:
+    """Devices of this machine that its executors have; those of other machines are their executor's alone."""
+    if pool.provider != "local" or not pool.gpus:
+        return []
+    here = {name for name, one in config.pools.items() if one.provider == "local"}
+    return [held_of(row.offer).gpus for row in fleet.alive(tx) if row.pool in here]
