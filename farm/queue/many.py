@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Text, bindparam, column, func, insert, literal, select
+from sqlalchemy import ARRAY, JSON, BigInteger, Connection, Text, bindparam, cast, column, func, insert, literal, select
 
-from farm import bulk
 from farm import tables as t
 from farm.model import JobSpec, ManyJobs
 from farm.queue.submit import submit
@@ -25,15 +25,25 @@ _COPY_JOB = insert(t.Job).from_select(
 _COPY_JOB_TOLD = _COPY_JOB.returning(t.Job.id)
 _STEP_COLUMNS = [column for column in t.Step.__table__.c if column.name not in ("job", "template")]
 _STEP_NAMES = ["job", "template", *(column.name for column in _STEP_COLUMNS)]
-_OWN = (bindparam("j", type_=t.Step.job.type), bindparam("own", type_=t.Step.template.type))
-_COPY_STEP = insert(t.Step).from_select(
-    _STEP_NAMES, select(*_OWN, *_STEP_COLUMNS).where(t.Step.job == bindparam("first")), include_defaults=False
-)
 _LISTED = func.json_each(bindparam("all")).table_valued("key", column("value", Text))
-_MADE = bindparam("head", type_=Text).concat(_LISTED.c.value).concat(bindparam("tail", type_=Text))
+_HEAD, _TAIL = bindparam("head", type_=Text), bindparam("tail", type_=Text)
+_MADE = _HEAD.concat(_LISTED.c.value).concat(_TAIL)
 _COPY_STEPS = insert(t.Step).from_select(
     _STEP_NAMES,
     select(bindparam("second") + _LISTED.c.key, _MADE, *_STEP_COLUMNS).join(_LISTED, t.Step.job == bindparam("first")),
+    include_defaults=False,
+)
+_IDS = (
+    func.unnest(bindparam("ids", type_=ARRAY(BigInteger))).table_valued("id", with_ordinality="place").render_derived()
+)
+_ARGVS = func.json_array_elements(cast(bindparam("all", type_=Text), JSON))
+_ARGVS = _ARGVS.table_valued("argv", with_ordinality="place").render_derived()
+_MADE_OF = cast(_HEAD.concat(cast(_ARGVS.c.argv, Text)).concat(_TAIL), JSON)
+_COPY_STEPS_TO = insert(t.Step).from_select(
+    _STEP_NAMES,
+    select(_IDS.c.id, _MADE_OF, *_STEP_COLUMNS).select_from(
+        _IDS.join(_ARGVS, _ARGVS.c.place == _IDS.c.place).join(t.Step, t.Step.job == bindparam("first"))
+    ),
     include_defaults=False,
 )
 
@@ -47,8 +57,11 @@ def submit_many(tx: Connection, many: ManyJobs, lanes: Mapping[str, Lane], now: 
     if len(many.commands) == 1:
         return [first]
     argvs = [(*step.argv, *command) for command in many.commands[1:]]
-    copy = _at_once if tx.dialect.name == "sqlite" else _one_by_one
-    return [first, *copy(tx, first, argvs)]
+    template = tx.execute(_TEMPLATE, {"first": first}).scalar_one()
+    rest = json.dumps({name: value for name, value in template.items() if name != "argv"})
+    about = {"first": first, "head": '{"argv": ', "tail": "}" if rest == "{}" else f", {rest[1:]}"}
+    copy = _with_ids_in_a_row if tx.dialect.name == "sqlite" else _with_any_ids
+    return [first, *copy(tx, {**about, "all": json.dumps(argvs)}, len(argvs))]
 
 
 def check_many(many: ManyJobs) -> JobSpec:
@@ -61,20 +74,15 @@ def check_many(many: ManyJobs) -> JobSpec:
     return job
 
 
-def _at_once(tx: Connection, first: int, argvs: Sequence[Sequence[str]]) -> Sequence[int]:
-    """SQLite takes the list as one value; nobody else writes meanwhile, so that ids follow each other."""
-    tx.execute(_COPY_JOB, {"first": first, "copies": len(argvs)})
-    template = tx.execute(_TEMPLATE, {"first": first}).scalar_one()
-    rest = json.dumps({name: value for name, value in template.items() if name != "argv"})
-    tail = "}" if rest == "{}" else f", {rest[1:]}"
-    about = {"first": first, "second": first + 1, "head": '{"argv": ', "tail": tail, "all": json.dumps(argvs)}
-    tx.execute(_COPY_STEPS, about)
-    return range(first + 1, first + 1 + len(argvs))
+def _with_ids_in_a_row(tx: Connection, about: Mapping[str, Any], copies: int) -> Sequence[int]:
+    """On SQLite nobody else writes meanwhile, and numbers follow each other."""
+    second = about["first"] + 1
+    tx.execute(_COPY_JOB, {"first": about["first"], "copies": copies})
+    tx.execute(_COPY_STEPS, {**about, "second": second})
+    return range(second, second + copies)
 
 
-def _one_by_one(tx: Connection, first: int, argvs: Sequence[Sequence[str]]) -> Sequence[int]:
-    ids = sorted(tx.execute(_COPY_JOB_TOLD, {"first": first, "copies": len(argvs)}).scalars())
-    template = tx.execute(_TEMPLATE, {"first": first}).scalar_one()
-    rows = [{"j": job, "own": {**template, "argv": argv}, "first": first} for job, argv in zip(ids, argvs, strict=True)]
-    bulk.execute(tx, _COPY_STEP, rows)
+def _with_any_ids(tx: Connection, about: Mapping[str, Any], copies: int) -> Sequence[int]:
+    ids = sorted(tx.execute(_COPY_JOB_TOLD, {"first": about["first"], "copies": copies}).scalars())
+    tx.execute(_COPY_STEPS_TO, {**about, "ids": ids})
     return ids

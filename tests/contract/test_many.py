@@ -1,6 +1,9 @@
 """Many jobs in one request are jobs like any other; against every database that Farm supports."""
 
+from typing import Any
+
 import pytest
+from sqlalchemy import event
 
 from farm.model import Item, ManyJobs, Range, StepSpec
 from farm.queue.many import submit_many
@@ -26,6 +29,30 @@ def test_each_command_is_a_job_of_its_own(farm: QueueFarm) -> None:
     found = [farm.job(job) for job in jobs]
     for name, value in (("lane", "bulk"), ("project", "film"), ("priority", 3), ("state", "running")):
         assert {job[name] for job in found} == {value}
+
+
+def test_as_many_statements_are_written_for_hundreds_as_for_three(farm: QueueFarm) -> None:
+    def rows(commands: int) -> int:
+        """Sent by themselves."""
+        sent: list[int] = []
+
+        def note(*about: Any) -> None:
+            sent.append(len(about[3]) if about[5] else 1)
+
+        event.listen(farm.db.engine, "before_cursor_execute", note)
+        try:
+            submitted(farm, many([[str(n)] for n in range(commands)]))
+        finally:
+            event.remove(farm.db.engine, "before_cursor_execute", note)
+        return sum(sent)
+
+    assert rows(300) == rows(3)
+
+
+@pytest.mark.parametrize("word", ["ü \\ \" '", "{index}", "😀", "%s :x", "[]"])
+def test_words_arrive_as_they_were_sent(farm: QueueFarm, word: str) -> None:
+    submitted(farm, many([["a"], [word, ""], ["b", word]]))
+    assert [work.argv[1:] for work in farm.claim(3)] == [("a",), (word, ""), ("b", word)]
 
 
 def test_they_end_by_themselves(farm: QueueFarm) -> None:
