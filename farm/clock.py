@@ -1,6 +1,9 @@
 """The only place that asks what time it is."""
 
 import os
+import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +26,44 @@ class SystemClock:
     def now(self) -> datetime:
         now = datetime.now(UTC)  # noqa: TID251 - this is the clock
         return now + timedelta(seconds=float(Path(self._offset).read_text())) if self._offset else now
+
+
+def _since_boot() -> float:
+    """Seconds; also those for which the machine was suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class ServerClock:
+    """That of the database server: processes on machines whose clocks are apart agree. Between two looks at it the time
+    since boot carries it on. It goes back only when the server's was set back; by less than a moment it waits."""
+
+    MOMENT = timedelta(seconds=2)
+    SLOW_S = 1.0  # an answer that took longer tells little
+
+    def __init__(self, ask: Callable[[], datetime], passed: Callable[[], float] = _since_boot) -> None:
+        """Raises what `ask` does."""
+        self._ask, self._passed = ask, passed
+        self._lock = threading.Lock()
+        self._last = EPOCH
+        self._base, self._at = ask(), passed()
+
+    def look(self) -> None:
+        """Ask the server again. Raises what `ask` does."""
+        before = self._passed()
+        said = self._ask()
+        after = self._passed()
+        if after - before > self.SLOW_S:
+            return
+        said += timedelta(seconds=(after - before) / 2)
+        with self._lock:
+            self._base, self._at = said, after
+            if self._last - said > self.MOMENT:
+                self._last = said
+
+    def now(self) -> datetime:
+        with self._lock:
+            self._last = max(self._last, self._base + timedelta(seconds=self._passed() - self._at))
+            return self._last
 
 
 class TurnedClock:

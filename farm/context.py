@@ -11,13 +11,14 @@ from executors.contract import Provider, Surroundings
 from executors.errors import Refused
 from executors.invitation import Invite
 from farm import tables as t
-from farm.clock import Clock, SystemClock
+from farm.clock import Clock, ServerClock, SystemClock
 from farm.config import FarmConfig, PoolConfig, load, no_address, no_setup, refused_pool
 from farm.database_url import find as find_database
 from farm.db import Database, migrate
 from farm.feed import Feed
 from farm.home import Home
 from farm.joining import inviter
+from farm.lease import Lease
 from farm.reconcile import Fleet
 from farm.refusals import Refusals
 from farm.sites import Sites
@@ -47,6 +48,7 @@ class Farm:
     tokens: Tokens
     refusals: Refusals
     watch: Watch | None = None  # of a service on PostgreSQL
+    lease: Lease | None = None  # of a service
     listener: "Listener | None" = None
     sites: Sites | None = None
     wheel: Fleet | None = None
@@ -73,7 +75,7 @@ def open_farm(home: Home, clock: Clock | None = None) -> Farm:
         raise
     store = open_store(home.store)
     store.sweep()
-    clock = clock or SystemClock()
+    clock = clock or (SystemClock() if db.sqlite else ServerClock(db.now))
     return Farm(home, config, clock, db, home.identity(), Feed(), store, Tokens(db, clock), Refusals(clock))
 
 

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Database:
     def __init__(self, engine: Engine, where: str = "farm.db") -> None:
         self.engine = engine
         self.where = where  # for people: a path, or a URL without its password
-        self.term: int | None = None  # that of this process's service: PostgreSQL lets nobody write for an older one
+        self.term: int | None = None  # that of this process's service: nobody writes for an older one
         self.sqlite = engine.dialect.name == "sqlite"
         self._writing = threading.Lock()  # SQLite has one writer; waiting here is fair, waiting there is not
         self._doubt = False  # a commit failed: it counts or not, and nobody was told what follows from it
@@ -93,10 +94,36 @@ class Database:
         """Raises Superseded."""
         if self.sqlite:
             tx.exec_driver_sql("BEGIN IMMEDIATE")
-            return
-        postgres.only_writer(tx)
+        else:
+            postgres.only_writer(tx)
+        self._check_term(tx)
+
+    def _check_term(self, tx: Connection) -> None:
         if self.term is not None and postgres.term(tx) != self.term:
+            tx.rollback()
             raise Superseded(self.where)
+
+    def check_term(self) -> None:
+        """Before anything is done that no database undoes. Raises Superseded when another service has begun."""
+        with self.read() as tx:
+            self._check_term(tx)
+
+    def now(self) -> datetime:
+        """By the clock of the PostgreSQL server."""
+        with self.read() as tx:
+            return postgres.now(tx)
+
+    @contextmanager
+    def aside(self) -> Iterator[Connection]:
+        """For rows that nobody else writes: on PostgreSQL each statement counts at once and waits for no other writer.
+
+        On SQLite an ordinary change. Raises Superseded there."""
+        if self.sqlite:
+            with self.write() as tx:
+                yield tx
+            return
+        with self.engine.connect() as tx:
+            yield tx.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -110,6 +110,7 @@ def hosted(home: Home) -> Iterator[tuple[Client, bool]]:
     An interrupt (Ctrl-C, TERM, HUP) stops it at once: what ran goes back into the queue, uncharged. The second value
     is False when another process was quicker and its service is used instead. Raises Taken when that is another home's.
     """
+    from farm.lease import HANDED_OVER
     from farm.service import run
 
     home.make()
@@ -128,7 +129,7 @@ def hosted(home: Home) -> Iterator[tuple[Client, bool]]:
             _outlast(service)
     finally:
         with _on(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # stopping is under way
-            service.stop(terminate=True)
+            service.stop(terminate=True, state=HANDED_OVER)  # to who stands by, if somebody does
             service.join()
 
 

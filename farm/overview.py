@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, func, select
 
 from executors.site.process import started_at
+from farm import lease, postgres
 from farm import tables as t
 from farm.config import FarmConfig
 from farm.fleet import ALIVE, alive, pool_fact
@@ -50,6 +51,7 @@ def status(farm: "Farm") -> dict[str, Any]:
         "engine": farm.config.site.engine,
         "running": farm.wheel is not None,
         "processes": _processes(farm),
+        **_members(farm),
         "queue": {state: jobs.get(state, 0) for state in ("queued", "running", "held")},
         "held": held,
         "executors": executors,
@@ -60,6 +62,18 @@ def status(farm: "Farm") -> dict[str, Any]:
         "refused": farm.refusals.count(),
         "refused_since": when(farm.refusals.since),
     }
+
+
+def _members(farm: "Farm") -> dict[str, Any]:
+    """Who leads and who stands by; where no service runs here, it may be one of another home that leads."""
+    if farm.lease is not None:
+        leader, standbys = farm.lease.leader(), farm.lease.standbys()
+        return {"leader": leader.about(), "standbys": [who.about() for who in standbys]}
+    found = None
+    if not farm.db.sqlite:
+        with farm.db.read() as tx:
+            found = lease.leader(tx) if postgres.served(tx) else None
+    return {"leader": found and found.about(), "standbys": []}
 
 
 def _processes(farm: "Farm") -> list[Mapping[str, Any]]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -85,9 +86,15 @@ def only_writer(tx: Connection) -> None:
 
 
 def term(tx: Connection) -> int:
-    """That of the service that began last; 0 before the first."""
+    """That of the service that began last; 0 before the first. On SQLite, too."""
     found = tx.exec_driver_sql("SELECT value FROM meta WHERE key = 'term'").scalar_one_or_none()
     return int(found or 0)
+
+
+def now(tx: Connection) -> datetime:
+    """By the server's clock."""
+    found: datetime = tx.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+    return found
 
 
 def announce(tx: Connection) -> None:
@@ -108,14 +115,33 @@ def _set(connection: Any, settings: Mapping[str, str]) -> None:
         connection.execute("SELECT set_config(%s, %s, false)", (name, value))
 
 
+def _holds(lock: int) -> str:
+    """Who holds an advisory lock of ours: the rest of a SELECT, with the session as `a`."""
+    return (
+        " FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
+        f" WHERE l.locktype = 'advisory' AND l.classid = {_FARM} AND l.objid = {lock} AND l.granted"
+        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+
+
 def who_serves(connection: Any) -> str:
     """The service's name for itself; empty when there is none."""
-    row = connection.execute(
-        "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid"
-        f" WHERE l.locktype = 'advisory' AND l.classid = {_FARM} AND l.objid = {_SERVICE} AND l.granted"
-        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    ).fetchone()
+    row = connection.execute(f"SELECT a.application_name{_holds(_SERVICE)}").fetchone()
     return str(row[0]) if row else ""
+
+
+def served(tx: Connection) -> bool:
+    """Whether a service works on this database, answering or not."""
+    return tx.exec_driver_sql(f"SELECT 1{_holds(_SERVICE)}").first() is not None
+
+
+def oust(tx: Connection, still_s: float) -> None:
+    """End the sessions of a service that stands still: the one that is its claim, and one in which it was writing.
+
+    Whoever else keeps all writers waiting for so long, without a word to the server, is taken for it."""
+    idle = f"a.state_change < clock_timestamp() - make_interval(secs => {still_s})"
+    for held in (_holds(_SERVICE), f"{_holds(_WRITER)} AND {idle}"):
+        tx.exec_driver_sql(f"SELECT pg_terminate_backend(a.pid){held} AND a.pid <> pg_backend_pid()")
 
 
 def unfit(tx: Connection) -> str:

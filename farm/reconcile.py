@@ -294,6 +294,7 @@ def _place(wheel: Fleet, row: AnyRow, order: Order) -> None:
     provider = wheel.providers.get(row.pool)
     if provider is None:
         return _refused(wheel, row, f"there is no pool {row.pool} any more", breaks=False)
+    wheel.db.check_term()
     try:
         placed = provider.launch(order)
     except (Throttled, Lost, OSError) as error:  # a disk that is full under its books is not full for ever
@@ -343,6 +344,7 @@ def retire(wheel: Fleet) -> None:
 
 
 def _terminate(wheel: Fleet, pool: str, ids: Sequence[str]) -> None:
+    wheel.db.check_term()
     try:
         wheel.providers[pool].terminate(ids)
     except (ProviderError, OSError) as error:

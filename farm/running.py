@@ -5,13 +5,17 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import IO, TYPE_CHECKING
+
+from sqlalchemy.exc import DatabaseError
 
 from executors.contract import MachineState
 from farm import fleet, ledger
 from farm.context import Farm, new_term, outbound_pools, providers
-from farm.db import after_commit
+from farm.db import Superseded, after_commit
 from farm.dispatch import Dispatcher
+from farm.lease import ENDED, HANDED_OVER, Lease, Member, take
 from farm.porter import Porter
 from farm.prune import Housekeeper
 from farm.publisher import Publisher
@@ -36,12 +40,16 @@ class RunningService:
         self.farm, self._lock, self._supervisor = farm, lock, supervisor
         self._ended = threading.Event()
         self._stopping = threading.Lock()
+        self._another = False  # service has the database
         self._harder = threading.Event()  # somebody does not wait for the draining any longer
         if farm.watch is not None:
             farm.watch.start()
+        leader = Member.here(farm.home, farm.clock)
         with farm.db.write() as tx:
             term = new_term(tx)
+            take(tx, leader)
         farm.db.term = term
+        farm.lease = Lease(farm.db, farm.clock, leader, self._superseded)
         dispatcher = self._dispatcher = Dispatcher(
             farm.config.all_lanes(), term, owners=farm.config.owner_weights(), most_memory=farm.config.most_memory
         )
@@ -55,7 +63,7 @@ class RunningService:
         farm.wheel.began = farm.clock.now()
         farm.wake, farm.stop = self._wake, self.stop_soon
         if farm.watch is not None:
-            farm.watch.woken, farm.watch.lost = self._wake, lambda: self.stop_soon(terminate=False)
+            farm.watch.woken, farm.watch.lost = self._wake, self._superseded
         self._wheel = Wheel(farm.wheel)
         self._publisher = Publisher(farm)
         self._spool = SpoolReader(farm)
@@ -70,6 +78,8 @@ class RunningService:
         self._wheel.wake()
 
     def start(self) -> None:
+        assert self.farm.lease is not None
+        self.farm.lease.start()
         for server in self._servers:
             server.start()
         self._porter.start()
@@ -82,22 +92,33 @@ class RunningService:
         """Clients that wait for a job just now."""
         return self.farm.feed.waiters
 
+    def hand_over(self) -> None:
+        """End, and leave all that runs to who stands by or starts next."""
+        self._soon(terminate=False, state=HANDED_OVER)
+
+    def _superseded(self) -> None:
+        """Another service has the database: it neither hears of what runs beside us, nor wants it."""
+        self._another = True
+        self._soon(terminate=False, state=HANDED_OVER)
+
     def stop_soon(self, terminate: bool = True, drain: bool = False) -> None:
         """Stop from within a request: the answer still goes out."""
-        threading.Thread(target=self.stop, args=(terminate, drain), name="stopper", daemon=True).start()
+        self._soon(terminate, drain)
 
-    def stop(self, terminate: bool = True, drain: bool = False) -> None:
-        """End the service; with `terminate` also executors (their attempts requeue, uncharged), gateway and head."""
+    def _soon(self, terminate: bool, drain: bool = False, state: str = ENDED) -> None:
+        threading.Thread(target=self.stop, args=(terminate, drain, state), name="stopper", daemon=True).start()
+
+    def stop(self, terminate: bool = True, drain: bool = False, state: str = ENDED) -> None:
+        """End the service; with `terminate` also executors (their attempts requeue, uncharged), gateway and head.
+        `state`: what those hear that stand by."""
         if drain:
             self._drain()
         self._harder.set()
         with self._stopping:
             if self._ended.is_set():
                 return
-            self._wheel.stop()
-            self._spool.stop()
-            self._housekeeper.stop()
-            for step in self._endings(terminate):
+            telling: list[Callable[[], object]] = [partial(self._tell_standbys, state)]
+            for step in telling + self._threads_end() + self._endings(terminate):
                 try:  # whatever the disk or a provider says, the farm goes down
                     step()
                 except Exception:
@@ -105,14 +126,26 @@ class RunningService:
             self._lock.close()
             self._ended.set()
 
+    def _tell_standbys(self, state: str) -> None:
+        assert self.farm.lease is not None
+        try:
+            self.farm.lease.close(state)
+        except (DatabaseError, Superseded) as error:
+            log.warning("those that stand by can't be told: %s", error)
+
+    def _threads_end(self) -> list[Callable[[], object]]:
+        """What orders and what writes by itself."""
+        return [self._wheel.stop, self._spool.stop, self._housekeeper.stop]
+
     def _endings(self, terminate: bool) -> list[Callable[[], object]]:
         """In this order: what runs, what speaks with it, what publishes, what serves, what stores."""
         assert self.farm.sites is not None
         with_executors: list[Callable[[], object]] = [self._end_executors] if terminate else []
-        with_head: list[Callable[[], object]] = [self._end_head, self._remove_run] if terminate else []
+        nobody_adopts = terminate or self._another
+        with_head: list[Callable[[], object]] = [self._end_head, self._remove_run] if nobody_adopts else []
         return [
             *with_executors,
-            lambda: self._supervisor.stop(end=terminate),
+            lambda: self._supervisor.stop(end=nobody_adopts),
             self._publisher.stop,
             self.farm.sites.close,
             self.farm.feed.close,
@@ -125,7 +158,9 @@ class RunningService:
 
     def _close_doors(self) -> None:
         self.farm.home.socket.unlink(missing_ok=True)
-        if self.farm.listener is not None:
+        if self.farm.listener is not None and self._another:  # by now the file about it is that one's
+            self.farm.listener.socket.close()
+        elif self.farm.listener is not None:
             self.farm.listener.close()
 
     def _remove_run(self) -> None:

@@ -1,7 +1,6 @@
 """Start the one service of a home, in this process or as a program. Light: the gateway starts while we still import."""
 
 import contextlib
-import fcntl
 import gc
 import json
 import logging
@@ -11,15 +10,19 @@ import shutil
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
 from executors.site.head import stop_head
+from farm import home_lock
 from farm.home import SITE, BadHome, Home, Taken
 from farm.names import shadowed
 from farm.refusal import Refusal
 from farm.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from farm.context import Farm
     from farm.running import RunningService
 
 FILES = 65_536  # open at once, where the machine allows them: those we start have as many
@@ -31,10 +34,38 @@ def run(home: Home, listen: str | None = None) -> "RunningService":
     Raises Taken when another one runs in this home, BadHome, BadConfig, BadDatabase, BadListening.
     """
     home.make()
-    lock = _only_one(home)
+    return _lead(home, _only_one(home), listen)
+
+
+def stand_by(
+    home: Home, listen: str | None, told: threading.Event, standing: Callable[[], None]
+) -> "RunningService | None":
+    """Wait until nobody leads this farm, then lead it; None when told not to wait any longer, or the farm went down.
+    `standing` is called once somebody else leads. Raises what `run` does, but Taken.
+    """
+    from farm.context import open_farm
+    from farm.db import explained
+    from farm.succession import Successor, warm
+
+    farm = open_farm(home)
+    try:
+        warm()
+        with explained(farm.db.where):
+            lock = Successor(farm, told).wait(standing)
+    except BaseException:
+        farm.close()
+        raise
+    if lock is None:
+        farm.close()
+        return None
+    return _lead(home, lock, listen, farm)
+
+
+def _lead(home: Home, lock: IO[str], listen: str | None, farm: "Farm | None" = None) -> "RunningService":
+    home_lock.sign(lock)
     try:  # Ctrl-C may come at any moment
         home.make_run()
-        return _start(home, lock, listen)
+        return _start(home, lock, listen, farm)
     except BaseException:
         with contextlib.suppress(OSError):
             home.socket.unlink(missing_ok=True)
@@ -43,8 +74,8 @@ def run(home: Home, listen: str | None = None) -> "RunningService":
         raise
 
 
-def _start(home: Home, lock: IO[str], listen: str | None) -> "RunningService":
-    """Raises BadHome when somebody else's package stands in the place of one of ours.
+def _start(home: Home, lock: IO[str], listen: str | None, farm: "Farm | None") -> "RunningService":
+    """`farm`: one that stood by. Raises BadHome when somebody else's package stands in the place of one of ours.
 
     The socket first, so that who connects early waits; then the gateway, which imports while we do."""
     from farm.config import load
@@ -64,10 +95,14 @@ def _start(home: Home, lock: IO[str], listen: str | None) -> "RunningService":
         from farm.running import RunningService
         from farm.watch import Watch
 
-        farm = open_farm(home)
+        fresh, farm = farm is None, farm or open_farm(home)
         ours.callback(farm.close)
-        check(farm.db, farm.db.where)
-        farm.watch = None if farm.db.sqlite else Watch(farm.db)
+        if fresh:
+            check(farm.db, farm.db.where)
+        else:
+            farm.config = load(home.config_file)
+        if farm.watch is None and not farm.db.sqlite:
+            farm.watch = Watch(farm.db)
         with explained(farm.db.where):
             take_given(farm.db, farm.clock)
             farm.listener = opened(home, farm.config.listen, listen, farm.clock)
@@ -93,23 +128,16 @@ def _listen(home: Home) -> socket.socket:
 
 
 def _only_one(home: Home) -> IO[str]:
-    lock = open(home.lock, "a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.seek(0)
-        pid = lock.read().strip()
-        lock.close()
-        raise Taken(f"a farm runs here already (process {pid})", str(home.path), "see `farm status`") from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+    lock = home_lock.taken(home)
+    if lock is None:
+        what = f"a farm runs here already (process {home_lock.holder(home)})"
+        raise Taken(what, str(home.path), "see `farm status`")
     return lock
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m farm.service --home HOME [--listen HOST:PORT]`: until `farm down`, or SIGTERM (which leaves executors
-    and work alone).
+    """`python -m farm.service --home HOME [--listen HOST:PORT] [--standby]`: until `farm down`, or SIGTERM (which
+    leaves executors and work alone). With --standby it says `standing by` while another one leads.
 
     Why it can't start is told as JSON, for `farm up` to read, or with `--words` as a sentence.
     """
@@ -118,11 +146,12 @@ def main(arguments: list[str]) -> int:
     _more_files()
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    early: list[int] = []  # in a container nobody else hears a signal that comes before we are there
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: early.append(number))
+    early = threading.Event()  # in a container nobody else hears a signal that comes before we are there
+    for number in (signal.SIGTERM, signal.SIGINT):  # by a thread: ours may be about to wait for the event
+        signal.signal(number, lambda *_: threading.Thread(target=early.set).start())
+    listen = _value(arguments, "--listen")
     try:
-        service = run(home, _value(arguments, "--listen"))
+        service = stand_by(home, listen, early, _standing) if "--standby" in arguments else run(home, listen)
     except Exception as error:
         known = error if isinstance(error, Refusal) else Refusal(str(error), str(home.path))
         said = json.dumps({"error": {"what": known.what, "where": known.where, "remedy": known.remedy}})
@@ -130,10 +159,12 @@ def main(arguments: list[str]) -> int:
         if known is not error and type(error).__name__ != "Refused":
             logging.getLogger(__name__).exception("the farm can't start")
         return 3
+    if service is None:
+        return 0
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop_soon(terminate=False))
-    if early:
-        service.stop_soon(terminate=False)
+        signal.signal(number, lambda *_: service.hand_over())
+    if early.is_set():
+        service.hand_over()
     gc.freeze()  # what is here now stays: to look through it again and again costs more than all rubbish is worth
     gc.set_threshold(10_000, 20, 20)
     sys.stdout.write("ready\n")
@@ -141,6 +172,13 @@ def main(arguments: list[str]) -> int:
     while not service.join(3600):
         pass
     return 0
+
+
+def _standing() -> None:
+    """Said to who started us, who goes then: from now on all is for the log."""
+    sys.stdout.write("standing by\n")
+    sys.stdout.flush()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
 
 def _more_files() -> None:

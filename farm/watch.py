@@ -31,7 +31,8 @@ class Watch:
 
     def start(self) -> None:
         """Returns once this is the database's one service. Raises Taken when another one is."""
-        self._thread.start()
+        if self._thread.ident is None:  # else who stood by has started it
+            self._thread.start()
         self._taken.wait()
         if self._failure is not None:
             raise self._failure

@@ -8,7 +8,7 @@ from datetime import timedelta
 from sqlalchemy.exc import InternalError, OperationalError
 
 from executors.contract import Watches
-from farm.db import unusable
+from farm.db import Superseded, unusable
 from farm.reconcile import Fleet, reconcile
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,9 @@ class Wheel:
         """One turn; seconds until the next one at the latest."""
         try:
             decision = reconcile(self.fleet)
+        except Superseded as error:  # this service is about to end
+            log.warning("the wheel turns no more: %s", error)
+            return EVERY_S
         except (OperationalError, InternalError) as error:
             log.warning("the wheel stands still: %s", unusable(error))
             return EVERY_S

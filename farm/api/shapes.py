@@ -186,6 +186,15 @@ class Process(Shape):
     pid: int
 
 
+class Member(Shape):
+    """A process that leads the farm, or stands by."""
+
+    home: str
+    host: str
+    pid: int
+    since: str
+
+
 class Status(Shape):
     farm: str
     version: str
@@ -193,6 +202,8 @@ class Status(Shape):
     engine: str
     running: bool
     processes: list[Process]
+    leader: Member | None
+    standbys: list[Member]
     queue: Mapping[str, int]
     held: list[str]
     executors: Mapping[ExecutorState, int]

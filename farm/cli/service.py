@@ -1,8 +1,10 @@
 """`farm up`, `farm down`, `farm status`."""
 
+import contextlib
 import fcntl
 import os
 import select
+import socket
 import subprocess
 import sys
 from json import loads as json_of
@@ -22,6 +24,7 @@ from farm.refusal import Refusal, Unavailable
 START_S = 60.0
 STOP_S = 120.0
 GOING_S = 10.0  # for a farm that no longer answers to be gone
+FOLLOW_S = 5.0  # for those that stand by to follow
 LITTLE = 64 << 10  # bytes with which a farm does not come up
 
 
@@ -31,6 +34,9 @@ def up(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Be reached from elsewhere, by TLS; also [listen] in farm.toml."),
     ] = None,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait while another process leads this farm, and lead it after that.")
+    ] = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -40,7 +46,9 @@ def up(
     if listen is not None:
         parse_place(listen)
     if foreground:
-        return _foreground(place, listen, json)
+        return _foreground(place, listen, json, standby)
+    if standby:
+        return _stand_by(place, listen, json)
     already = _status(place)
     if already and listen is not None:
         _check_listens(already, listen)
@@ -73,8 +81,38 @@ def _check_listens(status: Any, wanted: str) -> None:
         raise Refusal(f"the farm is up already and {where}", "--listen", remedy)
 
 
-def _foreground(home: Home, listen: str | None, json: bool) -> int:
-    os.execv(sys.executable, [*_command(home, listen), *([] if json else ["--words"])])
+def _foreground(home: Home, listen: str | None, json: bool, standby: bool) -> int:
+    more = [*(["--standby"] if standby else []), *([] if json else ["--words"])]
+    os.execv(sys.executable, [*_command(home, listen), *more])
+
+
+def _stand_by(home: Home, listen: str | None, json: bool) -> int:
+    """Start a process that waits for its turn; it leads at once when nobody else does. Raises Unavailable."""
+    with home.service_log.open("ab") as log:
+        begin = log.tell()
+        process = subprocess.Popen(
+            [*_command(home, listen), "--standby"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    assert process.stdout is not None
+    readable = select.select([process.stdout], [], [], START_S)[0]
+    said = process.stdout.readline().decode().strip() if readable else ""
+    process.stdout.close()
+    if not said and readable:
+        raise _did_not_start(home, process.wait(), begin)
+    if not said:
+        raise Unavailable(f"the standby said nothing within {START_S:.0f} s", str(home.service_log), _LOOK)
+    waits = said == "standing by"
+    if json:
+        emit({"home": str(home.path), "standing_by": waits, "pid": process.pid})
+    else:
+        what = "stands by" if waits else "leads the farm, for nobody else does"
+        print(f"process {process.pid} {what}: home {home.path}")
+    return 0
 
 
 def _command(home: Home, listen: str | None) -> list[str]:
@@ -220,17 +258,21 @@ def stop(home: Home, drain: bool, *, terminate: bool = True, keep: bool = False)
     except Unreachable:
         return None
     watched = _service(home)
+    waiting: list[int] = []
     try:
         with client:
+            waiting = _standbys(client)
             answer = client.post("/v1/down", {"drain": drain, "terminate": terminate, "keep": keep})
         _ended(watched, None if drain else STOP_S)
+        for one in waiting:
+            select.select([one], [], [], FOLLOW_S)
         return answer
     except Unreachable:
         if watched and not select.select(watched, [], [], GOING_S)[0]:
             raise
         return None  # it was going down by itself
     finally:
-        for descriptor in watched:
+        for descriptor in (*watched, *waiting):
             os.close(descriptor)
 
 
@@ -240,6 +282,20 @@ def _service(home: Home) -> list[int]:
         return [os.pidfd_open(int(home.lock.read_text()))]
     except (OSError, ValueError):
         return []
+
+
+def _standbys(client: Client) -> list[int]:
+    """Handles of the processes of this machine that stand by; they go with the farm."""
+    try:
+        found = client.get("/v1/status")["standbys"]
+    except (Refusal, KeyError):  # its database is away: they see for themselves
+        return []
+    handles = []
+    for one in found:
+        with contextlib.suppress(ProcessLookupError):
+            if one["host"] == socket.gethostname():
+                handles.append(os.pidfd_open(one["pid"]))
+    return handles
 
 
 def _ended(watched: list[int], patience_s: float | None) -> None:
@@ -265,6 +321,10 @@ def _refused(found: Any) -> str | None:
     return f"{found['refused']} since {moment(found['refused_since'])}" if found.get("refused") else None
 
 
+def _member(one: Any) -> str | None:
+    return f"process {one['pid']} on {one['host']} since {moment(one['since'])}, home {one['home']}" if one else None
+
+
 def _show(found: Any, client: Client) -> None:
     queue, executors = found["queue"], found["executors"]
     facts(
@@ -273,6 +333,8 @@ def _show(found: Any, client: Client) -> None:
             ("at", client.at),
             ("home", found["home"]),
             ("database", found.get("database")),
+            ("led by", _member(found.get("leader"))),
+            ("standing by", "; ".join(_member(one) or "" for one in found.get("standbys", ()))),
             ("others reach it at", (found.get("listening") or {}).get("url")),
             ("refused calls", _refused(found)),
             ("version", found.get("version")),

@@ -1,0 +1,148 @@
+"""Who leads and who stands by, in one database."""
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from farm import home_lock, lease
+from farm.clock import SystemClock
+from farm.context import new_term
+from farm.db import Database, Superseded
+from farm.home import Home
+from farm.lease import ENDED, LEADS, Lease, Member, Stillness
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home").make()
+
+
+def leads(db: Database, home: Home) -> tuple[Lease, threading.Event]:
+    """One that has just begun to lead, and whether it was told that it has lost."""
+    lost, me = threading.Event(), Member.here(home, SystemClock())
+    with db.write() as tx:
+        term = new_term(tx)
+        lease.take(tx, me)
+    db.term = term
+    return Lease(db, SystemClock(), me, lost.set), lost
+
+
+@pytest.fixture
+def other(db: Database) -> Iterator[Database]:
+    """The same database as another process reaches it."""
+    with closing(Database.url(db.engine.url)) as made:
+        yield made
+
+
+def read(db: Database) -> Member:
+    with db.read() as tx:
+        found = lease.leader(tx)
+    assert found is not None
+    return found
+
+
+def standing(db: Database, home: Home) -> Member:
+    me = Member.here(home, SystemClock())
+    with db.aside() as tx:
+        lease.register(tx, me)
+    return me
+
+
+def test_a_lease_is_renewed_while_somebody_stands_by(db: Database, other: Database, home: Home) -> None:
+    made, _ = leads(db, home)
+    made.turn()
+    quiet = read(other).beat
+    assert (quiet == 0) == db.sqlite  # no disk is woken for nobody
+    me = standing(other, home)
+    made.turn()
+    assert read(other).beat > quiet
+    assert [one.id for one in made.standbys()] == [me.id]
+    with other.aside() as tx:
+        lease.leave(tx, me)
+    made.turn()
+    assert made.standbys() == []
+    db.term = None
+
+
+def test_one_that_says_nothing_any_more_is_forgotten(db: Database, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, _ = leads(db, home)
+    standing(db, home)
+    made.turn()
+    monkeypatch.setattr(lease, "GONE_S", 0)
+    assert made.standbys() == []
+    made.turn()
+    monkeypatch.undo()
+    made.turn()
+    assert made.standbys() == []
+    db.term = None
+
+
+def test_a_leader_of_an_older_term_writes_nothing_and_hears_of_it(db: Database, other: Database, home: Home) -> None:
+    made, lost = leads(db, home)
+    standing(other, home)
+    newer, _ = leads(other, home)
+    with pytest.raises(Superseded):
+        made.turn()
+    with pytest.raises(Superseded), db.write() as tx:
+        tx.execute(text("DELETE FROM meta"))
+    with pytest.raises(Superseded):
+        db.check_term()
+    other.check_term()
+    made.start()
+    assert lost.wait(60)
+    assert read(other).id == newer.leader().id
+    db.term = None
+
+
+def test_its_end_is_written_down(db: Database, home: Home) -> None:
+    made, _ = leads(db, home)
+    made.start()
+    assert read(db).state == LEADS
+    made.close(ENDED)
+    assert read(db).state == ENDED
+    db.term = None
+
+
+@pytest.mark.parametrize("row", ["", "[]", "{", json.dumps({"id": "x", "newer": 1})])
+def test_a_row_of_another_version_is_nobody(row: str) -> None:
+    assert Member.of(row) is None
+
+
+def test_homes_of_one_farm_share_what_makes_it_one(home: Home, tmp_path: Path) -> None:
+    twin = Home(Path(shutil.copytree(home.path, tmp_path / "twin")))
+    assert lease.shared(twin) == lease.shared(home)
+    assert lease.shared(Home(tmp_path / "stranger").make()) != lease.shared(home)
+
+
+def test_standing_still_is_counted_from_the_last_change() -> None:
+    now = [0.0]
+    still = Stillness(lambda: now[0])
+    said = []
+    for value, at in (("a", 1.0), ("a", 4.0), ("b", 5.0), ("b", 7.0)):
+        now[0] = at
+        said.append(still.seconds(value))
+    assert said == [0, 3, 0, 2]
+    still.begin()
+    assert still.seconds("b") == 0
+
+
+def test_a_lock_is_one_holders_until_it_lets_go_or_is_fenced_off(home: Home) -> None:
+    first = home_lock.taken(home)
+    assert first is not None
+    home_lock.sign(first)
+    assert home_lock.holder(home) > 0
+    assert home_lock.taken(home) is None
+    seized = home_lock.seized(home)
+    assert home_lock.taken(home) is None
+    first.close()
+    assert home_lock.taken(home) is None  # that of before is no lock any more
+    seized.close()
+    again = home_lock.taken(home)
+    assert again is not None
+    again.close()
