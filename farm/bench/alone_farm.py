@@ -77,9 +77,10 @@ class AloneFarm:
 
     @property
     def bytes(self) -> int:
-        """Of the database, SQLite's once all of it is in its one file; PostgreSQL's with what it has not cleared."""
-        with self.db.engine.connect() as tx:
+        """Of the database, SQLite's once all of it is in its one file; PostgreSQL's once what is dead may be reused."""
+        with self.db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as tx:
             if not self.db.sqlite:
+                tx.exec_driver_sql("VACUUM")
                 return int(tx.exec_driver_sql(_BYTES).scalar_one())
             tx.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         return self.home.database.stat().st_size

@@ -46,19 +46,20 @@ def graph(farm: AloneFarm, found: Figures, items: int, edges: int, runs: int) ->
 def _worked_off(farm: AloneFarm, found: Figures, items: list[dict[str, Any]], runs: int) -> None:
     """Ends of tasks with all that they let go, in milliseconds for each edge; a run is a part of the graph."""
     behind = Counter(before for item in items for before in item["after"])
-    queue, spent, edges, ended = BareQueue(farm.db, SystemClock()), 0.0, 0, 0
+    queue, spent, cpu, edges, ended = BareQueue(farm.db, SystemClock()), 0.0, 0.0, 0, 0
     part = -(-len(items) // runs)
     while works := queue.claim(BATCH):
-        begin = time.perf_counter()
+        begin, used = time.perf_counter(), time.thread_time() + farm.server_cpu_s
         queue.finish(works)
         spent += time.perf_counter() - begin
+        cpu += time.thread_time() + farm.server_cpu_s - used
         edges += sum(behind[work.argv[1]] for work in works)
         ended += len(works)
         if ended >= part:
-            found.add(release_ms=spent / max(1, edges) * 1e3)
-            spent, edges, ended = 0.0, 0, 0
+            found.add(release_ms=spent / max(1, edges) * 1e3, release_cpu_ms=cpu / max(1, edges) * 1e3)
+            spent, cpu, edges, ended = 0.0, 0.0, 0, 0
     if edges:
-        found.add(release_ms=spent / edges * 1e3)
+        found.add(release_ms=spent / edges * 1e3, release_cpu_ms=cpu / edges * 1e3)
 
 
 def graph_items(items: int, edges: int) -> list[dict[str, Any]]:

@@ -33,11 +33,10 @@ _COPY_STEPS = insert(t.Step).from_select(
     select(bindparam("second") + _LISTED.c.key, _MADE, *_STEP_COLUMNS).join(_LISTED, t.Step.job == bindparam("first")),
     include_defaults=False,
 )
-_IDS = (
-    func.unnest(bindparam("ids", type_=ARRAY(BigInteger))).table_valued("id", with_ordinality="place").render_derived()
-)
-_ARGVS = func.json_array_elements(cast(bindparam("all", type_=Text), JSON))
-_ARGVS = _ARGVS.table_valued("argv", with_ordinality="place").render_derived()
+_GIVEN = func.unnest(bindparam("ids", type_=ARRAY(BigInteger)))
+_IDS = _GIVEN.table_valued("id", with_ordinality="place").render_derived()
+_LIST = func.json_array_elements(cast(bindparam("all", type_=Text), JSON))
+_ARGVS = _LIST.table_valued("argv", with_ordinality="place").render_derived()
 _MADE_OF = cast(_HEAD.concat(cast(_ARGVS.c.argv, Text)).concat(_TAIL), JSON)
 _COPY_STEPS_TO = insert(t.Step).from_select(
     _STEP_NAMES,
