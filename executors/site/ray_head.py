@@ -19,6 +19,7 @@ from typing import Any
 from executors.errors import Lost
 from executors.site import ray_private
 from executors.site.head import head_processes, stop_head
+from executors.site.late import come_late
 from executors.site.nursery import has_parent, parent_spawns
 from executors.site.process import Process
 from executors.site.ray_private import (
@@ -59,6 +60,7 @@ def prepare(run: str) -> None:
     for name in [name for name in os.environ if name.startswith("RAY_")]:
         del os.environ[name]
     os.environ.update(ray_environment(run))
+    come_late()
     if "ray" in sys.modules and not known:
         forget_token()
 
