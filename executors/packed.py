@@ -25,6 +25,14 @@ class Works(Sequence[Work]):
         """Works that are packed already are left as they are."""
         return works if isinstance(works, Works) else cls(_pack(works), len(works))
 
+    @classmethod
+    def alike(cls, shared: Work, own: Sequence[str]) -> "Works":
+        """Works that are as `shared` but for what `own` tells of each: an object of its fields in JSON, attempt and
+        token among them, and what its environment has beyond that of `shared`."""
+        common = {n: v for (n, absent), v in zip(_DEFAULTS, _VALUES(shared), strict=True) if v != absent}
+        text = _ENCODER.encode(common | ({"env": shared.env} if shared.env else {}))
+        return cls(f'{{"common":{text},"works":[{",".join(own)}]}}'.encode(), len(own))
+
     @cached_property
     def _works(self) -> list[Work]:
         """Raises ValueError, KeyError or TypeError when the data is none of ours."""

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, exists, func, select, update
 
-from executors.contract import Work
 from farm import tables as t
 from farm.model import AttemptState, ExecutorState
 from farm.queue.claim import Claim
+from farm.queue.handed import Handed, Portion
 from farm.queue.needs import held_of
 from farm.queue.room import Kept, Room
 from farm.queue.settle import Settled
@@ -18,6 +18,7 @@ from schedules.model import Lane, Licence
 
 AHEAD_S = 0.5  # work that an executor may have waiting behind each slot, so that it never waits for us
 DEEPEST = 600  # tasks behind a slot, however short
+MOST, HELPINGS = 400, 64  # tasks that are handed out in one decision, and executors and owners that they are for
 _FORGET = 0.2
 STEPS = 1000  # whose tasks' length is known; that of the others is learned again
 
@@ -55,17 +56,22 @@ class Dispatcher:
     owners: Mapping[str, float] = field(default_factory=dict)  # weights of those whose is not 1
     licences: Mapping[str, Licence] = field(default_factory=dict)
     most_memory: int = 0  # bytes of the largest executor of any pool; 0 is unknown
+    cut: bool = False  # the last decision was: another one is due at once
     _mean_s: dict[tuple[int, int], float] = field(default_factory=dict)
 
-    def assign(self, tx: Connection, now: datetime) -> Mapping[str, list[Work]]:
+    def assign(self, tx: Connection, now: datetime) -> Mapping[str, Handed]:
         """Claim for every executor with room, most recently busy first; the works to hand out once committed."""
+        self.cut = False
         if self.closing:
             return {}
         depths = self._depths()
         rooms = _rooms(tx, depths)
         if not rooms:
             return {}
-        works = Claim(tx, self.lanes, self.term, now, self.owners, self.licences).fill(rooms, depths)
+        claim = Claim(tx, self.lanes, self.term, now, self.owners, self.licences)
+        claim.portion = Portion(MOST, HELPINGS)
+        works = claim.fill(rooms, depths)
+        self.cut = claim.portion.cut
         if works:
             tx.execute(_BUSY, {"ids": list(works)})
         return works

@@ -8,11 +8,11 @@ from pathlib import Path
 from sqlalchemy import Connection, bindparam, select
 
 from farm import tables as t
+from farm.mirror import spool_path
 from farm.model import AttemptState
 from farm.read import job_row, task
 from farm.reference import Reference
 from farm.refusal import NotFound, Refusal
-from farm.sites import spool_path
 from farm.tables import AnyRow
 
 PART = 8 << 20  # bytes in one answer at most

@@ -1,10 +1,10 @@
 """The farm's end of `sync`: what gateways report becomes state, what the farm wants becomes numbered messages."""
 
-import errno
 import logging
-import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,10 @@ from farm.fleet import WENT, drain
 from farm.fleet import lost as lose_executor
 from farm.fleet import ready as executor_ready
 from farm.home import SITE
+from farm.mirror import Mirror
 from farm.model import AttemptState, ExecutorState
 from farm.queue import quarantine, settle
+from farm.queue.handed import Handed
 from farm.queue.progress import Changed
 from farm.reference import Reference, parse_reference
 from farm.refusal import NotFound
@@ -39,7 +41,6 @@ CATCH_UP = timedelta(seconds=1)
 HEARD_S = 10.0  # processes of a site that has not been heard of for longer are none that can be told of
 IDLE_S = 60.0  # a site of no living executor that is silent for longer is forgotten
 GIVEN_UP_S = 2.0  # between TERM and KILL of what still runs on an executor that was given up
-SHIPPED = 10_000  # attempts whose logs are followed, before it is asked which of them still run
 
 _SEEN = (
     update(t.Executor)
@@ -73,14 +74,14 @@ class Sites:
         outbound_lease_s: float = 600,
     ) -> None:
         self._db, self._clock, self._dispatcher = db, clock, dispatcher
-        self._logs, self._feed, self._wake, self._outbound_lease_s = logs, feed, wake, outbound_lease_s
+        self._feed, self._wake, self._outbound_lease_s = feed, wake, outbound_lease_s
         self._local = Desk(SITE, lease_s)
         self._secrets = SecretReader(self._start_late)
         self._elsewhere: dict[str, Desk] = {}
         self._making = threading.Lock()
         self._closed = False
-        self._most = SHIPPED
-        self.shipped: dict[str, int] = {}  # running attempt → end of what it has written, as far as it is here
+        self._mirror = Mirror(logs, self._printed, self._active)
+        self._on = ThreadPoolExecutor(1, "handing-out")  # what one decision has left
         db.doubted.append(self.settle_anew)
 
     # ── which sites there are ──
@@ -161,12 +162,25 @@ class Sites:
         works = self._dispatcher.assign(tx, now)
         if works:
             after_commit(tx, lambda: self._hand_out(works))
+            if self._dispatcher.cut:
+                after_commit(tx, self._go_on_soon)
         return bool(works)
 
-    def _hand_out(self, works: Mapping[str, Sequence[Work]]) -> None:
+    def _go_on_soon(self) -> None:
+        with suppress(RuntimeError):  # the farm goes down
+            self._on.submit(self._go_on)
+
+    def _go_on(self) -> None:
+        """Others that waited to write came in between."""
+        try:
+            self.kick()
+        except Exception:  # the database is away, say: the next event goes on
+            log.exception("what was left is not handed out yet")
+
+    def _hand_out(self, works: Mapping[str, Handed]) -> None:
         """Those with secrets later, when these are read: that may take long, and writers wait."""
-        self._start({x: [w for w in handed if not w.secrets] for x, handed in works.items()})
-        self._secrets.hand({x: late for x, handed in works.items() if (late := [w for w in handed if w.secrets])})
+        self.tell(*(Message(0, "start", x, works=w) for x, handed in works.items() for w in handed.packed()))
+        self._secrets.hand({x: late for x, handed in works.items() if (late := handed.secret())})
 
     def _start(self, works: Mapping[str, Sequence[Work]]) -> None:
         self.tell(*(Message(0, "start", x, works=Works.of(handed)) for x, handed in works.items() if handed))
@@ -178,10 +192,23 @@ class Sites:
             left = {x: [w for w in handed if (w.attempt, w.token) in active] for x, handed in works.items()}
             after_commit(tx, lambda: self._start(left))
 
+    @property
+    def shipped(self) -> Mapping[str, int]:
+        """Running attempt → end of what it has written, as far as it is here."""
+        return self._mirror.shipped
+
+    def _printed(self, attempt: str) -> None:
+        self._feed.logged(parse_reference(attempt).job)
+
+    def _active(self) -> Collection[str]:
+        with self._db.read() as tx:
+            return {f"{r.job}.{r.number}.{r.ordinal}" for r in tx.execute(_ACTIVE)}
+
     def close(self) -> None:
         """Wake whoever waits for messages."""
         self._closed = True
         self._secrets.close()
+        self._on.shutdown(wait=False, cancel_futures=True)
         for desk in (self._local, *list(self._elsewhere.values())):
             desk.close()
 
@@ -264,7 +291,7 @@ class Sites:
         upto: dict[str, int] = {}
         if report.events:
             for executor, events in report.events.items():
-                self._write_logs(executor, events)
+                self._mirror.write(executor, events)
             upto = self._take_events(report.events if desk is self._local else timed(report, self._clock.now()))
         if report.lost:
             gone = [e for e in report.lost if desk is not self._local or e not in self._elsewhere]
@@ -333,7 +360,7 @@ class Sites:
         settled.changed.jobs |= jobs
         for _, event in fresh:
             if event.kind == EventKind.FINISHED:
-                self.shipped.pop(event.attempt, None)
+                self._mirror.forget(event.attempt)
         self._feed.publish(settled.changed)
         if idle or bad.executors:
             self._wake()
@@ -344,49 +371,6 @@ class Sites:
         now = self._clock.now()
         with self._db.write() as tx:
             self.dispatch(tx, now)
-
-    def _write_logs(self, executor: str, events: Iterable[Event]) -> None:
-        """Mirror the spools, range by range; repeating a range is harmless."""
-        for event in events:
-            if event.kind != EventKind.LOG:
-                continue
-            path = spool_path(self._logs, executor, event.spool)
-            path.parent.mkdir(exist_ok=True)
-            if _mirrored(path, event) and event.attempt:
-                self.shipped[event.attempt] = event.hi
-                if len(self.shipped) > self._most:
-                    self._forget_ended()
-                self._feed.logged(parse_reference(event.attempt).job)
-
-    def _forget_ended(self) -> None:
-        """Attempts that were lost never say that they ended."""
-        with self._db.read() as tx:
-            active = {f"{r.job}.{r.number}.{r.ordinal}" for r in tx.execute(_ACTIVE)}
-        self.shipped = {attempt: end for attempt, end in self.shipped.items() if attempt in active}
-        self._most = max(SHIPPED, 2 * len(self.shipped))
-
-
-def _mirrored(path: Path, event: Event) -> bool:
-    """False when no file can hold bytes there: refusing the report would only bring it again. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
-    try:
-        os.pwrite(descriptor, event.data, event.lo)
-        return True
-    except OSError as error:
-        if error.errno not in (errno.EFBIG, errno.EINVAL):
-            raise
-        log.warning("%s: output at %d is left out: %s", path.parent.name, event.lo, error)
-        return False
-    finally:
-        os.close(descriptor)
-
-
-def spool_path(logs: Path, executor: str, spool: str) -> Path:
-    """Raises ValueError for a name that would leave the folder."""
-    for part in (executor, spool):
-        if not part or "/" in part or part in (".", "..") or "\0" in part:
-            raise ValueError(f"{part!r} is no name of a spool")
-    return logs / executor / spool
 
 
 def _fresh(tx: Connection, events: Mapping[str, Sequence[Event]]) -> list[tuple[str, Event]]:

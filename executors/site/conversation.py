@@ -4,7 +4,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +12,7 @@ from executors.contract import Event, Ready, Running, Site
 from executors.errors import Lost
 from executors.packed import Events
 from executors.site.channel import Away, Channel
+from executors.site.feed import worth_gathering
 from executors.site.protocol import Answer, Message, Report
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ EVENTS_WAIT = timedelta(milliseconds=250)  # so soon it is told when an executor
 HEARTBEAT_S = 2.0
 DOWN_WAIT_S = 20.0
 MOST_BYTES = 4_000_000  # in one report, and what the last executor in it brings
-MANY, GROUP_S = 3, 0.1  # events in one report, and how long more are gathered then
+GROUP_S = 0.1  # how long more events are gathered where that is worth it
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 
 Processes = Callable[[], Sequence[Mapping[str, Any]]]
@@ -30,7 +31,17 @@ Processes = Callable[[], Sequence[Mapping[str, Any]]]
 class ListsProcesses(Protocol):
     """A site that can say what runs below it, for `farm status`."""
 
-    def processes(self) -> Sequence[Mapping[str, Any]]: ...
+    def processes(self, of: Collection[str] = ()) -> Sequence[Mapping[str, Any]]:
+        """Of these executors, or of all."""
+        ...
+
+    def stirred(self, wait_s: float) -> Collection[str]:
+        """Block until executors, agents or keepers are new or gone, at most that long; the executors."""
+        ...
+
+    def hurry(self) -> None:
+        """Let who waits for events go on now."""
+        ...
 
 
 class Conversation:
@@ -54,6 +65,7 @@ class Conversation:
         self._cursor: dict[str, int] = {}
         self._lost: set[str] = set()
         self._processes: tuple[Mapping[str, Any], ...] = ()
+        self._stir = False  # they are others than before
         self._renewed = 0.0  # when the answer was asked for that the lease was renewed by last
         self._handling = threading.RLock()  # a snapshot is never taken in the middle of a message
         self._closed = threading.Event()
@@ -97,9 +109,10 @@ class Conversation:
         self._lost.update(executors)
         return self.finish(within_s)
 
-    def tell_processes(self, processes: Sequence[Mapping[str, Any]]) -> None:
-        """What goes with the next report."""
+    def tell_processes(self, processes: Sequence[Mapping[str, Any]], now: bool = False) -> None:
+        """What goes with the next report, which with `now` comes as soon as nobody waits for events any more."""
         self._processes = tuple(processes)
+        self._stir = self._stir or now
 
     # ── Up ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -112,14 +125,14 @@ class Conversation:
             self._lost.update(self._site.lost())
             ready = tuple(self._site.ready())
             now = time.monotonic()
-            if not (events or self._lost or (ready, self._leaving) != told or now >= due):
+            if not (events or self._lost or self._stir or (ready, self._leaving) != told or now >= due):
                 if self._finishing:
                     self._told_all.set()
                 continue
-            told, due = (ready, self._leaving), now + HEARTBEAT_S
+            told, due, self._stir = (ready, self._leaving), now + HEARTBEAT_S, False
             leaving = self._leaving and self._protocol > 1
             self._tell(channel, Report(self._session, ready=ready, events=_portion(events), leaving=leaving))
-            if sum(map(len, events.values())) >= MANY:  # many short tasks: fewer, larger reports cost less
+            if worth_gathering(events.values()):
                 self._closed.wait(now + GROUP_S - time.monotonic())
 
     def _tell(self, channel: Channel, report: Report) -> None:

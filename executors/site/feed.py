@@ -1,12 +1,21 @@
 """Events of many executors on their way to the farm."""
 
 import threading
+from collections.abc import Iterable, Sequence
 
-from executors.contract import Cursor
+from executors.contract import Cursor, Event
 from executors.packed import Events
 
 ROOM_BYTES = 16_000_000
 MOST_BYTES = 4_000_000  # of one executor in one answer
+MANY, HEAVY = 3, 256 << 10  # events in one answer; bytes of output in it
+
+
+def worth_gathering(parts: Iterable[Sequence[Event]]) -> bool:
+    """Whether the next answer had better wait for more: many short tasks cost less in fewer, larger reports. What tasks
+    print is waited for by somebody, and large enough."""
+    found = [Events.of(part) for part in parts]
+    return sum(map(len, found)) >= MANY and sum(len(part.data) for part in found) < HEAVY
 
 
 class Feed:

@@ -15,8 +15,9 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -136,13 +137,24 @@ class Gateway:
         self._ended.set()
 
     def _list(self, site: Site, conversation: Conversation) -> None:
+        """All of them now and then, those of an executor at once when some are new or gone."""
+        if not isinstance(site, ListsProcesses):
+            return
+        below: dict[str, list[Mapping[str, Any]]] = {}
+        stirred: Collection[str] = ()
         while not self._ended.is_set():
             try:
-                below = site.processes() if isinstance(site, ListsProcesses) else ()
-                conversation.tell_processes([*self._own(), *below])
+                found = site.processes(stirred)
+                for executor in stirred or list(below):
+                    below.pop(executor, None)
+                for one in found:
+                    below.setdefault(one["executor"], []).append(one)
+                conversation.tell_processes([*self._own(), *chain(*below.values())], now=bool(stirred))
+                site.hurry()
             except Exception:
                 log.exception("the processes could not be listed")
-            self._ended.wait(PROCESSES_S)
+                self._ended.wait(PROCESSES_S)
+            stirred = site.stirred(PROCESSES_S)
 
     def _own(self) -> list[Mapping[str, Any]]:
         head = {role: p.pid for role, p in head_processes(self._options.run).items() if p.alive()}

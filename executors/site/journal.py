@@ -42,7 +42,7 @@ class Journal:
         self._kept: list[_Kept] = []
         self._next = 1
         self._acknowledged = 0
-        self._nudges = 0
+        self._nudges, self._stirred = 0, False
         self._starts = sorted(int(path.stem) for path in self._folder.glob("*.jsonl"))
         for start in self._starts:
             self._load(self._path(start))
@@ -109,14 +109,15 @@ class Journal:
 
     def after(self, seq: int, wait_s: float, gather_s: float = 0) -> Events:
         """Events beyond `seq`, with their output; a bounded answer. Blocks up to `wait_s` while there are none, and
-        then another `gather_s` for more of them."""
+        then another `gather_s` for more of them. Once after each `stir` it brings none, at once."""
         with self._more:
             nudges = self._nudges
-            self._more.wait_for(lambda: self._next > seq + 1 or self._nudges != nudges, wait_s)
-            if gather_s:
+            self._more.wait_for(lambda: self._next > seq + 1 or self._nudges != nudges or self._stirred, wait_s)
+            if gather_s and not self._stirred:
                 self._more.wait_for(lambda: self._next > seq + ANSWER_EVENTS or self._nudges != nudges, gather_s)
             start = max(0, seq + 1 - self._first)
             found = self._fitting(self._kept[start : start + ANSWER_EVENTS])
+            self._stirred = self._stirred and bool(found)
             data = b"".join(self._spools.read(k.spool, k.lo, k.hi) for k in found if k.spool)
             first = self._first + start
             return Events(first, first + len(found) - 1, b"".join(k.line for k in found), data)
@@ -166,6 +167,12 @@ class Journal:
     def last(self) -> int:
         with self._more:
             return self._next - 1
+
+    def stir(self) -> None:
+        """There are other processes than before: who polls asks for them when nothing is brought early."""
+        with self._more:
+            self._stirred = True
+            self._more.notify_all()
 
     def nudge(self) -> None:
         """Let those who wait now go on without an event."""

@@ -16,7 +16,6 @@ import contextlib
 import errno
 import json
 import os
-import resource
 import select
 import signal
 import sys
@@ -25,8 +24,9 @@ from collections import deque
 from typing import Any
 
 from executors.site.blot import Blot
-from executors.site.cage import Cage
-from executors.site.footing import PIPE, handed_down, settle, slim
+from executors.site.brood import Brood
+from executors.site.cage import NO_CAGE, Cage
+from executors.site.footing import PIPE, handed_down, settle, slim, waiting
 from executors.site.guard import end_all_below, guarded
 from executors.site.limits import Broken, Limits, Meter, beyond_memory
 from executors.site.proc import descendants, myself
@@ -56,12 +56,12 @@ class Keeper:
         self.reported = self.heard = 0.0
         self.rest = b""
         self.programs = Programs()
-        self.pid, self.status, self.usage = 0, 0, (0, 0)
+        self.pid, self.brood = 0, Brood()
         self.current: Any = None
         self.cause, self.message, self.kill_at, self.deaf_until = "", "", 0.0, 0.0
         self.limits: Any = None
         self.blot: Blot | None = None
-        self.spent, self.bulky = 0.0, False
+        self.bulky = False
         self.home, self.cage, self.cages = Cage(), Cage(), 0
         self.ears, self.mouth, self.source = handed_down()
         signal.pthread_sigmask(signal.SIG_BLOCK, ENDED)
@@ -70,6 +70,7 @@ class Keeper:
         self.poller.register(self.source, select.POLLIN)
 
     def serve(self) -> None:
+        self.say(back=[])  # it is here
         while True:
             if not self.queue:
                 self.report()
@@ -91,6 +92,7 @@ class Keeper:
 
     def report(self) -> None:
         self.reported = time.monotonic()
+        self.brood.count()
         self.spool.flush()
         if self.bulky:
             self.bulky = False
@@ -142,54 +144,55 @@ class Keeper:
 
     def run(self, item: list[Any]) -> None:
         self.current, self.cause, self.message = item, "", ""
-        lo = self.spool.begin(item[4])
+        lo, brood = self.spool.begin(item[4]), self.brood
         self.blot = Blot(item[6]) if item[6] else None
-        started, code = time.time_ns(), 0
-        self.limits = limits = Limits(item[5], time.monotonic())
+        started, began, code = time.time_ns(), time.monotonic(), 0
+        self.limits = limits = Limits(item[5], began) if item[5] else None  # most tasks have none
+        brood.begin()
         try:
-            self.pid = self.confined(item, limits) if limits.confining else self.spawn(item)
+            self.pid = self.confined(item, limits) if limits and limits.confining else self.spawn(item)
         except NotStarted as why:
             code, self.cause, self.message = why.code, why.cause, str(why)
-            self.usage = (0, 0)
+            usage = (0, 0)
         else:
-            self.watch(item, started, lo)
-            code = os.waitstatus_to_exitcode(self.status)
-            self.conclude(limits, code)
+            if not self.soon(began + QUIET_S):
+                self.watch(item, started, lo, began)
+            code = os.waitstatus_to_exitcode(brood.status)
+            usage = self.conclude(self.limits, code)
         self.pid, self.current = 0, None
         at, spool, text = time.time_ns(), self.spool, self.message
-        self.done.append([item[0], started, at, code, self.cause, text, *self.usage, spool.name, lo, spool.size])
+        self.done.append([item[0], started, at, code, self.cause, text, *usage, spool.name, lo, spool.size])
         self.scratch.tidy()
 
-    def conclude(self, limits: Limits, code: int) -> None:
+    def conclude(self, limits: Limits | None, code: int) -> tuple[int, int]:
         """Its process has ended: what it left ends too, and what it used is added up."""
-        cage = limits.meter.cage
-        if cage:
+        cage = limits.meter.cage if limits else NO_CAGE
+        if limits and cage:
             cage.kill()
         self.sweep()
         self.drain()
         if self.blot:
             self.spool.add(self.blot.rest())
         cut = self.spool.end()
-        if limits.given and not self.cause and (found := limits.broken_at_last()):
+        if limits and limits.given and not self.cause and (found := limits.broken_at_last()):
             self.cause, self.message = found.cause, found.message
-        if code and not self.cause and code in (-signal.SIGKILL, 128 + signal.SIGKILL):
-            self.message = "it was killed, and not by the farm: maybe out of memory"
-        elif code and not self.cause and full(self.scratch.path):
-            self.cause, self.message = "disk", "the executor's disk was full when it ended"
+        if code and not self.cause:
+            self.explain(code)
         if cut:
             self.bulky = True
             why = self.message or (f"exit {code}" if code > 0 else f"signal {-code}" if code else "")
             self.message = f"{why}; {cut}" if why else cut
-        if cage:
+        if limits and cage:
             cage.remove()
-        cpu_ms, rss_kib = self.usage
-        self.usage = (max(cpu_ms, self.cpu_ms()), max(rss_kib, limits.peak >> 10))
+        cpu_ms, rss_kib = self.brood.usage()
+        return (cpu_ms, max(rss_kib, limits.peak >> 10)) if limits else (cpu_ms, rss_kib)
 
-    def cpu_ms(self) -> int:
-        """Of all that was collected since this was asked last: the attempt's whole tree."""
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        before, self.spent = self.spent, used.ru_utime + used.ru_stime
-        return int((self.spent - before) * 1000)
+    def explain(self, code: int) -> None:
+        """It failed by itself, and maybe something else is to blame."""
+        if code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+            self.message = "it was killed, and not by the farm: maybe out of memory"
+        elif full(self.scratch.path):
+            self.cause, self.message = "disk", "the executor's disk was full when it ended"
 
     def confined(self, item: list[Any], limits: Limits) -> int:
         """Spawn it in a group of its own. The keeper is in there for a moment: room for it, and no limit on memory
@@ -246,16 +249,14 @@ class Keeper:
         if not cwd:
             return self.scratch.enter()
         try:
-            os.chdir(cwd)
+            self.scratch.leave(cwd)
         except OSError as error:
             raise NotStarted(126, "cwd", f"the folder {cwd} can't be entered: {error.strerror}") from error
 
-    def watch(self, item: list[Any], started: int, lo: int) -> None:
-        """Until the attempt's own process has ended, keep listening and moving output."""
-        limits: Limits = self.limits
-        announce_at = limits.began + QUIET_S
-        if self.soon(announce_at):
-            return
+    def watch(self, item: list[Any], started: int, lo: int, began: float) -> None:
+        """It takes longer. Until its own process has ended, keep listening and moving output."""
+        limits: Limits = self.limits or Limits({}, began)
+        self.limits, announce_at = limits, began + QUIET_S
         child = os.pidfd_open(self.pid)
         self.poller.register(child, select.POLLIN)
         try:
@@ -275,11 +276,11 @@ class Keeper:
 
     def soon(self, until: float) -> bool:
         """Wait for nothing but its end, in one call; whether it came before `until`. Nobody is served meanwhile."""
-        if self.kill_at or self.limits.within(until):
+        if self.kill_at or (self.limits and self.limits.within(until)):
             return False
         while (left := until - time.monotonic()) > 0:
             signal.sigtimedwait(ENDED, left)
-            if self.reap():
+            if self.brood.reap(self.pid):
                 return True
         return False
 
@@ -299,7 +300,7 @@ class Keeper:
             self.deaf_until = now + PAUSE_S
         if self.ears in files:
             self.listen()
-        return (child in files or not ready) and self.reap()
+        return (child in files or not ready) and self.brood.reap(self.pid)
 
     def press(self, now: float) -> None:
         """Enforce the limits, then the grace."""
@@ -330,28 +331,11 @@ class Keeper:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
 
-    def reap(self) -> bool:
-        """Collect the dead, orphans too; whether the attempt's own process was among them."""
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return False
-            if pid == self.pid:
-                self.status = status
-                self.usage = (int((usage.ru_utime + usage.ru_stime) * 1000), usage.ru_maxrss)
-                return True
-            if pid == 0:
-                return False
-
     def drain(self) -> int:
         """Move what is in the pipe to the spool, one pipe's worth at most; bytes moved."""
         moved = 0
-        while moved < PIPE:
-            try:
-                data = os.read(self.source, PIPE)
-            except BlockingIOError:
-                break
+        while moved < PIPE and (size := waiting(self.source)):
+            data = os.read(self.source, size)
             self.spool.add(self.blot.take(data) if self.blot else data)
             moved += len(data)
         if moved and self.limits:
@@ -360,7 +344,7 @@ class Keeper:
 
     def sweep(self) -> None:
         """Kill whatever is left below this keeper. Who has no child has nothing below: orphans become its children."""
-        if self.childless():
+        if self.brood.none():
             return
         if self.alone:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
@@ -372,15 +356,6 @@ class Keeper:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
         end_all_below()
-
-    def childless(self) -> bool:
-        """Collect the dead; whether nobody is left."""
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return True
-        return False
 
 
 def main(spools: str, slot: str, scratch: str, company: str) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,7 +12,8 @@ from typing import Any
 from executors.contract import Cursor, Event, Ready, Running, Work
 from executors.errors import Lost
 from executors.packed import Events, Works
-from executors.site.feed import Feed
+from executors.site.feed import Feed, worth_gathering
+from executors.site.stirred import Stirred
 from executors.site.wire import ANSWER_S, Wire, address, key, sockets
 
 log = logging.getLogger(__name__)
@@ -20,7 +22,7 @@ POLL_S = 2.0
 GRACE_S = 5.0  # between TERM and KILL of a cancelled attempt
 LINGER_S = 2.0  # for the last events of an executor that stops
 RETRY_S = 0.02
-MANY, GROUP_S = 3, 0.3  # events in one answer, and how long more are gathered then
+GROUP_S = 0.3  # how long more events are gathered where that is worth it
 
 
 @dataclass(slots=True)
@@ -45,7 +47,7 @@ class PlainSite:
 
     def __init__(self, run: str) -> None:
         self._run, self._key = run, key(run)
-        self._feed = Feed()
+        self._feed, self._stirred = Feed(), Stirred()
         self._lock = threading.Lock()
         self._members: dict[str, _Member] = {}
         self._lost: list[str] = []
@@ -106,6 +108,7 @@ class PlainSite:
                 self._closing.wait(RETRY_S)
             else:
                 self._feed.nudge()
+                self._stirred.note(member.id)
                 return polls
         return None
 
@@ -113,15 +116,18 @@ class PlainSite:
         lease, member.lease_s = member.lease_s, 0.0
         known = self._feed.acknowledged(member.id)
         wait = 0.0 if member.leaving else POLL_S
+        asked = time.monotonic()
         about = (max(member.last, known), known, lease, wait, member.gather_s)
         events: Events = polls.call("poll", *about, within_s=wait + ANSWER_S)
         if events:
             self._feed.put(member.id, events)
             member.last = events.last
-            member.gather_s = GROUP_S if len(events) >= MANY else 0
+            member.gather_s = GROUP_S if worth_gathering([events]) else 0
         elif member.leaving:
             member.drained.set()
             member.gone.wait(RETRY_S)
+        elif time.monotonic() - asked < POLL_S / 2:  # there are other processes than before
+            self._stirred.note(member.id)
 
     def _bury(self, member: _Member) -> None:
         with self._lock:
@@ -132,6 +138,7 @@ class PlainSite:
                 Path(member.path).unlink(missing_ok=True)
         member.gone.set()
         self._feed.nudge()
+        self._stirred.note(member.id)
 
     # ── the contract ─────────────────────────────────────────────────────────────────────────────
 
@@ -149,10 +156,15 @@ class PlainSite:
     def cancel(self, attempts: Collection[str], /) -> None:
         self._everywhere(lambda wire: wire.call("cancel", list(attempts), GRACE_S))
 
-    def _everywhere(self, call: Callable[[Wire], Any], mute: Callable[[_Member], None] = lambda _: None) -> list[Any]:
-        """Ask all executors; those that are gone or fail are left out, and given to `mute`."""
+    def _everywhere(
+        self,
+        call: Callable[[Wire], Any],
+        mute: Callable[[_Member], None] = lambda _: None,
+        of: Collection[str] = (),
+    ) -> list[Any]:
+        """Ask all executors, or these; those that are gone or fail are left out, and given to `mute`."""
         with self._lock:
-            asked = [(m, m.wire) for m in self._members.values() if m.ready and m.wire]
+            asked = [(m, m.wire) for m in self._members.values() if m.ready and m.wire and (not of or m.id in of)]
         answers = []
         for member, wire in asked:
             try:
@@ -184,9 +196,15 @@ class PlainSite:
         """Who does not answer is lost, and so not ready: its work is not unknown, it is gone."""
         return [r for found in self._everywhere(lambda w: w.call("snapshot"), self._bury) for r in found]
 
-    def processes(self) -> list[Mapping[str, Any]]:
+    def processes(self, of: Collection[str] = ()) -> list[Mapping[str, Any]]:
         """Agents, keepers and tasks, as `farm status` lists them."""
-        return [p for found in self._everywhere(lambda w: w.call("processes")) for p in found]
+        return [p for found in self._everywhere(lambda w: w.call("processes"), of=of) for p in found]
+
+    def stirred(self, wait_s: float) -> Collection[str]:
+        return self._stirred.wait(wait_s)
+
+    def hurry(self) -> None:
+        self._feed.nudge()
 
     def events(self, after: Cursor, /, wait: timedelta) -> Mapping[str, Sequence[Event]]:
         return self._feed.after(after, wait.total_seconds())
@@ -207,6 +225,7 @@ class PlainSite:
     def close(self) -> None:
         self._closing.set()
         self._feed.wake()
+        self._stirred.close()
         with self._lock:
             members = list(self._members.values())
         self._everywhere(lambda wire: wire.call("nudge"))

@@ -12,11 +12,12 @@ from typing import Any
 from executors.contract import Cursor, Event, Ready, Running, Work
 from executors.errors import Lost
 from executors.packed import Events, Works
-from executors.site.feed import Feed
+from executors.site.feed import Feed, worth_gathering
 from executors.site.ray_calls import Calls
 from executors.site.ray_head import HeadInfo, ensure_head
 from executors.site.ray_private import Node, drain_node, gcs_client, nodes
 from executors.site.raylet import node_folder
+from executors.site.stirred import Stirred
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ NAMESPACE = "farm"
 PREFIX = "exec-"
 CALLS = 16  # that may wait inside one agent at a time
 POLL_S = 3.0
-MANY, GROUP_S = 3, 0.3  # events in one answer, and how long more are gathered then
+GROUP_S = 0.3  # how long more events are gathered where that is worth it
 ANSWER_S = 8.0  # a frozen node is known dead before that; a mute agent alone is replaced
 LEAST_S = 0.5  # to fetch an answer that is there
 GRACE_S = 5.0  # between TERM and KILL of a cancelled attempt
@@ -62,7 +63,7 @@ class RaySite:
         self.head: HeadInfo = ensure_head(run, farm, alone)
         _connect(self.head)
         self._client = gcs_client(self.head.address)
-        self._feed = Feed()
+        self._feed, self._stirred = Feed(), Stirred()
         self._lock = threading.Lock()
         self._members: dict[str, _Member] = {}
         self._lost: list[str] = []
@@ -136,6 +137,7 @@ class RaySite:
         member.gone.set()
         member.settled.set()
         self._feed.nudge()
+        self._stirred.note(member.id)
         shutil.rmtree(node_folder(self._run, member.id), ignore_errors=True)
 
     # ── One thread per executor ──────────────────────────────────────────────────────────────────
@@ -146,6 +148,7 @@ class RaySite:
             member.pid = self._calls.answer(member.agent.hello.remote(), CREATE_S)
             member.settled.set()
             self._feed.nudge()
+            self._stirred.note(member.id)
             while not (self._closing.is_set() or member.gone.is_set()):
                 self._poll(member)
         except Exception as error:
@@ -154,13 +157,15 @@ class RaySite:
 
     def _poll(self, member: _Member) -> None:
         lease, member.renew_s = member.renew_s, 0.0
-        known = self._feed.acknowledged(member.id)
+        known, asked = self._feed.acknowledged(member.id), time.monotonic()
         ref = member.agent.poll.remote(max(member.last, known), known, lease, POLL_S, member.gather_s)
         events: Events = self._calls.answer(ref, POLL_S + ANSWER_S)
         if events:
             self._feed.put(member.id, events)
             member.last = events.last
-        member.gather_s = GROUP_S if len(events) >= MANY else 0  # many short tasks: fewer, larger answers cost less
+        elif time.monotonic() - asked < POLL_S / 2:  # there are other processes than before
+            self._stirred.note(member.id)
+        member.gather_s = GROUP_S if worth_gathering([events]) else 0
 
     def _abandon(self, member: _Member) -> None:
         """Its agent is gone or mute: whatever the node still is, it is no executor any more."""
@@ -199,11 +204,14 @@ class RaySite:
     def cancel(self, attempts: Collection[str], /) -> None:
         self._everywhere(lambda m: m.agent.cancel.remote(list(attempts), GRACE_S))
 
-    def _everywhere(self, call: Any, mute: Callable[[_Member], None] = lambda _: None) -> list[Any]:
-        """Call all agents at once; those that fail or do not answer are left out, and given to `mute`."""
+    def _everywhere(
+        self, call: Any, mute: Callable[[_Member], None] = lambda _: None, of: Collection[str] = ()
+    ) -> list[Any]:
+        """Call all agents at once, or those `of` these executors; those that fail or do not answer are left out, and
+        given to `mute`."""
         from ray.exceptions import RayError
 
-        asked = [(member, call(member)) for member in self._joined()]
+        asked = [(member, call(member)) for member in self._joined() if not of or member.id in of]
         deadline = time.monotonic() + ANSWER_S  # for all of them: one that is mute costs as much as many
         answers = []
         for member, ref in asked:
@@ -258,9 +266,15 @@ class RaySite:
         if not self._closing.is_set():
             self._abandon(member)
 
-    def processes(self) -> list[Mapping[str, Any]]:
+    def processes(self, of: Collection[str] = ()) -> list[Mapping[str, Any]]:
         """Raylets, agents, keepers and tasks, as `farm status` lists them."""
-        return [p for found in self._everywhere(lambda m: m.agent.processes.remote()) for p in found]
+        return [p for found in self._everywhere(lambda m: m.agent.processes.remote(), of=of) for p in found]
+
+    def stirred(self, wait_s: float) -> Collection[str]:
+        return self._stirred.wait(wait_s)
+
+    def hurry(self) -> None:
+        self._feed.nudge()
 
     def events(self, after: Cursor, /, wait: timedelta) -> Mapping[str, Sequence[Event]]:
         return self._feed.after(after, wait.total_seconds())
@@ -286,6 +300,7 @@ class RaySite:
             return
         self._closing.set()
         self._feed.wake()
+        self._stirred.close()
         self._look.set()
         for member in self._joined():
             member.agent.nudge.remote()

@@ -236,6 +236,8 @@ class Slot(threading.Thread):
             line.say({"recall": 1})
 
     def _returned(self, attempts: Sequence[str]) -> None:
+        if not attempts:  # it has just begun
+            return self.floor.journal.stir()
         for attempt in attempts:
             del self._held[attempt]
             self._hard.pop(attempt, None)
@@ -243,7 +245,7 @@ class Slot(threading.Thread):
         ended = self.floor.backlog.give_back(self.number, attempts)
         self.floor.journal.append([never_started(work, "cancelled") for work in ended])
         self.floor.backlog.forget(ended)
-        self.floor.backlog.wake()
+        return self.floor.backlog.wake()
 
     def _finish(self, ends: Sequence[Sequence[Any]]) -> None:
         facts: list[Facts] = []

@@ -33,7 +33,7 @@ class BareQueue:
     def claim(self, tasks: int) -> list[Work]:
         """What an empty executor of so many slots gets."""
         with self.db.write() as tx:
-            return Claim(tx, LANES, 1, self.clock.now()).fill([Room("bench", tasks, 0)], {}).get("bench", [])
+            return list(Claim(tx, LANES, 1, self.clock.now()).fill([Room("bench", tasks, 0)], {}).get("bench", ()))
 
     def finish(self, works: Sequence[Work]) -> None:
         """They ended just now, and well."""

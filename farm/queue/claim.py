@@ -12,7 +12,6 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from executors.contract import Work
 from farm import bulk
 from farm import tables as t
 from farm.clock import micros
@@ -20,6 +19,7 @@ from farm.model import AttemptState, JobState, TaskState
 from farm.queue import early, holds, template
 from farm.queue.advance import ADVANCE, Advance
 from farm.queue.campaign import Halves
+from farm.queue.handed import Handed, Number, Portion
 from farm.queue.licence import Licences
 from farm.queue.needs import GPUS, given_text, needs_of
 from farm.queue.needy import Needy
@@ -97,7 +97,7 @@ class Claim:
         self._restarts: list[dict[str, Any]] = []
         self._attempts: list[tuple[Any, ...]] = []
         self._steps: dict[tuple[int, int], Advance] = {}
-        self._works: dict[str, list[Work]] = {}
+        self._works: dict[str, Handed] = {}
         self._jobs: dict[int, int] = {}
         self._templates: dict[tuple[int, int], template.Template] = {}
         self._halves = Halves(tx, now, _LOOK)
@@ -107,9 +107,10 @@ class Claim:
         self._needy = Needy(tx, now, self._rooms)
         self._held: Collection[str] = ()  # lanes
         self._deep: set[tuple[str, str]] | None = None  # lanes and owners with short work, when that has been asked
+        self.portion = Portion()
         self._crowded = False  # somebody whose turn it was found every slot full: nothing more queues behind slots
 
-    def fill(self, rooms: Sequence[Room], depth: Mapping[tuple[int, int], int]) -> dict[str, list[Work]]:
+    def fill(self, rooms: Sequence[Room], depth: Mapping[tuple[int, int], int]) -> dict[str, Handed]:
         """Hand out work to `rooms`. `depth`: (job, step) → how many short tasks may wait behind a slot's own."""
         self._halves.claims = True
         table = self._share_out(rooms, depth)
@@ -137,7 +138,7 @@ class Claim:
         self._halves.limit = limit + more
         table = self._table(waiting, limit)
         self._look_overdue(table, depth)
-        while (turn := table.next()) and self._may(turn, depth):
+        while self.portion.more(len(self._attempts)) and (turn := table.next()) and self._may(turn, depth):
             lane, owner, seconds = turn
             took = self._serve((lane, owner), table.queue(lane, owner), depth, seconds)
             if took is None:
@@ -146,6 +147,7 @@ class Claim:
                     table.leave_wide()
             else:
                 table.charge(lane, owner, took)
+                self.portion.helped += 1
         table.close()
         return table
 
@@ -280,10 +282,16 @@ class Claim:
             self._steps[key] = Advance(step, early.positions(self._tx, step) if step.early else ())
         where, due, first = (step.lane, step.owner, step.slots, step.needs), micros(step.due), step.first_number
         same = (*key, *where, TaskState.RUNNING, due, 1, room.executor)
-        for position in self._steps[key].take(n):
-            number = first + position
-            self._tasks.append((*same, number, position, template.name(step, position)))
-            self._attempt(step, number, position, 1, room, None, 0)
+        positions, made = list(self._steps[key].take(n)), self._template(step)
+        self._tasks += [(*same, first + p, p, made.name(p)) for p in positions]
+        if step.needs or not made.simple:
+            for p in positions:
+                self._attempt(step, first + p, p, 1, room, None, 0)
+            return
+        numbers = [Number(first + p, p, _TOKENS.getrandbits(52)) for p in positions]
+        rest, slots, at = (step.ordinal, room.executor), (step.slots, AttemptState.CLAIMED), self._at
+        self._attempts += [(step.job, n, 1, *rest, token, *slots, at, None) for n, _, token in numbers]
+        self._handed(room).alike(made, self._term, numbers)
 
     def _attempt(
         self,
@@ -300,14 +308,21 @@ class Claim:
         state, at = AttemptState.CLAIMED, self._at
         given, env = _given(step.needs, room) if step.needs else (None, None)
         self._attempts.append((job, number, ordinal, about, room.executor, token, step.slots, state, at, given))
-        made = self._templates.get((job, about))
-        if made is None:
-            made = self._templates[job, about] = template.Template(step)
+        made = self._template(step)
         gathered = template.gathered(self._tx, step, number, params) if made.gathers else ()
         work = made.work(number, position, ordinal, token, self._term, params, gathered, memory)
         if env:
             work = replace(work, env={**work.env, **env})
-        self._works.setdefault(room.executor, []).append(work)
+        self._handed(room).add(work)
+
+    def _handed(self, room: Room) -> Handed:
+        return self._works.setdefault(room.executor, Handed())
+
+    def _template(self, step: AnyRow) -> template.Template:
+        key = (step.job, step.ordinal)
+        if key not in self._templates:
+            self._templates[key] = template.Template(step)
+        return self._templates[key]
 
     def _write(self) -> None:
         tx = self._tx

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from schedules.needs import PLAIN, Amounts, Needs, Offer, lacking, times, waste
 
 MOST_KEPT = 16  # rooms that are kept in one claim, at most half of all
+ENOUGH = 0.7  # a room with so much of what may wait there is left alone: few large helpings cost less than many small
 
 
 @dataclass(slots=True)
@@ -26,6 +27,8 @@ class Room:
         if slots > self.slots:
             return 0
         ahead = depth * max(0, self.slots - self.held) if slots == 1 and not self.aside else 0
+        if self.taken - self.slots > ENOUGH * ahead:
+            return 0
         return max(0, (self.slots + ahead - self.taken - self.aside) // slots)
 
     def take(self, slots: int, depth: int) -> None:

@@ -71,6 +71,9 @@ class Template:
         self._open = any("{" in text for text in (*self._argv, *self._env.values(), *self._outputs))
         self._memory = step.memory
         self._array = (step.array["first"], step.array["step"] * step.chunk) if step.array else None
+        self.simple = not (
+            self.gathers or self._open or shape.get("secrets")
+        )  # its works differ by their numbers alone
         self._fixed = {
             "secrets": shape.get("secrets", {}),  # where they are; the values come when it is handed out
             "cwd": shape.get("cwd", ""),
@@ -116,6 +119,26 @@ class Template:
             outputs=outputs,
             memory_bytes=memory or self._memory,
             **self._fixed,
+        )
+
+    def name(self, position: int) -> str:
+        """What the task there is called."""
+        if self._array and self._step.chunk == 1:
+            return str(self._array[0] + position * self._array[1])
+        return name(self._step, position)
+
+    def shared(self, term: int) -> Work:
+        """What all works of a simple template have."""
+        env = {**self._env, "FARM_JOB": str(self._job)}
+        files = {"inputs": self._inputs, "outputs": self._outputs, "memory_bytes": self._memory}
+        return Work("", 0, term, self._argv, env, **files, **self._fixed)
+
+    def own(self, number: int, position: int, token: int) -> str:
+        """What the first attempt of a task has beyond, as JSON: the library would take several times as long."""
+        task = f"{self._job}.{number}"
+        index = f',"FARM_INDEX":"{self._array[0] + position * self._array[1]}"' if self._array else ""
+        return (
+            f'{{"attempt":"{task}.1","token":{token},"env":{{"FARM_TASK":"{task}","FARM_ATTEMPT":"{task}.1"{index}}}}}'
         )
 
 

@@ -1,6 +1,6 @@
 """A queue with a clock that the tests turn, and an executor that answers when it is told to."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -57,14 +57,14 @@ class QueueFarm:
         """What an empty executor of that many slots gets."""
         with self.db.write() as tx:
             works = Claim(tx, LANES, 1, self.clock.now()).fill([Room(executor, slots, 0)], depth or {})
-        return works.get(executor, [])
+        return list(works.get(executor, ()))
 
-    def claim_in(self, room: Room) -> list[Work]:
+    def claim_in(self, room: Room) -> Sequence[Work]:
         """What an executor gets that has work already."""
         with self.db.write() as tx:
-            return Claim(tx, LANES, 1, self.clock.now()).fill([room], {}).get(room.executor, [])
+            return Claim(tx, LANES, 1, self.clock.now()).fill([room], {}).get(room.executor, ())
 
-    def claim_on(self, executors: Mapping[str, int]) -> Mapping[str, list[Work]]:
+    def claim_on(self, executors: Mapping[str, int]) -> Mapping[str, Sequence[Work]]:
         """What these empty executors, by name and slots, get; the first is offered work first."""
         with self.db.write() as tx:
             rooms = [Room(name, slots, 0) for name, slots in executors.items()]

@@ -81,16 +81,41 @@ def test_what_can_not_begin_is_told_with_whether_another_try_would_help(desk: De
 
 
 def test_a_poll_waits_no_longer_than_it_was_told(desk: Desk):
-    began = time.monotonic()
-    assert desk.agent.poll(0, 0, 0, 0.05) == []
-    assert 0.04 <= time.monotonic() - began < 20
+    longest = 0.0
+    for _ in range(desk.slots + 1):  # each of them ends one of these when it is there
+        began = time.monotonic()
+        assert desk.agent.poll(0, 0, 0, 0.05) == []
+        longest = max(longest, time.monotonic() - began)
+    assert 0.04 <= longest < 20
+
+
+def test_a_keeper_that_is_there_ends_a_poll_that_brings_nothing(tmp_path: Path):
+    """So that who polls asks for the processes anew."""
+    desk = Desk(tmp_path, slots=1)
+    try:
+        assert desk.agent.poll(0, 0, 0, 600) == []
+        os.kill(desk.keeper(), signal.SIGKILL)
+        assert desk.agent.poll(0, 0, 0, 600) == []
+    finally:
+        desk.agent.stop(0)
+        desk.agent.close()
+
+
+def test_that_others_are_there_is_told_after_what_happened(tmp_path: Path):
+    journal = Journal(str(tmp_path / "events"), Spools(str(tmp_path / "spool")))
+    journal.append([{"kind": EventKind.STARTED, "attempt": "1.1.1", "at": 1}])
+    journal.stir()
+    assert [len(journal.after(seq, 600, 600)) for seq in (0, 1)] == [1, 0]
+    assert journal.after(1, 0.01) == []
+    journal.close()
 
 
 def test_a_poll_is_woken_by_an_event(desk: Desk):
     desk.agent.submit([desk.work("1.1.1", "true")])
     began = time.monotonic()
-    assert desk.agent.poll(0, 0, 0, 30)
-    assert time.monotonic() - began < 10
+    while not desk.agent.poll(0, 0, 0, 30):  # a keeper that is there ends one, too
+        pass
+    assert time.monotonic() - began < 20
 
 
 def test_processes_name_agent_keepers_and_tasks(desk: Desk):

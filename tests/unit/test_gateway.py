@@ -22,7 +22,8 @@ from executors.site import conversation as conversation_file
 from executors.site import feed as feed_file
 from executors.site.channel import Away, Channel
 from executors.site.conversation import MOST_BYTES, Conversation, _portion
-from executors.site.feed import Feed
+from executors.site.feed import Feed, worth_gathering
+from executors.site.gateway import Gateway
 from executors.site.plain_site import PlainSite
 from executors.site.protocol import Answer, Report
 from executors.site.wire import address, key
@@ -369,6 +370,60 @@ def test_processes_are_told_once_each_time_they_were_listed(farm, conversation):
     farm.until(lambda: any(r.processes == ({"role": "gateway", "pid": 1},) for r in farm.reports))
 
 
+@pytest.fixture
+def calm(monkeypatch):
+    """Nothing is told because of the time alone."""
+    monkeypatch.setattr(conversation_file, "HEARTBEAT_S", 3600.0)
+    monkeypatch.setattr(conversation_file, "EVENTS_WAIT", timedelta(seconds=600))
+
+
+def test_other_processes_than_before_are_told_at_once(farm, site, calm, conversation):
+    farm.until(lambda: farm.settled)
+    conversation.tell_processes([{"role": "keeper", "pid": 1}])
+    site.feed.nudge()
+    conversation.tell_processes([{"role": "keeper", "pid": 2}], now=True)
+    site.feed.nudge()
+    farm.until(lambda: any(r.processes == ({"role": "keeper", "pid": 2},) for r in farm.reports))
+
+
+class Listed:
+    """A site of two executors whose keepers change, as far as its listing goes."""
+
+    def __init__(self):
+        self.keepers, self.asked, self.hurried = {"e1": 10, "e2": 20}, [], 0
+
+    def processes(self, of=()):
+        self.asked.append(sorted(of))
+        return [{"role": "keeper", "executor": x, "pid": pid} for x, pid in self.keepers.items() if not of or x in of]
+
+    def stirred(self, _wait_s):
+        """e2 has another keeper; e1 is gone; nothing; the end."""
+        if len(self.asked) == 1:
+            self.keepers["e2"] = 21
+            return {"e2"}
+        if len(self.asked) == 2:
+            del self.keepers["e1"]
+            return {"e1"}
+        self.ended = len(self.asked) == 4
+        return set()
+
+    ended = False
+
+    def hurry(self):
+        self.hurried += 1
+
+
+def test_who_has_other_processes_is_asked_alone(folder):
+    site, told = Listed(), []
+    gateway = Gateway(SimpleNamespace(run=str(folder)))
+    gateway._ended = SimpleNamespace(is_set=lambda: site.ended, wait=lambda _s: pytest.fail("it could not be listed"))
+    talk = SimpleNamespace(tell_processes=lambda found, now: told.append(([p["pid"] for p in found[1:]], now)))
+    gateway._list(site, talk)
+    assert site.asked == [[], ["e2"], ["e1"], []]
+    assert told == [([10, 20], False), ([10, 21], True), ([21], True), ([21], False)]
+    assert site.hurried == 4
+
+
 def test_an_answer_that_is_none_of_ours_counts_as_away(folder):
     class Odd(socketserver.StreamRequestHandler):
         def handle(self):
@@ -483,3 +538,14 @@ def test_an_answer_of_a_feed_is_bounded_but_always_something(monkeypatch):
     feed.put("e1", started(3))
     assert [e.seq for e in feed.after({}, 0)["e1"]] == [1, 2]
     assert [e.seq for e in feed.after({"e1": 2}, 0)["e1"]] == [3]
+
+
+def test_many_short_tasks_are_gathered_and_what_tasks_print_is_not():
+    ends = Events.of([Event(n, EventKind.FINISHED, "1.1.1", 1) for n in range(1, 4)])
+    output = [
+        Event(n, EventKind.LOG, "1.1.1", 1, spool="s", lo=0, hi=1 << 18, data=bytes(1 << 18)) for n in range(1, 4)
+    ]
+    assert worth_gathering([ends])
+    assert worth_gathering([ends[:2], ends[2:]])
+    assert not worth_gathering([ends[:2]])
+    assert not worth_gathering([ends, output])

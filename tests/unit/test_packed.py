@@ -1,6 +1,7 @@
 """Works and events come out as they went in, and nothing else comes out."""
 
 import pickle
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -124,3 +125,12 @@ def test_an_end_without_a_word_is_written_by_hand_as_json_would(went, seq):
 @given(st.text(max_size=6))
 def test_names_that_are_plain_need_no_escapes(name):
     assert not plain(name) or set(name) <= set("0123456789.-")
+
+
+@patient
+@given(works, st.lists(st.tuples(st.integers(1, 9**9), numbers), max_size=4))
+def test_works_that_are_alike_are_told_by_what_is_their_own(shared, own):
+    said = [f'{{"attempt":"1.{n}.1","token":{token},"env":{{"N":"{n}"}}}}' for n, token in own]
+    packed = Works.alike(shared, said)
+    expected = [replace(shared, attempt=f"1.{n}.1", token=t, env={**shared.env, "N": f"{n}"}) for n, t in own]
+    assert list(Works(packed.data, len(own))) == expected

@@ -11,8 +11,8 @@ from sqlalchemy import func, insert, select
 from executors.contract import Event, EventKind
 from executors.site.protocol import Report
 from farm import feed as feeds
+from farm import mirror as mirror_of
 from farm import prune as pruning
-from farm import sites as sites_of
 from farm import tables as t
 from farm.clock import TurnedClock
 from farm.config import BadConfig, FarmConfig, load
@@ -216,7 +216,7 @@ def test_waiters_that_never_come_again_are_forgotten(monkeypatch):
 
 
 def test_logs_of_lost_attempts_are_not_followed_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr(sites_of, "SHIPPED", 10)
+    monkeypatch.setattr(mirror_of, "SHIPPED", 10)
     db = Database.file(tmp_path / "farm.db")
     migrate(db, "farm.db")
     (tmp_path / "logs").mkdir()

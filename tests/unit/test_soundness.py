@@ -7,7 +7,7 @@ import pytest
 from executors.contract import Event, EventKind
 from executors.site.protocol import Report
 from farm.api import soundness
-from farm.sites import _mirrored
+from farm.mirror import _mirrored
 
 
 def checked(event: Event) -> None:
