@@ -6,7 +6,7 @@ from datetime import datetime
 
 from executors.contract import Event
 from executors.site.protocol import Report
-from farm.clock import micros
+from farm.clock import Clock, ServerClock, micros
 from farm.refusal import Conflict
 
 CLOCK_OFF_S = 20.0  # a clock that seems less far off may be right: reports take their time
@@ -17,6 +17,11 @@ def its_own(report: Report, site: str) -> None:
     named = {r.executor for r in report.ready} | {r.executor for r in report.snapshot or ()}
     if others := (named | set(report.lost) | set(report.events)) - {site}:
         raise Conflict(f"the site {site} speaks of {min(others)!r}", "sync", "each executor speaks for itself alone")
+
+
+def events_of(report: Report, here: bool, clock: Clock) -> Mapping[str, Sequence[Event]]:
+    """Its events by our times. What comes from this machine has them, unless we go by the clock of a server."""
+    return report.events if here and not isinstance(clock, ServerClock) else timed(report, clock.now())
 
 
 def timed(report: Report, now: datetime) -> Mapping[str, Sequence[Event]]:

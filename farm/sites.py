@@ -32,7 +32,7 @@ from farm.reference import Reference, parse_reference
 from farm.refusal import NotFound
 from farm.secret_reader import SecretReader
 from farm.site_desk import Desk, Outbox
-from farm.site_report import its_own, timed
+from farm.site_report import events_of, its_own
 
 log = logging.getLogger(__name__)
 
@@ -292,7 +292,7 @@ class Sites:
         if report.events:
             for executor, events in report.events.items():
                 self._mirror.write(executor, events)
-            upto = self._take_events(report.events if desk is self._local else timed(report, self._clock.now()))
+            upto = self._take_events(events_of(report, desk is self._local, self._clock))
         if report.lost:
             gone = [e for e in report.lost if desk is not self._local or e not in self._elsewhere]
             self._left(gone, WENT if report.leaving else "its executor vanished")

@@ -99,6 +99,14 @@ class Postgres:
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def follow(self, primary: "Postgres") -> None:
+        """Become the standby of a running server, as a copy of it; to be started then."""
+        shutil.rmtree(self.folder / "data")
+        words = ["--pgdata", str(self.folder / "data"), "--host", str(primary.folder), "--username", USER]
+        words += ["--wal-method=stream", "--checkpoint=fast", "--write-recovery-conf"]
+        done = _run([_program("pg_basebackup"), *words], self.folder)
+        assert done.returncode == 0, done.stderr
+
     # ── its databases ──
 
     def dsn(self, database: str) -> str:

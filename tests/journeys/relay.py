@@ -130,6 +130,11 @@ class Relay:
             found = tx.execute(late).scalar_one()
         return None if found is None else micros(found)
 
+    def last(self) -> int:
+        """When, in microseconds, a task was handed out last."""
+        with self.books.read() as tx:
+            return micros(tx.execute(select(func.max(t.Attempt.claimed))).scalar_one())
+
     def finish(self) -> None:
         """Every task of the crowd has run once and is done, and the books are right."""
         self.leading("cancel", str(self.ticks))

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from farm import tables as t
+from farm.integrity import look
 from tests.journeys.relay import Relay, relay, until
 from tests.postgres import Postgres
 
@@ -64,16 +65,19 @@ def test_a_frozen_leader_elsewhere_is_fenced_off_and_ends_when_it_thaws(apart: R
     apart.leading = second
     until(lambda: apart.leader().home == str(second.home), "it says so")
     assert second.json("status")["leader"]["home"] == str(second.home)
-    job = apart.submit("later", 1, ["true"])
     bought = apart.executors()
     os.kill(old.pid, signal.SIGCONT)
     assert old.wait(SOON_S)
     assert apart.term() == 2
     assert apart.executors() == bought  # what it would have ordered
     assert "works on this database" not in (second.home / "service.log").read_text()
-    second("wait", str(job))
+    second("cancel", str(apart.ticks))
+    apart.gate.touch()
+    second("wait", str(apart.job))
+    assert second.json("show", str(apart.job))["tasks"]["done"] == apart.running
+    assert not list(look(apart.books))
     with apart.books.read() as tx:
-        times = tx.execute(select(t.Job.created, t.Attempt.claimed).join(t.Attempt, t.Attempt.job == t.Job.id)).all()
+        times = tx.execute(select(t.Job.submitted, t.Attempt.claimed).join(t.Attempt, t.Attempt.job == t.Job.id)).all()
     latest = datetime.now(UTC) + timedelta(seconds=60)  # noqa: TID251 - what the machine's clock says
     assert all(latest - timedelta(minutes=10) < at < latest for row in times for at in row)
 

@@ -2,7 +2,10 @@
 
 from datetime import datetime, timedelta
 
-from farm.clock import ServerClock, TurnedClock
+from executors.contract import Event, EventKind
+from executors.site.protocol import Report
+from farm.clock import ServerClock, TurnedClock, micros
+from farm.site_report import events_of
 
 SECOND = timedelta(seconds=1)
 
@@ -67,3 +70,14 @@ def test_a_server_that_was_set_back_is_followed() -> None:
     trial.server.turn(-3600)
     trial.clock.look()
     assert trial.off_s() == 0
+
+
+def test_what_a_machine_says_whose_clock_is_off_gets_the_times_of_the_server() -> None:
+    trial = Trial()
+    ahead = micros(trial.server.now() + 300 * SECOND) * 1000
+    event = Event(1, EventKind.FINISHED, "1.1.1", at=ahead - 2 * 10**9, started=ahead - 5 * 10**9)
+    report = Report("s", events={"e": [event]}, now=ahead)
+    (put_right,) = events_of(report, True, trial.clock)["e"]
+    assert put_right.at == micros(trial.server.now() - 2 * SECOND) * 1000
+    assert put_right.at - put_right.started == event.at - event.started
+    assert list(events_of(report, True, trial.server)["e"]) == [event]
