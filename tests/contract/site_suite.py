@@ -14,8 +14,8 @@ from tests.contract.yard import Yard, eventually
 STUBBORN = "trap '' TERM; setsid sh -c \"trap '' TERM; sleep {mark}; sleep {mark}\" & sleep {mark}; sleep {mark}"
 
 
-class SiteSuite:
-    """Attempt numbers are chosen per test: one executor serves most of them."""
+class SiteGround:
+    """What tests of a site stand on: a yard for all of a class."""
 
     @classmethod
     def make_yard(cls) -> Yard:
@@ -33,6 +33,10 @@ class SiteSuite:
     def on(cls, yard: Yard) -> str:
         """An executor of two slots that no test ends."""
         return yard.lasting(2)
+
+
+class SiteSuite(SiteGround):
+    """Attempt numbers are chosen per test: one executor serves most of them."""
 
     def test_attach_again_changes_nothing(self, yard: Yard, on: str):
         yard.site.attach(on, 2)
