@@ -21,6 +21,7 @@ Left = Callable[[], bool]
 MACHINES = 2000  # those of machines, which all wait nearly all the time
 _waiting: "RunVar[CapacityLimiter]" = RunVar("polls")
 _standing: "RunVar[CapacityLimiter]" = RunVar("machines")
+_threads: "RunVar[CapacityLimiter]" = RunVar("threads")  # as many: who has a place has one of these
 
 
 async def poll(farm: "Farm", request: Request, wait: Callable[[Left], T]) -> T:
@@ -43,12 +44,17 @@ class Crowded(Unavailable):
 
 async def held(wait: Callable[[], T]) -> T:
     """What `wait` answers to a machine. Raises Crowded: behind a crowd it would not be answered in time."""
-    from anyio import to_thread
+    from anyio import WouldBlock, to_thread
 
-    limiter = _limiter(_standing, MACHINES)
-    if limiter.available_tokens < 1:
-        raise Crowded(f"{MACHINES} machines wait here already", remedy=f"ask again in {Crowded.retry_s} s")
-    return await to_thread.run_sync(wait, limiter=limiter)
+    places, place = _limiter(_standing, MACHINES), object()
+    try:
+        places.acquire_on_behalf_of_nowait(place)  # before anything else runs: many may come in one moment
+    except WouldBlock:
+        raise Crowded(f"{MACHINES} machines wait here already", remedy=f"ask again in {Crowded.retry_s} s") from None
+    try:
+        return await to_thread.run_sync(wait, limiter=_limiter(_threads, MACHINES))
+    finally:
+        places.release_on_behalf_of(place)
 
 
 def _limiter(of: "RunVar[CapacityLimiter]", most: int) -> "CapacityLimiter":

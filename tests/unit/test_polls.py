@@ -1,5 +1,6 @@
 """Long polls: those who leave take everything with them."""
 
+import asyncio
 import json
 import os
 import threading
@@ -174,3 +175,17 @@ def test_one_more_than_there_is_room_for_is_told_when_to_come_again(narrow, monk
     assert "\r\nretry-after: 5\r\n" in said
     assert "2 machines wait here already" in said
     assert patient.heard == (3 if kind is standby else 0)
+
+
+def test_machines_that_come_in_one_moment_find_no_more_places_than_there_are(monkeypatch):
+    monkeypatch.setattr(polls, "MACHINES", 2)
+    enough = threading.Event()
+
+    async def crowd():
+        asked = [asyncio.ensure_future(polls.held(lambda: enough.wait(60))) for _ in range(5)]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_EXCEPTION)
+        enough.set()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        return [type(one) for one in found], await polls.held(lambda: "room")
+
+    assert asyncio.run(crowd()) == ([bool, bool, *[polls.Crowded] * 3], "room")
