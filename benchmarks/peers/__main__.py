@@ -2,9 +2,10 @@
 
     python -m benchmarks.peers [--tasks 1000] [--runs 3] [--only make,xargs,…] [--out FILE]
 
-Nothing is installed on the machine: packages of the registries (Debian's by apt, Python's by pip) go into a temporary
-folder. What can't be had, or fails, is in the results with what it said. Two tasks at once everywhere. Ratios are to
-the loop that ran before and after the peer, medians of the runs with the least and the most.
+Nothing is installed on the machine: packages of the registries (Debian's by apt, Python's by pip, Go's modules) go into
+a temporary folder. What can't be had, or fails, is in the results with what it said. Two tasks at once but where it
+says how many. Ratios are to the loop that ran before and after the peer, medians of the runs with the least and the
+most.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers import celery, gearman, here
+from benchmarks.peers import celery, gearman, here, river
 from farm.cli.bench import bare
 
 RESULTS = Path(__file__).parents[1] / "results" / "peers.json"
@@ -29,6 +30,9 @@ PEERS: Mapping[str, tuple[str, Peer]] = {
     "make -j2": ("no", here.make),
     "xargs -P2": ("no", here.xargs),
     "ray, a task for each command": ("no", here.ray),
+    "ray, 20 commands in a call to an actor": ("no", here.ray_batches),
+    "river, 100 workers": ("yes: PostgreSQL, fsync on", river.many),
+    "river, 2 workers": ("yes: PostgreSQL, fsync on", river.few),
     "gearmand, in memory": ("no", gearman.run),
     "celery, redis in memory": ("no", celery.run),
 }

@@ -19,6 +19,23 @@ print("took", time.perf_counter() - begin)
 """
 
 
+RAY_BATCHES = """
+import os, sys, time, ray
+ray.init(num_cpus=2, include_dashboard=False, logging_level="ERROR")
+@ray.remote(num_cpus=1)
+class Slot:
+    def run(self, commands):
+        for _ in range(commands):
+            os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
+slots = [Slot.remote() for _ in range(2)]
+ray.get([slot.run.remote(20) for slot in slots])
+tasks = int(sys.argv[1])
+begin = time.perf_counter()
+ray.get([slots[n // 20 % 2].run.remote(min(20, tasks - n)) for n in range(0, tasks, 20)])
+print("took", time.perf_counter() - begin)
+"""
+
+
 def farm(folder: Path, tasks: int) -> float:
     call = [sys.executable, "-m", "farm", "bench", "dispatch", "--json", "--runs", "1", "--singles", "0"]
     done = subprocess.run([*call, "--tasks", str(tasks)], cwd=folder, check=True, capture_output=True, text=True)
@@ -37,7 +54,15 @@ def xargs(folder: Path, tasks: int) -> float:
 
 
 def ray(folder: Path, tasks: int) -> float:
-    call = [sys.executable, "-c", RAY, str(tasks)]
+    return _ray(RAY, folder, tasks)
+
+
+def ray_batches(folder: Path, tasks: int) -> float:
+    return _ray(RAY_BATCHES, folder, tasks)
+
+
+def _ray(program: str, folder: Path, tasks: int) -> float:
+    call = [sys.executable, "-c", program, str(tasks)]
     done = subprocess.run(call, cwd=folder, check=True, capture_output=True, text=True)
     said = next(line for line in done.stdout.splitlines() if line.startswith("took "))
     return tasks / float(said.split()[1])

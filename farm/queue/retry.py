@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 
-from sqlalchemy import Connection, bindparam, case, select, update
+from sqlalchemy import Connection, bindparam, case, func, select, update
+from sqlalchemy import text as sql
 
 from farm import tables as t
 from farm.model import JobState, TaskState
@@ -20,7 +21,14 @@ _DEAD = (JobState.FAILED, JobState.CANCELLED)
 
 _JOB = select(t.Job).where(t.Job.id == bindparam("j"))
 _STEPS = select(t.Step).where(t.Step.job == bindparam("j")).order_by(t.Step.ordinal)
-_TASKS = select(t.Task).where(t.Task.job == bindparam("j")).order_by(t.Task.number)
+_OF_STEP = (
+    t.Task.job == bindparam("j"),
+    t.Task.number >= bindparam("low"),
+    t.Task.number < bindparam("high"),
+)
+_BAD = select(t.Task).where(t.Task.job == bindparam("j"), sql(t.TASK_BAD))
+_ITEMS = select(t.Task).where(*_OF_STEP)
+_MADE = select(func.count()).where(*_OF_STEP)
 _BEHIND = select(t.TaskEdge.number, t.TaskEdge.before).where(t.TaskEdge.job == bindparam("j"))
 _RESET = (
     update(t.Task)
@@ -97,7 +105,7 @@ class _Plan:
     """A job as it is, and what of it goes again."""
 
     steps: Sequence[AnyRow]
-    tasks: Mapping[int, AnyRow]
+    tasks: Mapping[int, AnyRow]  # of arrays those alone that did not succeed, and the one that was named
     before: Mapping[int, Sequence[int]]  # task → tasks it waits for
     again: set[int]
     untouched: Mapping[int, int]  # step → array tasks that were cancelled or skipped before they had rows
@@ -164,19 +172,37 @@ def _was_cancelled(step: AnyRow) -> bool:
 
 def _plan(tx: Connection, ref: Reference) -> _Plan:
     steps = tx.execute(_STEPS, {"j": ref.job}).all()
-    tasks = {r.number: r for r in tx.execute(_TASKS, {"j": ref.job})}
+    tasks = _tasks(tx, ref, steps)
     before: dict[int, list[int]] = defaultdict(list)
     for edge in tx.execute(_BEHIND, {"j": ref.job}):
         before[edge.number].append(edge.before)
     again = {n for n, r in tasks.items() if r.state in AGAIN and ref.number in (None, n)}
-    untouched = _untouched(steps, tasks)
+    untouched = _untouched(tx, steps)
     return _Plan(steps, tasks, dict(before), again, untouched, dict(untouched) if ref.number is None else {})
 
 
-def _untouched(steps: Sequence[AnyRow], tasks: Mapping[int, AnyRow]) -> dict[int, int]:
-    rows = Counter(r.step for r in tasks.values())
-    ended = {s.ordinal for s in steps if s.state == "ended" or _was_cancelled(s)}
-    return {s.ordinal: s.total - rows[s.ordinal] if s.ordinal in ended else 0 for s in steps}
+def _tasks(tx: Connection, ref: Reference, steps: Sequence[AnyRow]) -> dict[int, AnyRow]:
+    """By number. Of an array a million may be done, and none of them says anything."""
+    found = tx.execute(_BAD, {"j": ref.job}).all()
+    ranges = [_range(step) for step in steps if step.array is None]
+    if ref.number is not None:
+        ranges.append({"j": ref.job, "low": ref.number, "high": ref.number + 1})
+    rows = {row.number: row for about in ranges for row in tx.execute(_ITEMS, about)}
+    return dict(sorted({**rows, **{row.number: row for row in found}}.items()))
+
+
+def _range(step: AnyRow) -> dict[str, int]:
+    return {"j": step.job, "low": step.first_number, "high": step.first_number + step.total}
+
+
+def _untouched(tx: Connection, steps: Sequence[AnyRow]) -> dict[int, int]:
+    """Of steps that are over how many tasks never had rows."""
+    over = [step for step in steps if step.state == "ended" or _was_cancelled(step)]
+    return {s.ordinal: 0 for s in steps} | {s.ordinal: s.total - _made(tx, s) for s in over}
+
+
+def _made(tx: Connection, step: AnyRow) -> int:
+    return int(tx.execute(_MADE, _range(step)).scalar_one())
 
 
 def _jobs_before(tx: Connection, job: int) -> int:

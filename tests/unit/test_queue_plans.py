@@ -122,6 +122,14 @@ def test_a_held_job_goes_on_without_a_look_at_what_has_ended(farm):
     assert reads_all(farm, writing(farm, release, job)) == []
 
 
+def test_what_failed_goes_again_without_a_look_at_what_succeeded(farm):
+    job = farm.submit(StepSpec(argv=("true",), array=Range(first=1, last=9)))
+    farm.run(job, fail=lambda work: work.attempt.endswith(("3.1", "7.1")))
+    again: list[int] = []
+    assert reads_all(farm, lambda: again.append(farm.retry(f"{job}"))) == []
+    assert again == [2]
+
+
 def test_forgetting_a_job_reads_no_other_executors(farm):
     job = farm.submit(StepSpec(argv=("true",)))
     farm.run(job)
