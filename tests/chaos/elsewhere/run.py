@@ -43,7 +43,7 @@ class Outcome:
 
     @property
     def lease_s(self) -> float:
-        """Of its farm. An executor has to be ready within one, and its own Ray, or a cluster, takes its time."""
+        """Of its farm. Beside others its own Ray, or a cluster, takes its time for every word."""
         slow = (self.engine == "ray") + (self.kind == "kubernetes")
         return (8.0, 25.0, 60.0)[slow]
 
