@@ -1,6 +1,7 @@
 import time
 from datetime import timedelta
 
+from benchmarks import plot_queue
 from executors.contract import EventKind, Work
 from farm.bench.alone_farm import alone
 from farm.bench.burst import graph, graph_items, many
@@ -10,6 +11,8 @@ from farm.bench.depth import depth
 from farm.bench.fake_site import FakeSite
 from farm.bench.figures import Figures, over, p99
 from farm.bench.growth import growth
+from farm.bench.whole import Sizes, whole
+from farm.cli import bench_queue
 from farm.integrity import look
 
 
@@ -25,6 +28,38 @@ def test_a_graph_has_the_edges_that_were_asked_for_and_no_cycle():
     edges = [(place[before], n) for n, item in enumerate(items) for before in item["after"]]
     assert len(set(edges)) == len(edges) == 1500
     assert all(before < after for before, after in edges)
+
+
+def test_where_there_is_no_postgresql_that_is_told(monkeypatch):
+    monkeypatch.setattr("farm.bench.cluster.program", lambda _name: None)
+    found = whole(Sizes(10_000, 200, 100, 100, 1, 0, 1), ["postgresql"], lambda _text: None)
+    assert "no PostgreSQL" in found["databases"]["postgresql"]["failed"]
+    assert found["over"] == []
+
+
+def test_numbers_are_told_beside_what_they_may_be(capsys):
+    figures = Figures()
+    for value in (3, 1, 2):
+        figures.add(jobs_s=value, claim_p50_ms=value)
+    told = figures.told()
+    assert told["jobs_s"] == {"median": 2, "least": 1, "most": 3, "runs": 3}
+    limits = {"jobs_s": 1.5}
+    bench_queue._show(
+        {"databases": {"sqlite": told, "postgresql": {"failed": "none"}}, "limits": limits, "over": ["sqlite jobs_s"]}
+    )
+    said = capsys.readouterr()
+    assert [line.split()[:5] for line in said.out.splitlines()[1:]] == [
+        ["jobs_s", "2", "(1–3)", "-", "1.5"],
+        ["claim_p50_ms", "2", "(1–3)", "-", "-"],
+    ]
+    assert "not on sqlite" in said.out
+    assert "postgresql: none" in said.err
+
+
+def test_the_curves_of_a_run_are_drawn():
+    picture = plot_queue.drawn(growth(1_000))
+    assert picture.count("<polyline") == 6
+    assert "1,000" in picture
 
 
 def test_cost_is_measured_for_each_size():
