@@ -25,6 +25,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
+
 from farm.client import connect
 from farm.database_url import only_in_home
 from farm.integrity import look
@@ -118,7 +121,7 @@ def _story(ground: Ground, work: Work, faults: list[Fault], outcome: Outcome) ->
         _finish(ground, work)
         found = truth(ground, work, outcome)
         ground.down()
-    except (AssertionError, Refusal, subprocess.SubprocessError) as error:
+    except (AssertionError, Refusal, OSError, subprocess.SubprocessError, SQLAlchemyError, psycopg.Error) as error:
         return [str(error), *_state(ground)]
     return found + [f"left: {one}" for one in ground.leftovers()] + checked(ground) + surprised(ground)
 

@@ -34,3 +34,15 @@ def test_kinds_of_machines_are_counted_where_there_are_some(tmp_path: Path) -> N
     summary = json.loads(file.read_text())["summary"]
     assert summary["kinds"] == {"ec2": {"runs": 2, "found something": 1, "seconds": 2.0}}
     assert summary["tasks"] == 50
+
+
+def test_a_seed_on_another_database_is_another_run(tmp_path: Path) -> None:
+    file = tmp_path / "faults.json"
+    other = {"database": "postgresql", "acknowledged": 4}
+    add(file, [run(1, "lost"), run(2), run(1, "lost") | other, run(3, "lost") | other, run(1) | other])
+    summary = json.loads(file.read_text())["summary"]
+    assert (summary["runs"], summary["seeds"]) == (5, 4)
+    assert summary["seeds that found something"] == [1, "postgresql:1", "postgresql:3"]
+    assert summary["of these still"] == [1, "postgresql:3"]
+    assert summary["seeds on"] == {"sqlite": 2, "postgresql": 2}
+    assert summary["jobs acknowledged in a fault"] == 8
