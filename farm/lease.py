@@ -140,7 +140,9 @@ class Lease:
         """Tell those that stand by what becomes of the farm."""
         self._closed.set()
         if self._thread.is_alive():
-            self._thread.join(10)
+            self._thread.join(1)
+        if state == HANDED_OVER and self._db.sqlite:  # the home's lock says it; nobody waits for who locks the file
+            return
         self._who = replace(self._who, state=state)
         self._renew()
 

@@ -104,8 +104,8 @@ class Successor:
         try:
             self._look()
             return None if self._ended() else self._turn()
-        except (DatabaseError, NoConnection, BadDatabase) as error:  # while it is away nobody can tell who stands still
-            log.info("standing by; the database can't be asked: %s", error)
+        except (DatabaseError, NoConnection, BadDatabase, OSError) as error:  # nobody can tell who stands still
+            log.info("standing by, and can't tell who leads: %s", error)
             self._still.begin()
             self._free.begin()
             self._told.wait(AGAIN_S)

@@ -1,0 +1,128 @@
+"""Whom one that stands by ends, and what a leader of the past does no more."""
+
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from executors.contract import Order
+from executors.site.process import Process
+from farm import home_lock, reconcile, succession
+from farm.clock import SystemClock
+from farm.context import Farm, new_term
+from farm.db import Database, Superseded
+from farm.home import Home
+from farm.lease import Member
+from farm.succession import Successor
+
+SOON_S = 60
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    made = Home(tmp_path / "home").make()
+    made.make_run()
+    yield made
+    shutil.rmtree(made.run)
+
+
+@pytest.fixture
+def victim() -> Iterator[Process]:
+    process = subprocess.Popen(["sleep", "600"])
+    yield Process.of(process.pid)
+    process.kill()
+    process.wait(SOON_S)
+
+
+@contextmanager
+def answering(home: Home) -> Iterator[None]:
+    """Somebody is alive behind the socket of this home."""
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(home.socket))
+        listening.listen(8)
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = listening.accept()
+                    with connection:
+                        connection.recv(4096)
+                        connection.sendall(b"HTTP/1.1 503 Away\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield
+        listening.shutdown(socket.SHUT_RDWR)
+    home.socket.unlink()
+
+
+def watching(home: Home, db: Database, leader: Process, monkeypatch: pytest.MonkeyPatch) -> Successor:
+    """One that stands by for a leader whose lease has stood still for long enough."""
+    monkeypatch.setattr(succession, "STILL_S", 0)
+    farm = cast(Farm, SimpleNamespace(home=home, db=db, clock=SystemClock()))
+    made = Successor(farm, threading.Event())
+    here = Member.here(home, SystemClock())
+    made._leader, made._standing = replace(here, pid=leader.pid, started=leader.started), True
+    home.lock.write_text(str(leader.pid))
+    return made
+
+
+def test_only_who_does_not_answer_is_ended(
+    home: Home, db: Database, victim: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    successor = watching(home, db, victim, monkeypatch)
+    held = home_lock.taken(home)
+    assert held is not None
+    with held:
+        with answering(home):
+            assert successor._turn() is None
+            assert victim.alive()
+        assert successor._turn() is None
+        assert victim.wait(SOON_S)
+
+
+@pytest.mark.parametrize("change", [{"started": 1}, {"host": "another"}, {"home": "/another"}])
+def test_no_other_process_is_hit(
+    home: Home, db: Database, victim: Process, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """One that has got the number of a leader that is gone, or one of another machine."""
+    successor = watching(home, db, victim, monkeypatch)
+    assert successor._leader is not None
+    successor._leader = replace(successor._leader, **change)
+    successor._suspect_here()
+    assert victim.alive()
+
+
+class Recorder:
+    """A provider that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def launch(self, order: object) -> None:
+        self.asked.append(order)
+
+    def terminate(self, ids: object) -> None:
+        self.asked.append(ids)
+
+
+def test_nothing_is_ordered_or_ended_once_another_one_leads(db: Database) -> None:
+    with db.write() as tx:
+        term = new_term(tx)
+    with db.write() as tx:
+        new_term(tx)
+    db.term, provider = term, Recorder()
+    wheel: Any = SimpleNamespace(db=db, providers={"p": provider})
+    with pytest.raises(Superseded):
+        reconcile._place(wheel, SimpleNamespace(pool="p", token="t"), Order("t", "p", 1, 1, 1))
+    with pytest.raises(Superseded):
+        reconcile._terminate(wheel, "p", ["t-1"])
+    assert provider.asked == []
+    db.term = None
