@@ -154,7 +154,7 @@ class Claim:
     def _look_overdue(self, table: Table, depth: Mapping[tuple[int, int], int]) -> None:
         """Of each lane who is next, if what it has waits for several slots beyond its due date: other lanes, whose
         turns come between, do not take again and again the slots that become free for it."""
-        if len(table.present) < 2 or (table.waiting.largest < 2 and not self._needy.possible):
+        if len(table.present) < 2 or (table.waiting.largest < 2 and not self._needy.found):
             return
         for lane in sorted(table.present, key=lambda lane: table.lanes.virtual[lane]):
             owner, _ = table.owners[lane].next(table.present[lane])
@@ -339,7 +339,7 @@ class Claim:
 
     def _spend(self, table: Table, largest: int) -> None:
         """Remember virtual times, and who still waits for an executor as large as the `largest` here."""
-        left = Waiting(self._tx, self._now, largest, held=self._held).pairs() | self._needy.pairs()
+        left = Waiting(self._tx, self._now, largest, held=self._held).pairs() | self._needy.left()
         left -= self._lacking
         self._tx.execute(_NOBODY_WAITS)
         self._tx.execute(_NO_OWNER_WAITS, {"lanes": list(table.owners)})

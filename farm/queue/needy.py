@@ -1,6 +1,6 @@
 """What waits for more than slots: amounts and labels. Asked kind by kind, so that a million alike cost as one does."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,32 +10,43 @@ from sqlalchemy import Connection, bindparam, select, text
 from farm import tables as t
 from farm.queue.needs import given_of, needs_of
 from farm.queue.room import Room, Rooms
-from farm.queue.waiting import OPEN, STEP_ROWS, TASK_ROWS, UNPAUSED, Queue, each_pair, unlocked
+from farm.queue.waiting import OPEN, STEP_ROWS, TASK_ROWS, UNPAUSED, Queue, unlocked
 from schedules.needs import Needs
 
 _STEP_WAITS = f"{t.STEP_WAITS} AND step.needs <> '' AND step.next + step.early < step.total"
 _TASK_WAITS = f"{t.TASK_WAITS} AND task.needs <> ''"
 
 
-def _walk(table: str) -> str:
-    """From kind to kind along the index of those that wait."""
-    next_one = f"SELECT {table}.needs FROM {table} WHERE {table}.state = 'ready' AND {table}.held = 0"
-    ends = f"ORDER BY {table}.needs LIMIT 1"
-    return f"""{table}_kind(kind) AS (SELECT ({next_one} AND {table}.needs <> '' {ends})
-  UNION ALL SELECT ({next_one} AND {table}.needs <> '' AND {table}.needs > {table}_kind.kind {ends})
-  FROM {table}_kind WHERE {table}_kind.kind IS NOT NULL)"""
+def _walk(table: str, waits: str) -> str:
+    """From kind to kind, lane to lane and owner to owner along the index of those that wait."""
+    kind, lane, owner = f"{table}.needs", f"{table}.lane", f"{table}.owner"
+
+    def first(column: str, where: str) -> str:
+        return f"(SELECT {column} FROM {table} WHERE {waits}{where} ORDER BY {kind}, {lane}, {owner} LIMIT 1)"
+
+    kinds, lanes, owners = f"{table}_kinds", f"{table}_lanes", f"{table}_owners"
+    in_kind, in_lane = f" AND {kind} = {kinds}.kind", f" AND {kind} = {lanes}.kind AND {lane} = {lanes}.lane"
+    return f"""{kinds}(kind) AS (
+  SELECT {first(kind, "")}
+  UNION ALL SELECT {first(kind, f" AND {kind} > {kinds}.kind")} FROM {kinds} WHERE {kinds}.kind IS NOT NULL
+), {lanes}(kind, lane) AS (
+  SELECT {kinds}.kind, {first(lane, in_kind)} FROM {kinds} WHERE {kinds}.kind IS NOT NULL
+  UNION ALL SELECT {lanes}.kind, {first(lane, f" AND {kind} = {lanes}.kind AND {lane} > {lanes}.lane")}
+  FROM {lanes} WHERE {lanes}.lane IS NOT NULL
+), {owners}(kind, lane, owner) AS (
+  SELECT {lanes}.kind, {lanes}.lane, {first(owner, in_lane)} FROM {lanes} WHERE {lanes}.lane IS NOT NULL
+  UNION ALL SELECT {owners}.kind, {owners}.lane,
+  {first(owner, f" AND {kind} = {owners}.kind AND {lane} = {owners}.lane AND {owner} > {owners}.owner")}
+  FROM {owners} WHERE {owners}.owner IS NOT NULL
+)"""
 
 
-_KINDS = text(
-    f"WITH RECURSIVE {_walk('step')}, {_walk('task')} SELECT kind FROM step_kind WHERE kind IS NOT NULL"
-    " UNION SELECT kind FROM task_kind WHERE kind IS NOT NULL"
-)
-_PAIRS = (
-    each_pair("step", f"{_STEP_WAITS} AND step.needs = :kind"),
-    each_pair(
-        "task", f"{_TASK_WAITS} AND task.needs = :kind AND (task.not_before IS NULL OR task.not_before <= :now)"
-    ).bindparams(bindparam("now", type_=t.Utc())),
-)
+_UNPAUSED = "(task.not_before IS NULL OR task.not_before <= :now)"
+_ALL = text(
+    f"WITH RECURSIVE {_walk('step', _STEP_WAITS)}, {_walk('task', f'{_TASK_WAITS} AND {_UNPAUSED}')}"
+    " SELECT kind, lane, owner FROM step_owners WHERE owner IS NOT NULL"
+    " UNION SELECT kind, lane, owner FROM task_owners WHERE owner IS NOT NULL"
+).bindparams(bindparam("now", type_=t.Utc()))
 _STEPS: Any = (
     STEP_ROWS.where(text(_STEP_WAITS), t.Job.state.in_(OPEN), t.Step.needs == bindparam("kind"))
     .where(t.Step.lane == bindparam("lane"), t.Step.owner == bindparam("owner"))
@@ -55,11 +66,6 @@ _GIVEN = select(t.Attempt.executor, t.Attempt.given).where(
 )
 
 
-def kinds(tx: Connection) -> list[tuple[str, Needs]]:
-    """All different needs of what waits, beside those of slots alone."""
-    return [(row.kind, needs_of(row.kind)) for row in tx.execute(_KINDS)]
-
-
 def in_use(tx: Connection, rooms: Collection[Room]) -> None:
     """Books on these rooms what their running attempts were given."""
     known = {room.executor: room for room in rooms if room.offer.amounts}
@@ -76,31 +82,35 @@ class Needy:
     rooms: Rooms
     held: Collection[str] = ()  # lanes of which nothing is handed out
     claims: bool = False  # what is found is to be taken
-    possible: list[tuple[str, Needs]] = field(default_factory=list)
+    found: dict[Needs, set[tuple[str, str]]] = field(default_factory=dict)  # who has such work
+    names: dict[Needs, str] = field(default_factory=dict)
 
     def look(self) -> "Needy":
-        if found := kinds(self.tx):
+        if rows := self.tx.execute(_ALL, {"now": self.now}).all():
             in_use(self.tx, self.rooms.open)
-            self.possible = [(kind, needs) for kind, needs in found if any(r.could(needs) for r in self.rooms.open)]
+        self.names = {needs_of(row.kind): row.kind for row in rows}
+        possible = {needs for needs in self.names if any(room.could(needs) for room in self.rooms.open)}
+        self.found = {needs: set() for needs in possible}
+        for row in rows:
+            if row.lane not in self.held and (needs := needs_of(row.kind)) in possible:
+                self.found[needs].add((row.lane, row.owner))
         return self
 
     def pairs(self, now: bool = False) -> set[tuple[str, str]]:
         """Lanes and owners that have such work; with `now`, such that can begin."""
-        which = [kind for kind, needs in self.possible if not now or self.rooms.best(needs)]
-        return {pair for kind in which for pair in self._pairs(kind)}
+        return {pair for needs, who in self.found.items() if not now or self.rooms.best(needs) for pair in who}
 
-    def _pairs(self, kind: str) -> Iterator[tuple[str, str]]:
-        for query in _PAIRS:
-            for row in self.tx.execute(query, {"kind": kind, "now": self.now}):
-                if row.lane not in self.held:
-                    yield row.lane, row.owner
+    def left(self) -> set[tuple[str, str]]:
+        """Who has some after all that was handed out."""
+        rows = self.tx.execute(_ALL, {"now": self.now}) if self.found else ()
+        return {(row.lane, row.owner) for row in rows if needs_of(row.kind) in self.found and row.lane not in self.held}
 
     def queues(self, lane: str, owner: str, limit: int) -> list[Queue]:
         """Kind by kind, earliest due first; of what can't begin now the first alone."""
         tasks, steps = _UNLOCKED if self.claims else (_TASKS, _STEPS)
         found = []
-        for kind, needs in self.possible:
-            about = {"kind": kind, "lane": lane, "owner": owner, "now": self.now}
+        for needs in (needs for needs, who in self.found.items() if (lane, owner) in who):
+            about: dict[str, Any] = {"kind": self.names[needs], "lane": lane, "owner": owner, "now": self.now}
             about["limit"] = limit if self.rooms.best(needs) else 1
             found.append(Queue(self.tx.execute(tasks, about), self.tx.execute(steps, about)))
         return found

@@ -23,7 +23,7 @@ def _of_jobs(query: Any, job: Any) -> Any:
     return query.where(job.in_(bindparam("jobs", expanding=True)))
 
 
-def each_pair(table: str, waits: str) -> TextClause:
+def _each_pair(table: str, waits: str) -> TextClause:
     """From lane to lane and from owner to owner along the index of what waits: DISTINCT would look at all of it."""
 
     def first(column: str, where: str) -> str:
@@ -86,8 +86,8 @@ _SHORTEST: Any = (
     .limit(bindparam("limit"))
 )
 _PAIRS = (
-    each_pair("step", f"{_STEP_WAITS.text} AND step.slots <= :slots"),
-    each_pair(
+    _each_pair("step", f"{_STEP_WAITS.text} AND step.slots <= :slots"),
+    _each_pair(
         "task", f"{_TASK_WAITS.text} AND task.slots <= :slots AND (task.not_before IS NULL OR task.not_before <= :now)"
     ).bindparams(bindparam("now", type_=t.Utc())),
 )

@@ -7,16 +7,15 @@ from sqlalchemy import event, insert, select
 
 from executors.contract import Work
 from farm import tables as t
-from farm.config import FarmConfig
 from farm.dispatch import Dispatcher
 from farm.model import ExecutorState, Item, ManyJobs, Range, StepSpec
 from farm.queue.many import submit_many
 from farm.queue.needs import offer_text
 from schedules.needs import Offer
-from tests.contract.queue_farm import LANES, QueueFarm, of
+from tests.contract.queue_farm import LANES, ON_ONE, QueueFarm, of
+from tests.unit.test_queue_cost import cost
 
 HOUR = 3600.0
-PLAIN = FarmConfig()
 
 
 def array(last: int = 50, **more: object) -> StepSpec:
@@ -205,3 +204,19 @@ def test_an_attempt_keeps_what_it_was_given_in_the_books(farm: QueueFarm) -> Non
     with farm.db.read() as tx:
         given = tx.execute(select(t.Attempt.given).order_by(t.Attempt.job)).scalars().all()
     assert given == ['{"amounts":{"gpus":2},"gpus":[0,1]}', None]
+
+
+@ON_ONE
+def test_a_claim_among_many_that_need_what_nobody_has_costs_as_among_few(farm: QueueFarm) -> None:
+    there(farm, "plain", slots=1)
+    farm.submit(array(100))
+    spec = {"name": "n", "owner": "ada", "steps": [{"argv": ["true"], "needs": {"gpus": 1}}], "priority": 100}
+
+    def steps(count: int) -> int:
+        many = ManyJobs.model_validate({"job": spec, "commands": [["x"]] * count})
+        with farm.db.write() as tx:
+            submit_many(tx, many, LANES, farm.clock.now())
+        return cost(farm, lambda: end(farm, assign(farm)))
+
+    few = steps(20)
+    assert steps(5_000) < 1.5 * few
