@@ -59,10 +59,11 @@ class QueueFarm:
             works = Claim(tx, LANES, 1, self.clock.now()).fill([Room(executor, slots, 0)], depth or {})
         return list(works.get(executor, ()))
 
-    def claim_in(self, room: Room) -> Sequence[Work]:
+    def claim_in(self, room: Room) -> list[Work]:
         """What an executor gets that has work already."""
         with self.db.write() as tx:
-            return Claim(tx, LANES, 1, self.clock.now()).fill([room], {}).get(room.executor, ())
+            works = Claim(tx, LANES, 1, self.clock.now()).fill([room], {})
+        return list(works.get(room.executor, ()))
 
     def claim_on(self, executors: Mapping[str, int]) -> Mapping[str, Sequence[Work]]:
         """What these empty executors, by name and slots, get; the first is offered work first."""
