@@ -2,8 +2,10 @@
 
 from datetime import timedelta
 
-from farm.cli.values import array, needs, seconds, size
+from farm.cli.needs import labels, needs
+from farm.cli.values import array, seconds, size
 from farm.durations import BadDuration, parse_duration
+from farm.model import StepSpec
 from farm.reference import parse_reference
 from farm.refusal import Refusal
 from farm.sizes import BadSize, parse_size
@@ -19,6 +21,8 @@ TOKENS = [
     ":",
     "cpu=",
     "memory=",
+    "gpus=",
+    "!",
     ",",
     "G",
     "1.5",
@@ -43,9 +47,19 @@ def target(data: bytes) -> None:
             parse(text, "--x") if parse is not needs else parse(text)
         except Refusal:
             continue
+    _labels(text)
     _duration(text)
     _size(text)
     _reference(text)
+
+
+def _labels(text: str) -> None:
+    """What the command line takes is what the API takes."""
+    try:
+        found = labels([text])
+    except Refusal:
+        return
+    assert StepSpec.model_validate({"argv": ["x"], "labels": found}).labels == (text,)
 
 
 def _duration(text: str) -> None:
