@@ -13,7 +13,7 @@ from farm import lease, postgres
 from farm import tables as t
 from farm.config import FarmConfig
 from farm.fleet import ALIVE, alive, pool_fact
-from farm.model import ExecutorState, OrderState
+from farm.model import ExecutorState, JobState, OrderState
 from farm.observe import observe
 from farm.queue import holds
 from farm.read import money, when
@@ -30,7 +30,8 @@ _TAKEN = (
     .where(t.Attempt.finished.is_(None))
     .group_by(t.BY_EXECUTOR)
 )
-_JOBS = select(t.Job.state, func.count().label("n")).group_by(t.Job.state)
+_OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.HELD)
+_JOBS = select(t.Job.state, func.count().label("n")).where(t.Job.state.in_(_OPEN)).group_by(t.Job.state)
 _SPENT = select(func.coalesce(func.sum(t.Ledger.cost_nano), 0))
 _EXECUTORS = select(t.Executor).order_by(t.Executor.ordered, t.Executor.id)
 _ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN).order_by(t.Order.created)

@@ -16,7 +16,7 @@ from farm.refusal import Unavailable
 
 USER = "farm"
 SETTINGS = ("listen_addresses=", "shared_buffers=128MB", "max_wal_size=1GB", "autovacuum_naptime=5s")
-START_S = 60.0
+START_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def cluster() -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="fpg"))
     try:
         _give(folder)
-        words = ["--username", USER, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]
+        words = ["--username", USER, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
         done = subprocess.run(
             [*_as(), initdb, "--pgdata", str(folder / "data"), *words], cwd=folder, capture_output=True, text=True
         )

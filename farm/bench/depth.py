@@ -94,7 +94,7 @@ def _finished(farm: AloneFarm, found: Figures, queue: BareQueue, tasks: int, run
 
 def _looks(farm: AloneFarm, found: Figures, job: int, runs: int) -> None:
     """By the command line, its own start with it."""
-    for _ in range(max(runs, 5)):
+    for _ in range(runs + 2):
         found.add(
             jobs_s=farm.command("jobs"), show_s=farm.command("show", str(job)), why_s=farm.command("why", str(job))
         )

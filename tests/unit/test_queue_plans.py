@@ -101,6 +101,7 @@ ACTS = {
     "why": lambda farm, job: reading(farm, lambda tx: why_job(Look(tx, FarmConfig(), farm.clock.now()), job)),
     "observe": lambda farm, _: reading(farm, observe, FarmConfig(), farm.clock.now()),
     "executors": lambda farm, _: reading(farm, overview.executors, False),
+    "status": lambda farm, _: reading(farm, lambda tx: tx.execute(overview._JOBS).all()),
     "claim": lambda farm, _: lambda: farm.claim(4),
     "finish": lambda farm, _: lambda: farm.finish(farm.claim(5)),
     **{
