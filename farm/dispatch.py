@@ -30,7 +30,8 @@ _ROOMS = (
 )
 _TAKEN = (
     select(t.Attempt.executor, t.Attempt.job, t.Attempt.step, func.sum(t.Attempt.slots).label("slots"))
-    .where(t.Attempt.executor.in_(bindparam("ids", expanding=True)), t.Attempt.finished.is_(None))
+    .join(t.Executor, t.Executor.id == t.Attempt.executor)
+    .where(t.Executor.state == ExecutorState.READY, t.Attempt.finished.is_(None))
     .group_by(t.Attempt.executor, t.Attempt.job, t.Attempt.step)
 )
 _BUSY = (
@@ -111,8 +112,8 @@ def _rooms(tx: Connection, depths: Mapping[tuple[int, int], int]) -> list[Room]:
     """Executors that take work, most recently busy first, and what they have."""
     rooms = {r.id: _room(r) for r in tx.execute(_ROOMS)}
     if rooms:
-        for row in tx.execute(_TAKEN, {"ids": list(rooms)}):
-            rooms[row.executor].take(int(row.slots), depths.get((row.job, row.step), 0))
+        for executor, job, step, slots in tx.execute(_TAKEN):
+            rooms[executor].take(int(slots), depths.get((job, step), 0))
     return list(rooms.values())
 
 

@@ -9,6 +9,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from executors.site.veil import Covered
 from executors.store import FolderStore
 
 LIMITS = ("timeout_s", "silence_s", "output_bytes", "memory_bytes", "processes")
+_LIMITS = attrgetter(*LIMITS)
 DEEPEST = 250  # works a keeper holds at most
 AHEAD_S = 0.15  # … or as many as it can do in this time
 TAIL_S = 0.1  # how often the output of a running task is looked at
@@ -179,7 +181,8 @@ class Slot(threading.Thread):
         cwd = self._desk.cwd if self._desk else work.cwd
         program = sys.executable if work.argv[:1] == (PYTHON,) else None
         argv = (program, *work.argv[1:]) if program else work.argv
-        limits = {name: value for name in LIMITS if (value := getattr(work, name))}
+        given = _LIMITS(work)
+        limits = {name: value for name, value in zip(LIMITS, given, strict=True) if value} if any(given) else {}
         env, hidden = {**work.env, **work.secrets}, list(work.secrets.values())
         return [work.attempt, argv, env, cwd, work.owner, limits, hidden]
 

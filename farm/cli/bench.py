@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -35,10 +35,10 @@ class Engine(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One array through the farm: tasks a second, and CPU of the farm's own processes in ms per task."""
+    """One array through the farm: tasks a second, and CPU of the farm's own processes by role in ms per task."""
 
     per_second: float
-    cpu_ms: float
+    cpu_ms: Mapping[str, float]
 
 
 def dispatch(
@@ -50,8 +50,8 @@ def dispatch(
 ) -> int:
     """A farm of its own in a temporary home, two slots, everything durable. ratio = per_second / bare_per_second; the
     bare loop is one process that keeps two children in flight, measured before and after. CPU is that of the farm's
-    processes without the tasks. start_… is from the acknowledged submit to the started process, a slot being free;
-    submit_to_start_… from the request."""
+    processes without the tasks, together and by role. start_… is from the acknowledged submit to the started process, a
+    slot being free; submit_to_start_… from the request."""
     with tempfile.TemporaryDirectory(prefix="farm-bench-") as folder:
         before = bare(tasks)
         found = _measure(Home(Path(folder)), tasks, runs, singles, engine)
@@ -111,8 +111,10 @@ ceiling = 2
 def _summary(seen: Sequence[Run], waits: Sequence[tuple[float, float]]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "per_second": round(statistics.median(run.per_second for run in seen), 1),
-        "cpu_ms_per_task": round(statistics.median(run.cpu_ms for run in seen), 3),
+        "cpu_ms_per_task": round(statistics.median(sum(run.cpu_ms.values()) for run in seen), 3),
     }
+    for role in sorted({role for run in seen for role in run.cpu_ms}):
+        found[f"cpu_ms_{role}"] = round(statistics.median(run.cpu_ms.get(role, 0.0) for run in seen), 4)
     for name, column in (("start", 0), ("submit_to_start", 1)) if waits else ():
         ranked = sorted(wait[column] for wait in waits)
         found[f"{name}_p50_ms"] = round(statistics.median(ranked) * 1000, 1)
@@ -145,9 +147,11 @@ def _array(client: Client, tasks: int) -> Run:
     number = _submit(client, {"array": {"first": 1, "last": tasks}})
     job = _ended(client, number, PAUSE_S)
     used = _cpu(client)
-    spent = sum(used[pid] - cpu.get(pid, 0.0) for pid in used)
+    spent: dict[str, float] = {}
+    for (role, pid), seconds in used.items():
+        spent[role] = spent.get(role, 0.0) + (seconds - cpu.get((role, pid), 0.0)) / tasks * 1000
     took = (_time(job["finished"]) - _time(job["started"])).total_seconds()
-    return Run(tasks / took, spent / tasks * 1000)
+    return Run(tasks / took, spent)
 
 
 def _submit(client: Client, more: dict[str, Any]) -> int:
@@ -186,11 +190,11 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def _cpu(client: Client) -> dict[int, float]:
-    """CPU seconds so far of each process of the farm, its tasks left out."""
+def _cpu(client: Client) -> dict[tuple[str, int], float]:
+    """CPU seconds so far of each process of the farm, by role and pid, its tasks left out."""
     processes = client.get("/v1/status")["processes"]
-    pids = {one["pid"] for one in processes if one["role"] != "task"}
-    return {pid: used for pid in pids if (used := _used(pid)) is not None}
+    known = {(one["role"], one["pid"]) for one in processes if one["role"] != "task"}
+    return {one: used for one in known if (used := _used(one[1])) is not None}
 
 
 def _used(pid: int) -> float | None:

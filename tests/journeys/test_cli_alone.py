@@ -122,6 +122,7 @@ def test_bench_measures_the_whole_way(alone):
     words = ("--tasks", "20", "--runs", "1", "--singles", "2", "--engine", "plain", "--json")
     found = json.loads(alone("bench", "dispatch", *words))
     assert set(found) >= {"ratio", "cpu_ms_per_task", "bare_per_second", "per_second", "start_p50_ms", "start_p99_ms"}
+    assert {name for name in found if name.startswith("cpu_ms_")} >= {"cpu_ms_service", "cpu_ms_keeper", "cpu_ms_agent"}
     assert found["per_second"] > 0
     assert found["ratio"] == pytest.approx(found["per_second"] / found["bare_per_second"], rel=0.01)
     assert alone.nothing_runs()
