@@ -28,6 +28,7 @@ def farm(request: pytest.FixtureRequest) -> Iterator[Relay]:
         yield made
 
 
+@pytest.mark.timeout(600)  # it starts five services and waits for a frozen one, on a machine that may be busy
 def test_the_next_one_leads_and_running_tasks_do_not_notice(farm: Relay) -> None:
     bought, terms = farm.executors(), [farm.term()]
     farm.stand_by(farm.shell, len(STRIKES) + 1)
