@@ -19,7 +19,8 @@ from farm.opening import days, span, zone
 from farm.refusal import Unavailable
 from farm.sizes import memory_here, parse_size
 from farm.wording import nearest, plain
-from schedules.model import Hours, Lane, Licence, Window
+from schedules.model import Hours, Lane, Licence, Pool, Window
+from schedules.presets import PRESETS
 from schedules.windows import never_wins
 
 LEAST_LEASE = timedelta(seconds=3)  # a gateway that has nothing to tell speaks every two
@@ -219,6 +220,7 @@ class FarmConfig(_Part):
     """All of farm.toml."""
 
     currency: str = "EUR"
+    policy: Literal["thrifty", "default", "fast"] | None = None  # a preset (schedules/presets.py)
     site: SiteConfig = SiteConfig()
     listen: ListenConfig = ListenConfig()
     api: ApiConfig = ApiConfig()
@@ -265,7 +267,12 @@ class FarmConfig(_Part):
     def all_lanes(self) -> dict[str, Lane]:
         """The three of every farm, and the configured ones."""
         wait = {name: Lane(name, c.weight, c.alpha, c.w_min, c.w_max) for name, c in self.lanes.items()}
-        return {lane.name: lane for lane in DEFAULT_LANES} | wait
+        usual = PRESETS[self.policy].lanes if self.policy else DEFAULT_LANES
+        return {lane.name: lane for lane in usual} | wait
+
+    def under_policy(self, pool: Pool) -> Pool:
+        """The pool as the preset has it, if there is one."""
+        return PRESETS[self.policy].holds(pool) if self.policy else pool
 
 
 DEFAULT_LANES = (

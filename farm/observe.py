@@ -145,7 +145,8 @@ def _pool(tx: Connection, name: str, pool: PoolConfig) -> Pool:
 
 
 def _closed(pool: Pool, config: FarmConfig, held: Mapping[tuple[str, str], Held], now: datetime) -> Pool:
-    """Whether a person holds it, or stopped the spending while it costs something."""
+    """By the preset; and whether a person holds it, or stopped the spending while it costs something."""
+    pool = config.under_policy(pool)
     if mine := held.get(("pool", pool.name)):
         return replace(pool, closed="held", closed_why=f"pool {pool.name} is {mine.words}")
     stop = held.get(("spending", ""))

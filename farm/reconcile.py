@@ -29,6 +29,7 @@ from farm.observe import observe, prices_nano
 from farm.queue.progress import Changed
 from farm.sites import Sites
 from farm.tables import AnyRow
+from schedules.gaps import Gaps
 from schedules.model import Decision, Drain, Launch, Retire, ScalingPolicy, Snapshot
 from schedules.windows import hours
 
@@ -65,6 +66,7 @@ class Fleet:
     turned: datetime | None = None  # when the wheel turned last
     began: datetime = EPOCH  # when the service did
     listings: Listings = field(default_factory=Listings)
+    gaps: Gaps = field(default_factory=Gaps)  # learned since the service began
 
     def list_machines(self, *pools: str) -> None:
         """Ask providers, all when none is named, for their books: the truth, taken outside of the wheel."""
@@ -91,7 +93,7 @@ def reconcile(wheel: Fleet) -> Decision:
         _heed_the_clock(tx, wheel, now)
         _believe(tx, wheel, listing, changed, now)
         rest(tx, now)
-        seen = observe(tx, wheel.config, now)
+        seen = wheel.gaps.told(observe(tx, wheel.config, now))
         ledger.record(tx, now, _prices(wheel, seen), BOOK_EVERY)
         decision = Decision(()) if wheel.closing else wheel.policy(seen)
         orders.write(tx, (action for action in decision.actions if isinstance(action, Launch)), now)

@@ -148,22 +148,25 @@ class _Queue:
 
     def _place(self, row: Row, order: Sequence[str]) -> Unmet | None:
         able = [name for name in order if self._pools[name].able(1)]
-        if not able and self._take(row, 0):
+        if not able and self._take(row, 0, False):
             return None
         for name in able:
-            boot = self._boots[name]
-            if self._take(row, boot):
+            boot, prompt = self._boots[name], self._pools[name].pool.prompt
+            if self._take(row, boot, prompt):
                 return None
             if self._pools[name].room >= self._pools[name].size(1):
                 self._ask(name, row, boot)
-                self._coming.take(row.predicted, packed(row.due, boot))
+                self._take(row, boot, prompt)
                 return None
         why, obstacles = self._obstacles((*order,))
         return Unmet(row.who, 1, why, obstacles)
 
-    def _take(self, row: Row, boot: int) -> bool:
-        there, coming = self._there, self._coming
-        return there.take(row.predicted, limit(row.due, boot)) or coming.take(row.predicted, packed(row.due, boot))
+    def _take(self, row: Row, boot: int, prompt: bool) -> bool:
+        there, coming, due = self._there, self._coming, row.due
+        if prompt:
+            until = max(due, boot) if due > 0 else 0
+            return there.take(row.predicted, until) or coming.take(row.predicted, until)
+        return there.take(row.predicted, limit(due, boot)) or coming.take(row.predicted, packed(due, boot))
 
     def _ask(self, name: str, row: Row, boot: int) -> None:
         source = self._pools[name]

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from schedules.demand import Row
+from schedules.gaps import bucket
 from schedules.model import Drain, Executor, Pool, Retire
 from schedules.windows import OpenHours
 from schedules.words import clock, length, plural
@@ -12,17 +13,21 @@ from schedules.words import clock, length, plural
 SHORTEST_IDLE = timedelta(seconds=3)
 
 
-def patience(pool: Pool, hours: OpenHours) -> timedelta:
+def patience(pool: Pool, hours: OpenHours, level: int = 0) -> timedelta:
     """T: how long an idle executor of the pool is kept: a new boot's price and as much again as waiting is worth (ski
-    rental)."""
-    return hours.idle if hours.idle is not None else max(SHORTEST_IDLE, pool.boots_kept * pool.boot)
+    rental), or less where it was learned that at this `level` it is mostly needed again only later."""
+    if hours.idle is not None:
+        return hours.idle
+    if pool.kept and level:
+        return pool.kept[bucket(level)]
+    return max(SHORTEST_IDLE, pool.boots_kept * pool.boot)
 
 
-def leaves_at(e: Executor, pool: Pool, hours: OpenHours) -> datetime:
+def leaves_at(e: Executor, pool: Pool, hours: OpenHours, level: int = 0) -> datetime:
     """When an empty executor that nothing needs may go: after T of idling, or at once while it boots; in both cases
     not inside the paid minimum."""
     paid = e.since + pool.min_bill
-    return max(paid, idle_since(e, pool) + patience(pool, hours)) if e.state == "ready" else paid
+    return max(paid, idle_since(e, pool) + patience(pool, hours, level)) if e.state == "ready" else paid
 
 
 def idle_since(e: Executor, pool: Pool) -> datetime:
@@ -52,6 +57,14 @@ def _handiness(e: Executor) -> tuple[int, float, str]:
     return 0, -e.idle_since.timestamp() if e.idle_since else 0.0, e.id
 
 
+def levels(executors: Iterable[Executor]) -> dict[str, int]:
+    """Of each idle executor for how many there would be work were it at work: the last one busy is needed next."""
+    there = [e for e in executors if e.state != "draining"]
+    idle = [e for e in there if e.state == "ready" and not e.busy_slots]
+    first = len(there) - len(idle) + 1
+    return {e.id: first + place for place, e in enumerate(sorted(idle, key=_handiness))}
+
+
 def spare(pool: Pool, hours: OpenHours, executors: Sequence[Executor], needed: Collection[str]) -> list[Executor]:
     """The pool's empty executors above its floor that nothing needs: booting ones, then longest idle first."""
     mine = [e for e in executors if e.pool == pool.name and e.state != "draining"]
@@ -60,10 +73,10 @@ def spare(pool: Pool, hours: OpenHours, executors: Sequence[Executor], needed: C
     return empty[: max(0, len(mine) - hours.floor)]
 
 
-def retire(e: Executor, pool: Pool, hours: OpenHours, now: datetime) -> Retire:
+def retire(e: Executor, pool: Pool, hours: OpenHours, now: datetime, level: int = 0) -> Retire:
     if e.state != "ready":
         return Retire(e.id, f"nothing needs it any more before it is there; ordered at {clock(e.since)}")
-    idle, keep = length(now - idle_since(e, pool)), length(patience(pool, hours))
+    idle, keep = length(now - idle_since(e, pool)), length(patience(pool, hours, level))
     rule = f"window {hours.window}" if hours.window and hours.idle is not None else f"pool {pool.name}"
     return Retire(e.id, f"idle for {idle}, {rule} keeps an idle executor {keep}; nothing waits for it")
 

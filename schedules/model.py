@@ -60,6 +60,9 @@ class Pool:
     closed_why: str = ""
     offer: Offer = PLAIN  # of each executor, beside its slots
     boots_kept: float = 1.5  # so many boots an idle executor is worth, where `idle` says nothing
+    learns: bool = False  # how long one is kept is learned: that at most
+    kept: tuple[timedelta, ...] = ()  # what was learned, by schedules.gaps.bucket
+    prompt: bool = False  # a single task that is due relies on no slot that is only expected to be free
 
 
 ExecutorState = Literal["ordered", "booting", "ready", "draining"]

@@ -6,7 +6,7 @@ from datetime import datetime
 from schedules.demand import Row, rows
 from schedules.expansion import Expansion, Source, expand, ordered, sources
 from schedules.floors import orders
-from schedules.idle import above_ceiling, leave, leaves_at, retire, spare, useful
+from schedules.idle import above_ceiling, leave, leaves_at, levels, retire, spare, useful
 from schedules.kinds import expand_kinds, wanted
 from schedules.model import Decision, Drain, Executor, Pool, Retire, Snapshot
 from schedules.placement import late, rooms
@@ -48,8 +48,10 @@ def _retirements(
         return [], []
     needed = _needed(seen, kept, waiting)
     free = [(e, pool) for pool in seen.pools for e in spare(pool, open_hours[pool.name], kept, needed)]
-    at = {e.id: leaves_at(e, pool, open_hours[pool.name]) for e, pool in free}
-    gone = [retire(e, pool, open_hours[pool.name], seen.now) for e, pool in free if at[e.id] <= seen.now]
+    level = levels(kept)
+    at = {e.id: leaves_at(e, pool, open_hours[pool.name], level.get(e.id, 0)) for e, pool in free}
+    going = [(e, pool) for e, pool in free if at[e.id] <= seen.now]
+    gone = [retire(e, pool, open_hours[pool.name], seen.now, level.get(e.id, 0)) for e, pool in going]
     if gone and waiting and _missed(seen, _without(kept, gone), plan, pools, waiting):
         gone = []
     return gone, [moment for moment in at.values() if moment > seen.now]

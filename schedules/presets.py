@@ -1,10 +1,10 @@
 """Four answers to "cheap or quick?", each a few knobs. docs/simulate.md has their numbers on recorded days."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from schedules.model import Lane
+from schedules.model import Lane, Pool
 
 S = timedelta(seconds=1)
 
@@ -16,13 +16,16 @@ class Preset:
     name: str
     says: str
     lanes: tuple[Lane, ...]
-    value: (
-        float  # what a second of waiting is worth, in machine-seconds: an idle executor is kept for boot · (1 + value)
-    )
+    value: float  # of a second of waiting, in machine-seconds: an idle executor stays boot · (1 + value) at most
+    prompt: bool  # a task that is due relies on no slot that is only expected to be free
 
     @property
     def boots_kept(self) -> float:
         return 1 + self.value
+
+    def holds(self, pool: Pool) -> Pool:
+        """The pool under this preset."""
+        return replace(pool, boots_kept=self.boots_kept, learns=True, prompt=self.prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +43,15 @@ KNOBS = (
         "weight", "share", "interactive 4, default 2, bulk 1", "How much of a full farm a lane gets beside the others."
     ),
     Knob("alpha", "W ÷ length", "0.5", "A longer task may wait for longer: so much of its predicted length."),
-    Knob("w_min", "seconds", "120", "So long any task may wait for one that ends soon before a machine is ordered."),
+    Knob("w_min", "seconds", "100", "So long any task may wait for one that ends soon before a machine is ordered."),
     Knob("w_max", "seconds", "900", "So long at most."),
-    Knob("value", "machine-s ÷ s", "0.25", "What a second of waiting is worth: idle machines stay boot · (1 + value)."),
+    Knob(
+        "value",
+        "machine-s ÷ s",
+        "0.25",
+        "Worth of waiting: an idle machine stays boot · (1 + value) at most.",
+    ),
+    Knob("prompt", "yes or no", "no", "A task that is due waits for no machine that is only expected to be free."),
 )
 
 INTERACTIVE = Lane("interactive", weight=4)
@@ -61,13 +70,15 @@ PRESETS: Mapping[str, Preset] = {
             "Next to nothing is paid beside the work: tasks wait up to five minutes for a machine that is there.",
             _lanes(0.0, 300, 300),
             0.0,
+            True,
         ),
         Preset(
             "default",
-            "A task waits in proportion to its length, two minutes at least where that saves a machine.",
-            _lanes(0.5, 120, 900),
+            "A task waits in proportion to its length, a minute and a half at least where that saves a machine.",
+            _lanes(0.5, 100, 900),
             0.25,
+            False,
         ),
-        Preset("fast", "Nothing waits longer than a machine boots.", _lanes(0.0, 0, 0), 1.0),
+        Preset("fast", "Nothing waits longer than a machine boots.", _lanes(0.0, 0, 0), 1.0, True),
     )
 }

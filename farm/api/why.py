@@ -9,13 +9,15 @@ from sqlalchemy import Connection
 from farm import why
 from farm.api.farmed import Farmed
 from farm.reference import parse_reference
+from schedules.gaps import Gaps
 
 router = APIRouter()
 
 
 def _look(farm: Farmed, tx: Connection) -> why.Look:
     closing = farm.wheel is not None and farm.wheel.closing
-    return why.Look(tx, farm.config, farm.clock.now(), farm.wheel is not None, closing)
+    gaps = farm.wheel.gaps if farm.wheel is not None else Gaps()
+    return why.Look(tx, farm.config, farm.clock.now(), farm.wheel is not None, closing, gaps)
 
 
 @router.get("/why/{ref}")

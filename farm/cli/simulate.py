@@ -55,6 +55,7 @@ def simulate(
     lane: Annotated[
         list[str] | None, typer.Option(metavar="SOURCE=LANE", help="The lane of a source or class; repeat it.")
     ] = None,
+    owners: Annotated[bool, typer.Option("--owners", help="Each source is an owner: they share a lane.")] = False,
     seed: Annotated[int, typer.Option(help="Decides spread and losses.")] = 0,
     json: JsonOption = False,
 ) -> int:
@@ -72,7 +73,7 @@ def simulate(
     usual = Offer("pool", boots, least, ceiling, slots, price, boot_spread, spot_rate)
     presets, peers = _names(preset, PRESETS, "--preset"), _names(against, PEERS, "--against")
     wait = None if bound is None else _micros(bound, "--bound") / SECOND
-    contest = Contest(read(Path(trace)), _offers(usual, pool or (), sold_out or ()), _lanes(lane or ()), seed)
+    contest = Contest(read(Path(trace)), _offers(usual, pool or (), sold_out or ()), _lanes(lane or ()), seed, owners)
     found = contest.run(presets, peers, wait)
     if json:
         emit(found)

@@ -21,9 +21,10 @@ class Entry:
 
 @dataclass(slots=True)
 class Backlog:
-    """`weight` of a lane."""
+    """`weight` of a lane; `owners`: whether each source is an owner of its own."""
 
     weight: Callable[[str], float]
+    owners: bool = False
     entries: dict[int, Entry] = field(default_factory=dict)
     seen: dict[str, dict[int, Waiting]] = field(default_factory=dict)  # lane → job → what the policy sees
     _heaps: dict[str, dict[str, list[tuple[int, int]]]] = field(default_factory=dict)  # lane → owner → (due, job)
@@ -37,7 +38,8 @@ class Backlog:
         return len(self.entries)
 
     def add(self, entry: Entry, due: int) -> None:
-        number, lane, owner = entry.job.number, entry.lane, entry.job.source
+        number, lane = entry.job.number, entry.lane
+        owner = entry.job.source if self.owners else ""
         heaps = self._heaps.setdefault(lane, {})
         if not heaps:
             _join(self._lanes, lane)

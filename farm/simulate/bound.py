@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from farm.refusal import Unavailable
 from farm.simulate.levels import least
 
-FINE_S = 10.0  # a bin, or more where a part is long: the bound holds for every length
-BINS = 4000
+FINE_S = 30.0  # a bin, or more where a part is long: the bound holds for every length
+BINS = 3000
 
 
 class Need(NamedTuple):

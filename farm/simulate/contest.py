@@ -24,6 +24,7 @@ class Contest:
     offers: Sequence[Offer]
     lanes: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
+    owners: bool = False
 
     def lane(self, job: Job) -> str:
         found = self.lanes.get(job.source) or self.lanes.get(job.cls) or job.cls
@@ -51,7 +52,8 @@ class Contest:
 
     def results(self, presets: Sequence[str], peers: Sequence[str]) -> Iterator[dict[str, Any]]:
         for name in presets:
-            yield self.play(Farmer(PRESETS[name], {offer.name: offer for offer in self.offers}, self.lane))
+            offers = {offer.name: offer for offer in self.offers}
+            yield self.play(Farmer(PRESETS[name], offers, self.lane, owners=self.owners))
         for name in peers:
             yield self._static() if name == "static" else self.play(PEERS[name]())
 

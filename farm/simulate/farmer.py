@@ -13,6 +13,7 @@ from farm.simulate.pools import Offer
 from farm.simulate.sight import Sight
 from farm.simulate.trace import SECOND, Job
 from farm.simulate.world import World
+from schedules.gaps import Gaps
 from schedules.learning import PRIOR_S, Boots, Known, after, booted, expected
 from schedules.model import Decision, Lane, Launch, Pool, Retire, ScalingPolicy, Waiting
 from schedules.ordering import due
@@ -32,6 +33,7 @@ class Farmer:
     offers: Mapping[str, Offer]
     lane: Callable[[Job], str]
     policy: ScalingPolicy = default
+    owners: bool = False  # each source is an owner of its own: they share a lane
     lanes: dict[str, Lane] = field(init=False)
     backlog: Backlog = field(init=False)
     sight: Sight = field(init=False)
@@ -40,13 +42,14 @@ class Farmer:
     _known: dict[str, Known] = field(default_factory=dict)
     _boots: dict[str, Boots] = field(default_factory=dict)
     _failures: dict[str, int] = field(default_factory=dict)
+    _gaps: Gaps = field(default_factory=Gaps)
     _stirred: bool = False
     _turned: int = -GAP
     _look: int | None = None
 
     def __post_init__(self) -> None:
         self.lanes = {lane.name: lane for lane in self.preset.lanes}
-        self.backlog = Backlog(lambda name: self.lanes[name].weight)
+        self.backlog = Backlog(lambda name: self.lanes[name].weight, self.owners)
         pools = {offer.name: self._pool(offer) for offer in self.offers.values()}
         self.sight = Sight(self.preset.lanes, self.backlog, pools)
 
@@ -114,7 +117,7 @@ class Farmer:
 
     def turn(self, world: World) -> None:
         self._turned, self._stirred = world.now, False
-        decision = self.policy(self.sight.snapshot(from_micros(world.now)))
+        decision = self.policy(self._gaps.told(self.sight.snapshot(from_micros(world.now))))
         look = decision.look_again
         self._look = max(world.now + SOON, micros(look)) if look else None
         self._act(world, decision)
@@ -153,7 +156,7 @@ class Farmer:
     def _pool(self, offer: Offer) -> Pool:
         said, known = offer.boot * MICROSECOND, self._boots.get(offer.name, Boots())
         boot = timedelta(seconds=known.mean) if known.seen else said
-        return Pool(
+        pool = Pool(
             name=offer.name,
             price_per_hour=Decimal(str(offer.price)),
             slots=offer.slots,
@@ -162,5 +165,5 @@ class Farmer:
             boot=boot,
             boot_p95=max(boot, timedelta(seconds=known.high), said),
             min_bill=offer.min_bill * MICROSECOND,
-            boots_kept=self.preset.boots_kept,
         )
+        return self.preset.holds(pool)

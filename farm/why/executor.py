@@ -1,6 +1,6 @@
 """Why an executor is there, until when, and why it went."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -15,7 +15,7 @@ from farm.why.cause import Cause
 from farm.why.look import Look
 from farm.why.rooms import words
 from schedules.demand import rows
-from schedules.idle import leaves_at, patience, spare, useful
+from schedules.idle import leaves_at, levels, patience, spare, useful
 from schedules.model import Executor, Pool
 from schedules.windows import OpenHours, hours
 from schedules.words import length
@@ -86,7 +86,7 @@ def _busy(look: Look, row: AnyRow, numbers: dict[str, Any]) -> Why:
     ends = [b.predicted_finish for d in look.seen.demand for b in d.running if b.executor == row.id]
     last = max(ends, default=look.now)
     pool, mine, found = _placed(look, row)
-    keep = patience(pool, found) if pool and found else None
+    keep = patience(pool, found, _level(look, row.id)) if pool and found else None
     numbers |= {"predicted_finish": read.when(last), "idle_s": keep.total_seconds() if keep else None}
     more = ", …" if numbers["running"] > _NAMED else ""
     lives = f", then for {length(keep)} more unless it gets work" if keep else ""
@@ -108,8 +108,12 @@ def _idle(look: Look, row: AnyRow, numbers: dict[str, Any]) -> Why:
     if pool is None or mine is None or found is None:
         sentence = f"{idle}; its pool left farm.toml."
         return Why(name, row.state, Cause.IDLE, "idle executors go", sentence, "its idle time ends", numbers)
-    leaves = leaves_at(mine, pool, found)
-    numbers |= {"idle_s": patience(pool, found).total_seconds(), "leaves": read.when(leaves), "floor": found.floor}
+    leaves = leaves_at(mine, pool, found, _level(look, mine.id))
+    numbers |= {
+        "idle_s": _patience(look, mine, pool, found).total_seconds(),
+        "leaves": read.when(leaves),
+        "floor": found.floor,
+    }
     return _kept(look, name, idle, (mine, pool, found), leaves, numbers)
 
 
@@ -134,7 +138,8 @@ def _kept(
     if leaves == mine.since + pool.min_bill and pool.min_bill:
         sentence = f"{idle}; it is paid for until {at(leaves)}."
         return Why(name, mine.state, Cause.PAID, "never inside a paid minimum", sentence, goes, numbers)
-    sentence = f"{idle}; it goes after {length(patience(pool, found))} of that, at {at(leaves)}, unless it gets work."
+    keep = length(_patience(look, mine, pool, found))
+    sentence = f"{idle}; it goes after {keep} of that, at {at(leaves)}, unless it gets work."
     return Why(name, mine.state, Cause.IDLE, "idle executors go", sentence, goes, numbers)
 
 
@@ -143,3 +148,13 @@ def _placed(look: Look, row: AnyRow) -> tuple[Pool | None, Executor | None, Open
     pool = next((p for p in look.seen.pools if p.name == row.pool), None)
     mine = next((e for e in look.seen.executors if e.id == row.id), None)
     return pool, mine, hours(pool, look.seen.schedule, look.now) if pool else None
+
+
+def _patience(look: Look, mine: Executor, pool: Pool, found: OpenHours) -> timedelta:
+    return patience(pool, found, _level(look, mine.id))
+
+
+def _level(look: Look, executor: str) -> int:
+    """For how many executors there is work while this one has any."""
+    there = look.seen.executors
+    return levels(there).get(executor) or max(1, sum(e.busy_slots > 0 for e in there))

@@ -1,6 +1,6 @@
 """One moment of the farm, looked at as far as an answer needs it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
@@ -8,23 +8,25 @@ from sqlalchemy import Connection
 
 from farm.config import FarmConfig
 from farm.observe import observe
+from schedules.gaps import Gaps
 from schedules.model import Decision, Snapshot
 from schedules.policy import default
 
 
 @dataclass
 class Look:
-    """`running`: a farm runs. `closing`: it drains before it goes down."""
+    """`running`: a farm runs. `closing`: it drains before it goes down. `gaps`: what it learned."""
 
     tx: Connection
     config: FarmConfig
     now: datetime
     running: bool = True
     closing: bool = False
+    gaps: Gaps = field(default_factory=Gaps)
 
     @cached_property
     def seen(self) -> Snapshot:
-        return observe(self.tx, self.config, self.now)
+        return self.gaps.known(observe(self.tx, self.config, self.now))
 
     @cached_property
     def decision(self) -> Decision:
