@@ -150,6 +150,24 @@ def test_a_large_task_is_not_overtaken_for_ever(farm: QueueFarm) -> None:
     assert large in begun[:2], (small, begun)
 
 
+def test_a_large_task_of_the_same_lane_waits_until_it_is_due_and_no_longer(farm: QueueFarm) -> None:
+    there(farm, "graphic", slots=8, gpus=2)
+    small = farm.submit(array(500, needs={"gpus": 1}), owner="eve")
+    running = assign(farm)["graphic"]
+    large = farm.submit(array(1, needs={"gpus": 2}), owner="ada")
+
+    def turn() -> list[int]:
+        nonlocal running
+        farm.finish(running[:1], "graphic")
+        begun = assign(farm).get("graphic", [])
+        running = [*running[1:], *begun]
+        return [of(work) for work in begun]
+
+    assert [turn(), turn(), turn()] == [[small]] * 3
+    farm.clock.turn(1000)  # past the longest wait that its lane aims for
+    assert [turn(), turn()] == [[], [large]]
+
+
 def test_what_is_kept_for_it_is_not_the_whole_machine(farm: QueueFarm) -> None:
     there(farm, "graphic", slots=8, gpus=2)
     farm.submit(array(2, needs={"gpus": 1}), owner="eve")

@@ -3,7 +3,7 @@ not overtaken for ever."""
 
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from farm.queue.room import Room, Rooms
@@ -24,7 +24,7 @@ def made(told: Sequence[tuple[int, Offer]]) -> list[Room]:
     return [Room(f"e{n}", slots, 0, offer=offer) for n, (slots, offer) in enumerate(told)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rooms, st.lists(st.tuples(needs, st.booleans()), max_size=20))
 def test_no_room_gives_more_than_it_has_and_none_that_could_give_stays_idle(
     told: list[tuple[int, Offer]], wanted: list[tuple[Needs, bool]]
@@ -46,13 +46,13 @@ def test_no_room_gives_more_than_it_has_and_none_that_could_give_stays_idle(
         assert kept or all(n <= has.get(name, n if name == "memory" else 0) for name, n in room.used.items())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(needs, offers, st.integers(0, 6))
 def test_what_nothing_is_lacking_for_fits_into_an_empty_executor(each: Needs, offer: Offer, slots: int) -> None:
     assert (times(each, offer, slots, {}) > 0) == (slots >= each.slots and not lacking(each, offer))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(amounts, amounts, st.integers(0, 3))
 def test_what_was_taken_and_given_back_is_there_again(there: Amounts, each: Amounts, n: int) -> None:
     most = portions(each, there)
@@ -68,7 +68,7 @@ def test_conditions_on_labels() -> None:
     assert [meets(one, has) for one in (*true, *false)] == [True] * len(true) + [False] * len(false)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(2, 4), st.lists(st.integers(0, 3), min_size=40, max_size=40))
 def test_a_task_that_needs_all_begins_while_small_ones_never_stop_coming(gpus: int, ends: list[int]) -> None:
     """One small task ends at a time, and two more come; the large one has a room kept, claim after claim."""
