@@ -5,7 +5,10 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from farm import postgres
 from farm.db import BadDatabase, Database
@@ -40,6 +43,8 @@ class Watch:
     def stop(self) -> None:
         self._closed.set()
         if self._thread.is_alive():
+            with suppress(SQLAlchemyError), self._db.aside() as tx:
+                postgres.announce(tx)  # it wakes ourselves: who comes next waits for us
             self._thread.join(10)
 
     def _watch(self) -> None:
