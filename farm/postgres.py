@@ -20,6 +20,7 @@ IDLE_S = 60  # a process that was frozen in the middle of a transaction keeps th
 _SETTINGS = {
     "idle_in_transaction_session_timeout": f"{IDLE_S * 1000}",
     "default_transaction_isolation": "read committed",
+    "jit": "off",  # it compiles for a second what then takes a millisecond: tables that nobody analysed look large
     "tcp_keepalives_idle": "10",  # a farm that went without a word holds its locks no longer than this and three tries
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",

@@ -106,6 +106,16 @@ def test_one_writes_at_a_time_whatever_the_process(db: Database, postgres: Postg
     assert order == ["first", "second"]
 
 
+def test_no_statement_is_compiled(db: Database) -> None:
+    """Claims took a second each: on tables that are not analysed yet PostgreSQL takes their plans for costly ones."""
+    costly = "SET LOCAL jit_above_cost = 0", "SELECT count(*) FROM task"
+    with db.write() as tx:
+        tx.exec_driver_sql(costly[0])
+        plan = [row[0] for row in tx.exec_driver_sql(f"EXPLAIN (ANALYZE) {costly[1]}")]
+    assert plan
+    assert not [line for line in plan if "JIT" in line]
+
+
 def test_a_reader_sees_one_moment_and_holds_up_nobody(db: Database) -> None:
     farm = QueueFarm(db)
     farm.submit(array(1))
