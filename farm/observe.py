@@ -49,7 +49,7 @@ _TASKS = (
     .add_columns(_LICENCES.label("licences"), t.Step.needs)
     .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Task.job)
-    .where(sql(t.TASK_WAITS), t.Job.state.in_(_OPEN_JOBS))
+    .where(sql(t.TASK_WAITS), sql(t.TASK_OPEN), t.Job.state.in_(_OPEN_JOBS))  # the second for SQLite, to use its index
     .where(t.Task.not_before.is_(None) | (t.Task.not_before <= bindparam("now", type_=t.Utc())), _NOT_HELD)
     .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted, _LICENCES, t.Step.needs)
     .order_by(func.min(t.Task.due))

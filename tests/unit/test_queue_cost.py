@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from farm.config import FarmConfig
 from farm.db import Database
 from farm.model import Item, ManyJobs, Range, StepSpec
+from farm.observe import observe
 from farm.queue.many import submit_many
 from tests.contract.queue_farm import LANES, QueueFarm
 
@@ -72,3 +74,15 @@ def test_letting_go_in_a_large_graph_costs_as_in_a_small_one(farm):
 
     few = release(50)
     assert release(2_000) < 1.5 * few
+
+
+def test_a_look_of_the_policy_costs_the_same_however_much_of_an_open_job_has_ended(farm):
+    def look() -> None:
+        with farm.db.read() as tx:
+            observe(tx, FarmConfig(), farm.clock.now())
+
+    farm.submit(StepSpec(argv=("true",), array=Range(first=1, last=1_000_000)))
+    farm.finish(farm.claim(10))
+    few = cost(farm, look)
+    farm.finish(farm.claim(1_500))
+    assert cost(farm, look) < 1.5 * few
