@@ -131,9 +131,9 @@ def who_serves(connection: Any) -> str:
     return str(row[0]) if row else ""
 
 
-def served(tx: Connection) -> bool:
-    """Whether a service works on this database, answering or not."""
-    return tx.exec_driver_sql(f"SELECT 1{_holds(_SERVICE)}").first() is not None
+def served(tx: Connection) -> int:
+    """The session by which a service has this database, answering or not; 0 when there is none."""
+    return int(tx.exec_driver_sql(f"SELECT a.pid{_holds(_SERVICE)}").scalar() or 0)
 
 
 def oust(tx: Connection, still_s: float) -> None:

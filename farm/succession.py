@@ -67,7 +67,7 @@ class Successor:
         self._still, self._free = Stillness(), Stillness()
         self._before: Member | None = None  # the leader that we found first
         self._leader: Member | None = None
-        self._served = False  # by somebody who has the database
+        self._served = 0  # by the session of somebody who has the database
         self._standing = False  # nobody knows how long the leader has stood still at the first look
         self._beats = threading.Thread(target=self._beating, name="beat", daemon=True)
 
@@ -114,7 +114,7 @@ class Successor:
     def _look(self) -> None:
         with self._db.read() as tx:
             self._leader = lease.leader(tx)
-            self._served = not self._db.sqlite and postgres.served(tx)
+            self._served = 0 if self._db.sqlite else postgres.served(tx)
 
     def _beating(self) -> None:
         """Not by who watches: on SQLite a leader that stands still may keep all writers waiting."""
@@ -157,7 +157,7 @@ class Successor:
     def _suspect_here(self) -> None:
         """End the leader when it stands still: its lease is not renewed, and it does not answer."""
         who = self._leader
-        if who is None or self._still.seconds((who.id, who.beat)) < STILL_S or not self._standing:
+        if who is None or self._stood_s(who) < STILL_S or not self._standing:
             return
         if self._answers():
             self._still.begin()
@@ -202,7 +202,11 @@ class Successor:
 
     def _stands_still(self) -> bool:
         who = self._leader
-        return who is not None and self._standing and self._still.seconds((who.id, who.beat)) >= FAR_STILL_S
+        return who is not None and self._standing and self._stood_s(who) >= FAR_STILL_S
+
+    def _stood_s(self, who: Member) -> float:
+        """Counted anew for who has just taken the database, and has not yet written that it leads."""
+        return self._still.seconds((who.id, who.beat, self._served))
 
     def _let_go(self) -> bool:
         """Whether nobody is about to come back: one of our own home has ended, another one has said that it goes."""

@@ -100,6 +100,17 @@ def test_no_other_process_is_hit(
     assert victim.alive()
 
 
+def test_who_has_just_taken_the_database_is_not_taken_for_the_one_before(home: Home, db: Database) -> None:
+    """Of several that stand by one is first; to the others the frozen one leads until that one says that it does."""
+    made = Successor(cast(Farm, SimpleNamespace(home=home, db=db, clock=SystemClock())), threading.Event())
+    made._leader, made._standing, made._served = Member.here(home, SystemClock()), True, 11
+    assert not made._stands_still()
+    made._still._since -= 60
+    assert made._stands_still()
+    made._served = 12
+    assert not made._stands_still()
+
+
 class Recorder:
     """A provider that notes what it is asked for."""
 
