@@ -5,10 +5,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import IO, TYPE_CHECKING
-
-from sqlalchemy.exc import DatabaseError
 
 from executors.contract import MachineState
 from farm import fleet, ledger
@@ -117,8 +114,8 @@ class RunningService:
         with self._stopping:
             if self._ended.is_set():
                 return
-            telling: list[Callable[[], object]] = [partial(self._tell_standbys, state)]
-            for step in telling + self._threads_end() + self._endings(terminate):
+            self._tell_standbys(state)
+            for step in self._threads_end() + self._endings(terminate and not self._another):
                 try:  # whatever the disk or a provider says, the farm goes down
                     step()
                 except Exception:
@@ -130,7 +127,10 @@ class RunningService:
         assert self.farm.lease is not None
         try:
             self.farm.lease.close(state)
-        except (DatabaseError, Superseded) as error:
+        except Superseded as error:
+            log.error("%s; executors are left to that one", error)
+            self._another = True
+        except Exception as error:
             log.warning("those that stand by can't be told: %s", error)
 
     def _threads_end(self) -> list[Callable[[], object]]:

@@ -1,11 +1,14 @@
 """Who leads and who stands by, in one database."""
 
+import io
 import json
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -16,6 +19,7 @@ from farm.context import new_term
 from farm.db import Database, Superseded
 from farm.home import Home
 from farm.lease import ENDED, LEADS, Lease, Member, Stillness
+from farm.running import RunningService
 
 
 @pytest.fixture
@@ -97,6 +101,23 @@ def test_a_leader_of_an_older_term_writes_nothing_and_hears_of_it(db: Database, 
     made.start()
     assert lost.wait(60)
     assert read(other).id == newer.leader().id
+    db.term = None
+
+
+def test_told_to_go_down_one_of_an_older_term_ends_no_executor(db: Database, other: Database, home: Home) -> None:
+    """Whoever typed `farm down` meant the farm that has another leader by now, or does not wait any longer."""
+    made, _ = leads(db, home)
+    leads(other, home)
+    service: Any = RunningService.__new__(RunningService)
+    service.farm, service._lock, service._another = SimpleNamespace(lease=made), io.StringIO(), False
+    service._ended, service._harder, service._stopping = threading.Event(), threading.Event(), threading.Lock()
+    ends: list[bool] = []
+    service._threads_end = list
+    service._endings = lambda terminate: [lambda: ends.append(terminate)]
+    service.stop(terminate=True)
+    assert service._ended.is_set()
+    assert ends == [False]
+    assert service._another
     db.term = None
 
 
