@@ -131,20 +131,25 @@ class Lease:
         self._db, self._clock, self._who, self._lost = db, clock, who, lost
         self._standbys: dict[str, tuple[Member, Stillness]] = {}
         self._closed = threading.Event()
+        self._writing = threading.Lock()  # what was said last is what stands there
         self._thread = threading.Thread(target=self._renewing, name="lease", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def close(self, state: str) -> None:
-        """Tell those that stand by what becomes of the farm."""
+    def tell(self, state: str) -> None:
+        """Tell those that stand by what becomes of the farm. Who ends it is not to be taken for frozen meanwhile, so
+        the lease goes on; for who hands over nobody has to wait long. Raises Superseded, DBAPIError."""
+        if state == HANDED_OVER:
+            self.close()
+            if self._db.sqlite:  # the home's lock says it; nobody waits for who locks the file
+                return
+        self._renew(state)
+
+    def close(self) -> None:
         self._closed.set()
         if self._thread.is_alive():
             self._thread.join(1)
-        if state == HANDED_OVER and self._db.sqlite:  # the home's lock says it; nobody waits for who locks the file
-            return
-        self._who = replace(self._who, state=state)
-        self._renew()
 
     def leader(self) -> Member:
         return self._who
@@ -177,13 +182,14 @@ class Lease:
         if self._standbys or not self._db.sqlite:  # on an idle laptop no disk is woken for nobody
             self._renew()
 
-    def _renew(self) -> None:
+    def _renew(self, state: str = "") -> None:
         """Raises Superseded, DBAPIError."""
-        self._who = replace(self._who, beat=self._who.beat + 1)
-        values = {"k": _LEADER, "v": self._who.text(), "term": str(self._db.term)}
-        with self._db.aside() as tx:
-            if not tx.execute(_RENEW, values).rowcount:
-                raise Superseded(self._db.where)
+        with self._writing:
+            self._who = replace(self._who, beat=self._who.beat + 1, state=state or self._who.state)
+            values = {"k": _LEADER, "v": self._who.text(), "term": str(self._db.term)}
+            with self._db.aside() as tx:
+                if not tx.execute(_RENEW, values).rowcount:
+                    raise Superseded(self._db.where)
 
     def _look(self) -> None:
         with self._db.read() as tx:

@@ -126,7 +126,7 @@ class RunningService:
     def _tell_standbys(self, state: str) -> None:
         assert self.farm.lease is not None
         try:
-            self.farm.lease.close(state)
+            self.farm.lease.tell(state)
         except Superseded as error:
             log.error("%s; executors are left to that one", error)
             self._another = True
@@ -140,6 +140,7 @@ class RunningService:
     def _endings(self, terminate: bool) -> list[Callable[[], object]]:
         """In this order: what runs, what speaks with it, what publishes, what serves, what stores."""
         assert self.farm.sites is not None
+        assert self.farm.lease is not None
         with_executors: list[Callable[[], object]] = [self._end_executors] if terminate else []
         nobody_adopts = terminate or self._another
         with_head: list[Callable[[], object]] = [self._end_head, self._remove_run] if nobody_adopts else []
@@ -152,6 +153,7 @@ class RunningService:
             *(server.stop for server in self._servers),
             self._close_doors,
             self._porter.stop,
+            self.farm.lease.close,
             self.farm.close,
             *with_head,
         ]

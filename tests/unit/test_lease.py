@@ -5,13 +5,13 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from farm import home_lock, lease
 from farm.clock import SystemClock
@@ -125,7 +125,47 @@ def test_its_end_is_written_down(db: Database, home: Home) -> None:
     made, _ = leads(db, home)
     made.start()
     assert read(db).state == LEADS
-    made.close(ENDED)
+    made.tell(ENDED)
+    assert read(db).state == ENDED
+    made.close()
+    db.term = None
+
+
+def test_who_ends_the_farm_is_not_taken_for_frozen_meanwhile(db: Database, other: Database, home: Home) -> None:
+    made, _ = leads(db, home)
+    standing(other, home)
+    made.start()
+    made.tell(ENDED)
+    said, pause, beats = read(other).beat, threading.Event(), 0
+    while read(other).beat == said:
+        assert (beats := beats + 1) < 1200, "it is renewed no more"
+        pause.wait(0.05)
+    assert read(other).state == ENDED
+    made.close()
+    db.term = None
+
+
+def test_what_was_said_last_stands_there(db: Database, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A beat that waits for another writer does not overtake the word that the farm has ended."""
+    made, _ = leads(db, home)
+    entered, overtaken, aside = threading.Event(), threading.Event(), db.aside
+
+    @contextmanager
+    def held_up() -> Iterator[Connection]:
+        first = not entered.is_set()
+        entered.set()
+        if first:
+            overtaken.wait(1)
+        with aside() as tx:
+            yield tx
+        overtaken.set()
+
+    monkeypatch.setattr(db, "aside", held_up)
+    beat = threading.Thread(target=made._renew)
+    beat.start()
+    assert entered.wait(60)
+    made.tell(ENDED)
+    beat.join(60)
     assert read(db).state == ENDED
     db.term = None
 
