@@ -41,6 +41,7 @@ class RunningService:
         self._harder = threading.Event()  # somebody does not wait for the draining any longer
         if farm.watch is not None:
             farm.watch.start()
+        made = providers(farm)  # that may take long, and whoever leads has to renew its lease
         leader = Member.here(farm.home, farm.clock)
         with farm.db.write() as tx:
             term = new_term(tx)
@@ -55,7 +56,7 @@ class RunningService:
         leases = site.lease.total_seconds(), site.outbound_lease.total_seconds()
         farm.sites = Sites(farm.db, farm.clock, dispatcher, farm.home.logs, farm.feed, self._wake, *leases)
         farm.sites.recall()
-        farm.wheel = Fleet(farm.db, farm.clock, farm.config, providers(farm), default, farm.sites, farm.feed)
+        farm.wheel = Fleet(farm.db, farm.clock, farm.config, made, default, farm.sites, farm.feed)
         farm.wheel.outbound = outbound_pools(farm.config)
         farm.wheel.began = farm.clock.now()
         farm.wake, farm.stop = self._wake, self.stop_soon

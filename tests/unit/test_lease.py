@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,11 +16,14 @@ from sqlalchemy import Connection, text
 
 from farm import home_lock, lease
 from farm.clock import SystemClock
-from farm.context import new_term
+from farm.config import BadConfig
+from farm.context import new_term, open_farm
 from farm.db import Database, Superseded
 from farm.home import Home
 from farm.lease import ENDED, LEADS, Lease, Member, Stillness
+from farm.postgres import term
 from farm.running import RunningService
+from farm.supervisor import Supervisor
 
 
 @pytest.fixture
@@ -119,6 +123,16 @@ def test_told_to_go_down_one_of_an_older_term_ends_no_executor(db: Database, oth
     assert ends == [False]
     assert service._another
     db.term = None
+
+
+def test_whose_pools_can_not_be_made_leads_nobody(home: Home, tmp_path: Path) -> None:
+    """To make them may also take long: from its term on it has to renew its lease."""
+    home.config_file.write_text('[pools.odd]\nprovider = "nobody-knows"\n')
+    with closing(open_farm(home)) as farm, open(tmp_path / "lock", "w") as lock, socket.socket() as listening:
+        with pytest.raises(BadConfig):
+            RunningService(farm, lock, listening, Supervisor(home, "local", "plain"))
+        with farm.db.read() as tx:
+            assert (term(tx), lease.leader(tx)) == (0, None)
 
 
 def test_its_end_is_written_down(db: Database, home: Home) -> None:
