@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
@@ -33,6 +34,7 @@ ANSWER_S = 2.0  # … and is, when it does not answer either
 FAR_STILL_S = 6.0  # where it can't be asked
 AGAIN_S = 1.0  # while the database is away
 LEAVE_S = 1.0  # for the last beat
+BLIND_S = 3.0  # between two looks: then it was we who stood still, or the database
 FREE_S = 3.0  # a leader whose connection was cut comes back sooner, and keeps the database
 
 
@@ -65,6 +67,7 @@ class Successor:
         self._me = Member.here(farm.home, farm.clock)
         self._over = threading.Event()
         self._still, self._free = Stillness(), Stillness()
+        self._looked = time.monotonic()
         self._before: Member | None = None  # the leader that we found first
         self._leader: Member | None = None
         self._served = 0  # by the session of somebody who has the database
@@ -115,6 +118,11 @@ class Successor:
         with self._db.read() as tx:
             self._leader = lease.leader(tx)
             self._served = 0 if self._db.sqlite else postgres.served(tx)
+        now = time.monotonic()
+        if now - self._looked > BLIND_S:
+            self._still.begin()
+            self._free.begin()
+        self._looked = now
 
     def _beating(self) -> None:
         """Not by who watches: on SQLite a leader that stands still may keep all writers waiting."""

@@ -15,7 +15,7 @@ import pytest
 
 from executors.contract import Order
 from executors.site.process import Process
-from farm import home_lock, reconcile, succession
+from farm import home_lock, lease, reconcile, succession
 from farm.clock import SystemClock
 from farm.context import Farm, new_term
 from farm.db import Database, Superseded
@@ -108,6 +108,22 @@ def test_who_has_just_taken_the_database_is_not_taken_for_the_one_before(home: H
     made._still._since -= 60
     assert made._stands_still()
     made._served = 12
+    assert not made._stands_still()
+
+
+def test_one_that_stood_still_itself_takes_nobody_for_frozen(home: Home, db: Database) -> None:
+    """Both were frozen, or the database was: the leader has had no time yet to renew its lease."""
+    made = Successor(cast(Farm, SimpleNamespace(home=home, db=db, clock=SystemClock())), threading.Event())
+    with db.write() as tx:
+        lease.take(tx, Member.here(home, SystemClock()))
+    made._standing = True
+    made._look()
+    assert not made._stands_still()
+    made._still._since -= 60
+    made._look()
+    assert made._stands_still()
+    made._looked -= 60
+    made._look()
     assert not made._stands_still()
 
 
