@@ -111,13 +111,19 @@ class Publisher:
     def _publishing(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                for one in self._unpublished() if job == _ALL else (job,):
-                    self.publish(one)
+                self._take(job)
             except Exception as error:
                 self._failed(job, error)
             with self._moved:
                 self._pending -= 1
                 self._moved.notify_all()
+
+    def _take(self, job: int) -> None:
+        if job != _ALL:
+            return self.publish(job)
+        for one in self._unpublished():  # each by itself: one that can't be published holds up no other
+            self._put(one)
+        return None
 
     def _failed(self, job: int, error: Exception) -> None:
         if not _passes(error):
@@ -125,7 +131,7 @@ class Publisher:
             return
         log.warning("results can't be published just now: %s", getattr(error, "orig", error))
         self._closed.wait(AGAIN_S)
-        self._put(_ALL)
+        self._put(job)
 
     def publish(self, job: int) -> None:
         """Everything of a job that is accepted and not published yet, unless a newer job's result of it is.

@@ -58,6 +58,27 @@ def test_a_defect_does_not_keep_others_from_being_published(yard, monkeypatch):
     assert yard.agrees(base="1", leaf="1")
 
 
+def test_one_that_never_can_be_published_holds_up_none_that_could_not_just_now(yard, monkeypatch):
+    monkeypatch.setattr(publisher, "AGAIN_S", 0.01)
+    publish, away = yard.publisher.publish, []
+    bad = yard.push(base="1", leaf="1")["id"]
+
+    def sometimes(job):
+        if job == bad:
+            raise ValueError("a defect")
+        if away:
+            raise away.pop()
+        publish(job)
+
+    monkeypatch.setattr(yard.publisher, "publish", sometimes)
+    yard.end(bad, base="1", leaf="1")
+    good = yard.push(base="2", leaf="2")["id"]
+    assert yard.farm.published(60)
+    away.append(AWAY[0])
+    yard.end(good, base="2", leaf="2")
+    assert yard.agrees(base="2", leaf="2")
+
+
 @pytest.mark.parametrize("error", [*AWAY, Superseded("farm.db")], ids=lambda error: type(error).__name__)
 def test_a_push_that_was_written_down_waits_for_the_database(yard, monkeypatch, error):
     told = {"repository": str(yard.work / ".git"), "ref": MAIN, "old": NOTHING, "new": yard.commit(base="1", leaf="1")}
