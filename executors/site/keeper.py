@@ -335,7 +335,10 @@ class Keeper:
         """Move what is in the pipe to the spool, one pipe's worth at most; bytes moved."""
         moved = 0
         while moved < PIPE and (size := waiting(self.source)):
-            data = os.read(self.source, size)
+            try:
+                data = os.read(self.source, size)
+            except BlockingIOError:  # a task has opened what it writes to, and has read it itself
+                break
             self.spool.add(self.blot.take(data) if self.blot else data)
             moved += len(data)
         if moved and self.limits:

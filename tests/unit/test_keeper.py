@@ -298,3 +298,15 @@ def test_a_keeper_that_can_not_leave_ends_nothing_in_there(confining: Confining)
     confining.locked("p/home")
     assert not confining.run().meter.cage
     assert confining.did == ["join 0.1", "spawn"]
+
+
+def test_output_that_its_task_has_read_itself_ends_no_keeper(monkeypatch: pytest.MonkeyPatch):
+    """Between the question how much there is and the reading: /dev/stdout can be opened for reading, too."""
+    monkeypatch.setattr(keeper, "waiting", lambda _pipe: 5)
+    source, sink = os.pipe()
+    os.set_blocking(source, False)
+    made = keeper.Keeper.__new__(keeper.Keeper)
+    made.source, made.limits, made.blot = source, None, None
+    assert made.drain() == 0
+    os.close(source)
+    os.close(sink)
