@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import IO, TYPE_CHECKING
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from executors.contract import MachineState
 from farm import fleet, ledger
 from farm.context import Farm, new_term, outbound_pools, providers
@@ -181,9 +183,14 @@ class RunningService:
         while self._alive() and not self._harder.wait(0.2):
             pass
 
-    def _alive(self) -> int:
-        with self.farm.db.read() as tx:
-            return len(fleet.alive(tx))
+    def _alive(self) -> bool:
+        """Whether anything is, as far as anybody knows."""
+        try:
+            with self.farm.db.read() as tx:
+                return bool(fleet.alive(tx))
+        except SQLAlchemyError as error:  # who drains has time: the database comes back
+            log.info("the farm drains, and can't tell what still runs: %s", error)
+            return True
 
     def _end_executors(self) -> None:
         assert self.farm.wheel is not None

@@ -13,6 +13,7 @@ from farm.db import Superseded
 from farm.hooks import read_spool, spool
 from farm.porter import Porter
 from farm.rebuilds import take_spooled
+from farm.running import RunningService
 from tests.unit.test_packages_order import MAIN, NOTHING, Yard
 
 AWAY = [
@@ -90,6 +91,15 @@ def test_a_push_that_was_written_down_waits_for_the_database(yard, monkeypatch, 
     assert len(read_spool(yard.farm.home)) == 1
     take_spooled(yard.farm)
     assert read_spool(yard.farm.home) == []
+
+
+@pytest.mark.parametrize("error", AWAY, ids=lambda error: type(error).__name__)
+def test_a_farm_that_drains_goes_down_when_it_is_idle_all_the_same(yard, monkeypatch, error):
+    service = RunningService.__new__(RunningService)
+    service.farm = yard.farm
+    monkeypatch.setattr(yard.farm.db, "read", Failing(yard.farm.db.read, [error]))
+    assert service._alive()
+    assert not service._alive()
 
 
 @pytest.mark.parametrize("error", AWAY, ids=lambda error: type(error).__name__)
