@@ -1,6 +1,7 @@
 """A running farm: its threads, and the processes around it."""
 
 import logging
+import os
 import shutil
 import socket
 import threading
@@ -40,6 +41,7 @@ class RunningService:
         self._ended = threading.Event()
         self._stopping = threading.Lock()
         self._another = False  # service has the database
+        self._door = os.stat(farm.home.socket)
         self._harder = threading.Event()  # somebody does not wait for the draining any longer
         if farm.watch is not None:
             farm.watch.start()
@@ -145,7 +147,7 @@ class RunningService:
         assert self.farm.sites is not None
         assert self.farm.lease is not None
         with_executors: list[Callable[[], object]] = [self._end_executors] if terminate else []
-        nobody_adopts = terminate or self._another
+        nobody_adopts = (terminate or self._another) and not self._followed()
         with_head: list[Callable[[], object]] = [self._end_head, self._remove_run] if nobody_adopts else []
         return [
             *with_executors,
@@ -162,11 +164,19 @@ class RunningService:
         ]
 
     def _close_doors(self) -> None:
-        self.farm.home.socket.unlink(missing_ok=True)
+        if not self._followed():
+            self.farm.home.socket.unlink(missing_ok=True)
         if self.farm.listener is not None and self._another:  # by now the file about it is that one's
             self.farm.listener.socket.close()
         elif self.farm.listener is not None:
             self.farm.listener.close()
+
+    def _followed(self) -> bool:
+        """Whether a service that came after us has its socket in the place of ours, and all that is beside it."""
+        try:
+            return not os.path.samestat(self._door, os.stat(self.farm.home.socket))
+        except FileNotFoundError:
+            return False
 
     def _remove_run(self) -> None:
         shutil.rmtree(self.farm.home.run, ignore_errors=True)

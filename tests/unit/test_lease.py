@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import socket
 import threading
@@ -128,11 +129,33 @@ def test_told_to_go_down_one_of_an_older_term_ends_no_executor(db: Database, oth
 def test_whose_pools_can_not_be_made_leads_nobody(home: Home, tmp_path: Path) -> None:
     """To make them may also take long: from its term on it has to renew its lease."""
     home.config_file.write_text('[pools.odd]\nprovider = "nobody-knows"\n')
+    home.make_run()
+    home.socket.touch()
     with closing(open_farm(home)) as farm, open(tmp_path / "lock", "w") as lock, socket.socket() as listening:
         with pytest.raises(BadConfig):
             RunningService(farm, lock, listening, Supervisor(home, "local", "plain"))
         with farm.db.read() as tx:
             assert (term(tx), lease.leader(tx)) == (0, None)
+    shutil.rmtree(home.run)
+
+
+def test_who_ends_late_leaves_the_socket_of_the_next_one_alone(home: Home) -> None:
+    """In one home of one machine: the first was frozen, another machine led, and then this one again."""
+    home.make_run()
+    service: Any = RunningService.__new__(RunningService)
+    service.farm = SimpleNamespace(home=home, listener=None)
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        first.bind(str(home.socket))
+        service._door = os.stat(home.socket)
+        assert not service._followed()
+        home.socket.unlink()
+        second.bind(str(home.socket))
+        service._close_doors()
+        assert service._followed()
+        service._door = os.stat(home.socket)
+        service._close_doors()
+        assert not home.socket.exists()
+    shutil.rmtree(home.run)
 
 
 def test_its_end_is_written_down(db: Database, home: Home) -> None:
