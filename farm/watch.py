@@ -80,6 +80,7 @@ class Watch:
                 if not self._taken.is_set():
                     raise
                 log.error("%s; this one ends", error)
+                self._failure = error  # who stood by, and is about to lead, looks once more
                 self.lost()
                 return
 
