@@ -104,6 +104,14 @@ class PoolConfig(_Part):
     _parse = field_validator("idle", "boot", "min_bill", mode="before")(_duration)
     _parse_memory = field_validator("memory", mode="before")(_size)
 
+    @field_validator("amounts")
+    @classmethod
+    def _are_nothing_else(cls, value: Mapping[str, int]) -> Mapping[str, int]:
+        for name, key in {"cpu": "slots", "gpus": "gpus", "memory": "memory"}.items():
+            if name in value:
+                raise ValueError(f"{name} is none of the other amounts; write {key} of the pool")
+        return value
+
     @model_validator(mode="after")
     def _floor_fits(self) -> Self:
         if self.floor * self.slots > self.ceiling_slots:

@@ -68,6 +68,9 @@ def test_memory_is_used_up_where_a_pool_says_how_much_there_is() -> None:
     [
         ("gpus = -1", "gpus"),
         ("amounts = { '1x' = 1 }", "amounts"),
+        ("amounts = { gpus = 2 }", "write gpus of the pool"),
+        ("amounts = { memory = 8 }", "write memory of the pool"),
+        ("amounts = { cpu = 8 }", "write slots of the pool"),
         ("labels = { a = 'b c' }", "labels"),
         ("gpu = 1", "gpus"),
     ],
