@@ -14,6 +14,7 @@ from schedules.model import Pool, Snapshot
 KEPT = 300  # gaps of a level that count, the newest
 ENOUGH = 20  # gaps from which something is learned, and after which it is learned anew
 PARTS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # of what a new boot is worth; for longer than that none is kept
+MOST = 50_000  # levels: a backlog of millions is no reason to remember each
 BUCKETS = 7  # levels that are learned together: 1, 2, 3, 4-7, 8-15, 16-31, 32 and more
 MICROSECOND = timedelta(microseconds=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -93,4 +94,4 @@ def best(gaps: Sequence[int], worth: int) -> int:
 def _level(seen: Snapshot) -> int:
     busy = sum(e.busy_slots > 0 for e in seen.executors)
     waiting = sum(w.count * w.slots for d in seen.demand for w in d.waiting)
-    return busy - (-waiting // max(pool.slots for pool in seen.pools))
+    return min(MOST, busy - (-waiting // max(pool.slots for pool in seen.pools)))

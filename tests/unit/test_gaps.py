@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from farm.config import BadConfig, FarmConfig, load
-from schedules.gaps import BUCKETS, ENOUGH, Gaps, best, bucket
-from schedules.model import Executor, Pool, Retire, Snapshot
+from schedules.gaps import BUCKETS, ENOUGH, MOST, Gaps, best, bucket
+from schedules.model import Demand, Executor, Pool, Retire, Snapshot, Waiting
 from schedules.policy import default
 from schedules.presets import KNOBS, PRESETS, Preset
 
@@ -132,3 +132,10 @@ def test_an_unknown_preset_is_refused(tmp_path):
 def test_each_knob_of_a_preset_is_told():
     own = {field.name for field in fields(Preset)} - {"name", "says", "lanes"}
     assert {knob.name for knob in KNOBS} == own | {"weight", "alpha", "w_min", "w_max"}
+
+
+def test_a_backlog_of_millions_is_not_counted_level_by_level():
+    waiting = Waiting(10**6, NOW, NOW, 60 * S)
+    gaps = Gaps()
+    gaps.told(Snapshot(NOW, (), (POOL,), (), (Demand("bulk", (waiting,)),)))
+    assert gaps.level == MOST
