@@ -18,15 +18,26 @@ from schedules.needs import Needs, said, times
 _RULE = "a task begins where all that it needs is free at once"
 
 
+def could(step: AnyRow, e: Executor) -> bool:
+    """Whether a task of the step had room there, were it empty."""
+    return times(needs_of(step.needs), e.offer, e.slots, {}) > 0 if step.needs else e.slots >= step.slots
+
+
+def coming(look: Look, step: AnyRow) -> int:
+    """How many executors are on their way that could run a task of the step."""
+    return sum(e.state in ("ordered", "booting") and could(step, e) for e in look.seen.executors)
+
+
 def lacks_amount(look: Look, about: str, state: str, step: AnyRow) -> Why | None:
-    """None where no executor could ever run a task of the step, or one could now as far as amounts go."""
+    """None where no executor there could ever run a task of the step, or one on its way can, or one could now as far as
+    amounts go."""
     if not step.needs:
         return None
     needs = needs_of(step.needs)
-    could = [e for e in look.seen.executors if e.state == "ready" and times(needs, e.offer, e.slots, {})]
-    if not could or any(times(needs, e.offer, e.slots, dict(used_on(e, look.seen))) for e in could):
+    able = [e for e in look.seen.executors if e.state == "ready" and could(step, e)]
+    if not able or coming(look, step) or any(times(needs, e.offer, e.slots, dict(used_on(e, look.seen))) for e in able):
         return None
-    first, back = _soonest(look, needs, could)
+    first, back = _soonest(look, needs, able)
     short = _short(look, needs, first)
     used = ", ".join(f"{_used(name, one)} are in use" for name, one in short.items())
     sentence = f"{about[0].upper()}{about[1:]} waits for {words(needs)}: on {first.id}, in pool {first.pool}, {used}."

@@ -16,7 +16,7 @@ from farm.why.cause import Cause
 from farm.why.holding import held_lane
 from farm.why.licence import lacks_licence
 from farm.why.look import Look
-from farm.why.needs import lacks_amount
+from farm.why.needs import coming, lacks_amount
 from farm.why.rooms import kept_room
 from schedules.model import Unmet
 
@@ -143,12 +143,11 @@ def _remedy(look: Look, cause: Cause) -> str:
 
 def _supply(look: Look, step: AnyRow) -> dict[str, Any]:
     ready = [e for e in look.seen.executors if e.state == "ready"]
-    coming = [e for e in look.seen.executors if e.state in ("ordered", "booting")]
     return {
         "needs_slots": step.slots,
         "slots": sum(e.slots for e in ready),
         "busy": sum(e.busy_slots for e in ready),
-        "booting": sum(e.slots >= step.slots for e in coming),
+        "booting": coming(look, step),
         "ahead": int(look.tx.execute(_AHEAD, {"d": step.due}).scalar_one()),
         "due": read.when(step.due),
     }

@@ -549,6 +549,24 @@ def job_while_its_devices_are_in_use(farm: QueueFarm) -> Why:
     return answer
 
 
+@shows(Cause.CEILING)
+def job_that_needs_more_than_what_boots_will_have(farm: QueueFarm) -> Why:
+    pools = {"local": PoolConfig(slots=1, ceiling=4), "graphic": PoolConfig(slots=1, ceiling=0, gpus=1)}
+    there(farm, state=ExecutorState.BOOTING, ready=None)
+    return ask(farm, str(farm.submit(step(needs={"gpus": 1}))), FarmConfig(pools=pools))
+
+
+@shows(Cause.BOOTING)
+def job_while_devices_are_in_use_and_others_are_on_their_way(farm: QueueFarm) -> Why:
+    config = FarmConfig(pools={"local": PoolConfig(slots=1, ceiling=2, gpus=1)})
+    there(farm, offer=offer_text(of_pool(config.pools["local"]), (0,)))
+    farm.submit(step(needs={"gpus": 1}, predicted_s=600))
+    with farm.db.write() as tx:
+        Dispatcher(LANES, 1).assign(tx, farm.clock.now())
+    there(farm, "e2", state=ExecutorState.BOOTING, ready=None, offer=offer_text(of_pool(config.pools["local"]), (1,)))
+    return ask(farm, str(farm.submit(step(needs={"gpus": 1}))), config)
+
+
 @shows(Cause.NO_POOL)
 def job_whose_pool_left(farm: QueueFarm) -> Why:
     there(farm)
