@@ -6,6 +6,7 @@ The kinds do not see each other: where two want the same places, the one that go
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import reduce
 
 from schedules.demand import Row, rows_of
 from schedules.expansion import Expansion, Source, expand, ordered
@@ -35,7 +36,7 @@ def wanted(seen: Snapshot, kept: Sequence[Executor]) -> set[str]:
 
 def back_at(needs: Needs, e: Executor, seen: Snapshot) -> datetime | None:
     """When there will be a place for such a task on this executor, as far as that is known."""
-    return next((busy.predicted_finish for busy in _back(needs, e, seen)), None)
+    return next((busy.predicted_finish for busy in _back(needs, e, _on(seen).get(e.id, ()))), None)
 
 
 def used_on(e: Executor, seen: Snapshot) -> Amounts:
@@ -99,7 +100,8 @@ def _source(source: Source, needs: Needs) -> Source | None:
 def _there(needs: Needs, seen: Snapshot, kept: Sequence[Executor]) -> list[Room]:
     """Places that are free, on their way, or expected back."""
     places = _places(needs, kept, _used(seen))
-    running = tuple(back for e in kept if e.state != "draining" for back in _back(needs, e, seen))
+    on = _on(seen)
+    running = tuple(back for e in kept if e.state != "draining" for back in _back(needs, e, on.get(e.id, ())))
     return rooms(replace(seen, demand=(Demand("", (), running),)), places)
 
 
@@ -121,11 +123,19 @@ def _places(needs: Needs, executors: Iterable[Executor], used: Mapping[str, Amou
     return found
 
 
-def _back(needs: Needs, e: Executor, seen: Snapshot) -> Iterator[Busy]:
+def _on(seen: Snapshot) -> dict[str, list[Busy]]:
+    """Executor → what runs there."""
+    found: dict[str, list[Busy]] = {}
+    for busy in (b for d in seen.demand for b in d.running):
+        found.setdefault(busy.executor, []).append(busy)
+    return found
+
+
+def _back(needs: Needs, e: Executor, mine: Sequence[Busy]) -> Iterator[Busy]:
     """When so many places come back, as the attempts there end."""
-    free, used = e.slots - e.busy_slots, _used(seen).get(e.id, ())
+    free = e.slots - e.busy_slots
+    used: Amounts = reduce(lambda found, busy: more(found, busy.amounts), mine, ())
     had = times(needs, e.offer, free, dict(used))
-    mine = [b for d in seen.demand for b in d.running if b.executor == e.id]
     for busy in sorted(mine, key=lambda b: b.predicted_finish):
         free, used = free + busy.slots, more(used, busy.amounts, -1)
         have = times(needs, e.offer, free, dict(used))

@@ -1,5 +1,6 @@
 """The policy orders only what fits what a task needs, as many as it needs, and keeps what waiting work could use."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -84,3 +85,24 @@ def test_an_idle_one_stays_for_what_waits_and_could_use_it() -> None:
     idle = (E1, replace(E1, id="e2", pool="plain", offer=Offer()))
     gone = [a.executor for a in default(seen(waits(1), executors=idle)).actions if isinstance(a, Retire)]
     assert gone == ["e2"]
+
+
+class Counted(tuple[Busy, ...]):
+    """What runs, and how often somebody went through all of it."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[Busy]:
+        Counted.times += 1
+        return super().__iter__()
+
+
+def test_what_runs_is_gone_through_as_often_however_many_executors_there_are() -> None:
+    def looks(count: int) -> int:
+        there = tuple(replace(E1, id=f"e{n}", busy_slots=1, idle_since=None) for n in range(count))
+        held = Counted(Busy(NOW + 900 * SECOND, 1, e.id, (("gpus", 2),)) for e in there)
+        Counted.times = 0
+        assert ordered(default(seen(waits(1), executors=there, running=held)).actions) == {"graphic": 1}
+        return Counted.times
+
+    assert looks(20) == looks(2)
