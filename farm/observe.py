@@ -74,8 +74,8 @@ def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
     for row in running:
         taken[row.executor] = taken.get(row.executor, 0) + row.slots * row.attempts
     demand = _waits(tx, config, now)
-    wide = {k.executor: k for k in _kept(tx, demand, config, now)}
-    executors = [_executor(row, taken.get(row.id, 0), wide.get(row.id)) for row in alive(tx)]
+    found = {k.executor: k for k in _kept(tx, demand, config, now)}
+    executors = [_executor(row, taken.get(row.id, 0), found.get(row.id)) for row in alive(tx)]
     held = holds.held(tx)
     for order in tx.execute(_ORDERS):
         executors += [_ordered(order, n, config) for n in range(1, order.machines + 1)]
@@ -107,17 +107,19 @@ def _may(row: AnyRow, now_used: Uses, largest: int) -> int:
 
 
 def _kept(tx: Connection, waits: Sequence[tuple[AnyRow, int]], config: FarmConfig, now: datetime) -> Sequence[Kept]:
-    """Asked only where a task of several slots waits."""
-    if not any(row.slots > 1 for row, _ in waits):
+    """Asked only where a task of several slots waits, or one with needs that is due."""
+    if not any(row.slots > 1 or (row.needs and row.due <= now) for row, _ in waits):
         return ()
     return kept(tx, config.all_lanes(), config.owner_weights(), config.all_licences(), now)
 
 
-def _executor(row: AnyRow, taken: int, wide: Kept | None) -> Executor:
+def _executor(row: AnyRow, taken: int, room: Kept | None) -> Executor:
     busy = min(taken, row.slots)
     idle = None if busy else row.idle_since
     seen = Executor(row.id, row.pool, row.state, row.slots, busy, row.ordered, idle, offer=held_of(row.offer).offer)
-    return replace(seen, kept=wide.slots, kept_for=str(wide.job)) if wide else seen
+    if room and room.part:
+        return replace(seen, aside=room.slots)
+    return replace(seen, kept=room.slots, kept_for=str(room.job)) if room else seen
 
 
 def _ordered(order: AnyRow, n: int, config: FarmConfig) -> Executor:

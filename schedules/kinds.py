@@ -29,8 +29,9 @@ def expand_kinds(plan: Expansion, seen: Snapshot, kept: Sequence[Executor], pool
 def wanted(seen: Snapshot, kept: Sequence[Executor]) -> set[str]:
     """Executors with a place for something of a kind that waits."""
     found = set[str]()
+    there = [replace(e, aside=0) if e.aside else e for e in kept]  # whomever it is kept for, it is wanted
     for needs, waiting in _kinds(seen).items():
-        found |= useful(_places(needs, kept, _used(seen)), _rows(waiting, seen.now))
+        found |= useful(_places(needs, there, _used(seen)), _rows(waiting, seen.now))
     return found
 
 
@@ -117,9 +118,9 @@ def _places(needs: Needs, executors: Iterable[Executor], used: Mapping[str, Amou
     found = []
     for e in executors:
         most = times(needs, e.offer, e.slots, {})
-        now = 0 if e.kept else times(needs, e.offer, e.slots - e.busy_slots, dict(used.get(e.id, ())))
+        now = 0 if e.kept else times(needs, e.offer, e.slots - e.busy_slots - e.aside, dict(used.get(e.id, ())))
         if most:
-            found.append(replace(e, slots=most, busy_slots=most - now, kept=0))
+            found.append(replace(e, slots=most, busy_slots=most - now, kept=0, aside=0))
     return found
 
 

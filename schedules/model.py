@@ -79,6 +79,7 @@ class Executor:
     idle_since: datetime | None = None
     kept: int = 0  # slots that a task waits for at once here: until they are free, no other gets any
     kept_for: str = ""  # its job
+    aside: int = 0  # free slots that are kept for tasks with needs
     offer: Offer = PLAIN
 
 

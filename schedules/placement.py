@@ -46,7 +46,7 @@ def _kept(e: Executor, seen: Snapshot) -> list[Room]:
 
 
 def _certain(e: Executor, pools: dict[str, Pool], seen: Snapshot) -> Room | None:
-    free = e.slots - e.busy_slots
+    free = e.slots - e.busy_slots - e.aside
     if free <= 0 or e.state == "draining":
         return None
     if e.state == "ready":

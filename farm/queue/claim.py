@@ -120,9 +120,9 @@ class Claim:
         return self._works
 
     def kept(self, rooms: Sequence[Room]) -> Collection[Kept]:
-        """Which of `rooms` drain for a task of several slots, after all that fits is handed out. Writes nothing."""
+        """Which of `rooms`, or what part of them, is kept after all that fits is handed out. Writes nothing."""
         self._share_out(rooms, {})
-        return self._rooms.kept.values()
+        return (*self._rooms.kept.values(), *self._rooms.parts())
 
     def _share_out(self, rooms: Sequence[Room], depth: Mapping[tuple[int, int], int]) -> Table | None:
         self._rooms = Rooms.of(rooms)

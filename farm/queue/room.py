@@ -69,11 +69,13 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A room that drains for a task of `job` that needs `slots` of it at once."""
+    """A room that drains for a task of `job` that needs `slots` of it at once. Of one that does not, a `part`: free
+    slots that are kept for tasks with needs."""
 
     executor: str
     slots: int
     job: int
+    part: bool = False
 
 
 @dataclass(slots=True)
@@ -129,6 +131,11 @@ class Rooms:
             room = min(could, key=lambda room: (room.executor in bad, *room.missing(needs)))
             room.keep(needs)
             self.asides[pair] = Kept(room.executor, needs.slots, job)
+
+    def parts(self) -> list[Kept]:
+        """Of rooms that are not kept as a whole the free slots that are."""
+        free = {room.executor: min(room.aside, room.slots - room.taken) for room in self.open}
+        return [Kept(executor, slots, 0, part=True) for executor, slots in free.items() if slots > 0]
 
     def level(self, waiting: int, depth: int) -> int:
         """`depth`, or near the end of such short tasks less: so deep that the last `waiting` ones are shared, and no

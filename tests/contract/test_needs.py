@@ -7,11 +7,15 @@ from sqlalchemy import event, insert, select
 
 from executors.contract import Work
 from farm import tables as t
+from farm.config import FarmConfig
 from farm.dispatch import Dispatcher
 from farm.model import ExecutorState, Item, ManyJobs, Range, StepSpec
+from farm.observe import observe
 from farm.queue.many import submit_many
 from farm.queue.needs import offer_text
+from schedules.model import Launch
 from schedules.needs import Offer
+from schedules.policy import default
 from tests.contract.queue_farm import LANES, ON_ONE, QueueFarm, of
 from tests.unit.test_queue_cost import cost
 
@@ -176,6 +180,19 @@ def test_what_is_kept_for_it_is_not_the_whole_machine(farm: QueueFarm) -> None:
     cpu = farm.submit(array(50), owner="bob")
     farm.finish(running[:1], "graphic")
     assert jobs(assign(farm)) == {"graphic": [cpu] * 6}  # of eight one runs a small task, one is kept
+
+
+def test_what_is_kept_for_it_is_no_room_for_others_to_the_policy(farm: QueueFarm) -> None:
+    """The pool with devices is full: one is ordered from the other for what finds the free slot kept."""
+    there(farm, "graphic", slots=2, gpus=1)
+    farm.submit(array(2, needs={"gpus": 1}), lane="interactive")
+    assert len(assign(farm)["graphic"]) == 1
+    farm.submit(array(1), owner="bob")
+    assert assign(farm) == {}
+    pools = {"local": {"slots": 2, "ceiling": 2, "gpus": 1}, "plain": {"slots": 2, "ceiling": 2}}
+    with farm.db.read() as tx:
+        decision = default(observe(tx, FarmConfig.model_validate({"pools": pools}), farm.clock.now()))
+    assert [(a.pool, a.count) for a in decision.actions if isinstance(a, Launch)] == [("plain", 1)]
 
 
 def test_who_waits_for_what_nobody_has_keeps_nobody_else(farm: QueueFarm) -> None:
