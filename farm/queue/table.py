@@ -53,7 +53,7 @@ class Table:
     def queue(self, lane: str, owner: str) -> Queue:
         if (lane, owner) not in self.queues:
             found = self.waiting.queue(lane, owner, self.limit)
-            if others := self.needy.queues(lane, owner, self.limit):
+            if others := self.needy.queues(lane, owner, self.limit + self.waiting.more):
                 found.beside(others)
             self.queues[lane, owner] = found
         return self.queues[lane, owner]

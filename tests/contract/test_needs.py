@@ -13,7 +13,7 @@ from farm.model import ExecutorState, Item, ManyJobs, Range, StepSpec
 from farm.observe import observe
 from farm.queue.many import submit_many
 from farm.queue.needs import offer_text
-from schedules.model import Launch
+from schedules.model import Launch, Licence
 from schedules.needs import Offer
 from schedules.policy import default
 from tests.contract.queue_farm import LANES, ON_ONE, QueueFarm, of
@@ -201,6 +201,19 @@ def test_who_waits_for_what_nobody_has_keeps_nobody_else(farm: QueueFarm) -> Non
         farm.submit(array(1, needs={"gpus": 1}), priority=100)
     other = farm.submit(array())
     assert jobs(assign(farm)) == {"plain": [other] * 4}
+
+
+def test_who_waits_for_a_licence_keeps_nobody_behind_from_a_device(farm: QueueFarm) -> None:
+    there(farm, "graphic", gpus=1)
+    step = {"argv": ["true"], "needs": {"gpus": 1}, "licences": {"maya": 1}}
+    spec = {"name": "n", "owner": "ada", "steps": [step]}
+    with farm.db.write() as tx:
+        many = ManyJobs.model_validate({"job": spec, "commands": [["x"]] * 100})
+        submit_many(tx, many, LANES, farm.clock.now())
+    other = farm.submit(array(1, needs={"gpus": 1}))
+    with farm.db.write() as tx:
+        given = dict(Dispatcher(LANES, 1, licences={"maya": Licence(0)}).assign(tx, farm.clock.now()))
+    assert jobs(given) == {"graphic": [other]}
 
 
 @pytest.fixture
