@@ -16,6 +16,7 @@ from farm.why.look import Look
 from farm.why.rooms import words
 from schedules.demand import rows
 from schedules.idle import leaves_at, levels, patience, spare, useful
+from schedules.kinds import wanted
 from schedules.model import Executor, Pool
 from schedules.windows import OpenHours, hours
 from schedules.words import length
@@ -126,11 +127,12 @@ def _kept(
     numbers: dict[str, Any],
 ) -> Why:
     mine, pool, found = placed
-    needed = useful(look.seen.executors, rows(look.seen))
+    there = look.seen.executors
+    needed = useful(there, rows(look.seen)) | wanted(look.seen, there)
     if mine.id in needed:
         sentence = f"{idle}, kept for what waits."
         return Why(name, mine.state, Cause.KEPT, "what waiting work could use stays", sentence, "it gets work", numbers)
-    if mine.id not in {e.id for e in spare(pool, found, look.seen.executors, needed)}:
+    if mine.id not in {e.id for e in spare(pool, found, there, needed)}:
         rule = f"window {found.window}" if found.window else f"pool {pool.name}"
         sentence = f"{idle}; {rule} keeps {many(found.floor, 'executor')}."
         return Why(name, mine.state, Cause.FLOOR, "a floor is a total", sentence, "a window's edge, or work", numbers)

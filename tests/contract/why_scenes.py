@@ -567,6 +567,14 @@ def job_while_devices_are_in_use_and_others_are_on_their_way(farm: QueueFarm) ->
     return ask(farm, str(farm.submit(step(needs={"gpus": 1}))), config)
 
 
+@shows(Cause.KEPT)
+def executor_whose_devices_something_waits_for(farm: QueueFarm) -> Why:
+    config = FarmConfig(pools={"local": PoolConfig(slots=1, ceiling=1, gpus=1)})
+    there(farm, offer=offer_text(of_pool(config.pools["local"]), (0,)))
+    farm.submit(step(needs={"gpus": 1}))
+    return ask(farm, "executor e1", config)
+
+
 @shows(Cause.NO_POOL)
 def job_whose_pool_left(farm: QueueFarm) -> Why:
     there(farm)
