@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.chaos.elsewhere.faults import (
     SERVICE,
@@ -20,7 +21,6 @@ from tests.chaos.elsewhere.faults import (
 )
 from tests.chaos.elsewhere.run import Outcome, looked_at, story
 from tests.chaos.elsewhere.scene import Scene, settle
-from tests.machines.desks.desk import Running
 from tests.machines.desks.kubernetes import KubernetesDesk, Pod
 from tests.machines.kubernetes_cluster import Namespace, cluster, namespace
 from tools.kubernetes import farm_images, place
@@ -88,9 +88,8 @@ def _name(pid: int) -> str:
 
 
 class Cluster(KubernetesDesk):
-    def machines(self) -> dict[str, Running]:
-        found = super().machines()
-        return {name: PodHere(self.there, pod.name) for name, pod in found.items() if isinstance(pod, Pod)}
+    def _machine(self, pod: Any) -> PodHere:
+        return PodHere(self.there, pod, self._cut)
 
 
 def ballast(scene: Scene) -> Mapping[str, Path]:

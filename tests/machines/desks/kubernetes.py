@@ -59,7 +59,10 @@ class KubernetesDesk(Desk):
 
     def machines(self) -> dict[str, Running]:
         pods = [pod for pod in self.there.pods() if pod["status"]["phase"] == "Running"]
-        return {pod["metadata"]["labels"]["elastic-farm/executor"]: Pod(self.there, pod, self._cut) for pod in pods}
+        return {pod["metadata"]["labels"]["elastic-farm/executor"]: self._machine(pod) for pod in pods}
+
+    def _machine(self, pod: Any) -> "Pod":
+        return Pod(self.there, pod, self._cut)
 
     def __exit__(self, *error: object) -> None:
         for pod in [*self._cut.values()]:  # its address will be another's
