@@ -27,6 +27,12 @@ def pytest_configure() -> None:
     os.environ.setdefault("FARM_SEEDS", ",".join(map(str, fresh)))
 
 
+def seeds(kind: str) -> list[int]:
+    """Those of the campaign on databases of that kind."""
+    named = (one.rpartition(":") for one in os.environ["FARM_SEEDS"].split(","))
+    return [int(number) for database, _, number in named if (database or "sqlite") == kind]
+
+
 def pytest_report_header() -> str:
     return f"to have the same runs of the campaign again: FARM_SEEDS={os.environ['FARM_SEEDS']}"
 

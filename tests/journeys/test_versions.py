@@ -59,8 +59,9 @@ def installed(folder: Path, number: int) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sky() -> Iterator[Sky]:
+    """One for each test: a pool that has lost a machine waits before it orders the next."""
     made = Sky()
     yield made
     made.close()
@@ -92,16 +93,6 @@ def works_and_goes(sky: Sky) -> None:
     sky.farm("cancel", job)
 
 
-def test_an_executor_of_the_version_before_works_here(sky: Sky):
-    sky.program.write_bytes(program(PROTOCOL - 1))
-    works_and_goes(sky)
-
-
-def test_this_executor_works_for_a_farm_of_the_version_before(old_sky: Sky):
-    works_and_goes(old_sky)
-    assert "is no report" not in (old_sky.home.path / "service.log").read_text()
-
-
 def test_those_of_another_age_are_told_so_and_the_farm_knows(sky: Sky):
     job = sky.farm("submit", "--", "true").split()[1]
     executor = eventually(sky.ordered)
@@ -113,3 +104,13 @@ def test_those_of_another_age_are_told_so_and_the_farm_knows(sky: Sky):
         assert (machine.returncode, told in said, "GET /v1/executor.pyz" in said) == (3, True, True)
         assert told in sky.farm("why", "sky")
     sky.farm("cancel", job)
+
+
+def test_an_executor_of_the_version_before_works_here(sky: Sky):
+    sky.program.write_bytes(program(PROTOCOL - 1))
+    works_and_goes(sky)
+
+
+def test_this_executor_works_for_a_farm_of_the_version_before(old_sky: Sky):
+    works_and_goes(old_sky)
+    assert "is no report" not in (old_sky.home.path / "service.log").read_text()
