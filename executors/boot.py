@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import platform
+import resource
 import socket
 import ssl
 import subprocess
@@ -37,6 +38,7 @@ class Trouble(Exception):
 
 
 def main(words: list[str]) -> NoReturn:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # it would hold secrets
     with open(words[0]) as file:
         ticket = json.load(file)
     folder = os.path.dirname(os.path.abspath(words[0]))

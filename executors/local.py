@@ -25,6 +25,7 @@ from executors.site.raylet import write_private
 from executors.site.ticket import Ticket
 
 OFFER = "local"
+SHARES_DEVICES = True  # of this machine: each is given to one executor
 TERM_S = 5.0
 FAREWELL_S = 20.0  # for one that speaks with the farm by itself, and tells it how all of it ended
 ROOM_S = 1.0  # an executor that is on its way out makes room within this time

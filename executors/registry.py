@@ -1,6 +1,7 @@
 """Providers by name: entry points of the group `farm.providers`, imported when they are used."""
 
 from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, cast
@@ -21,6 +22,23 @@ def provider(name: str, options: Mapping[str, Any], around: Surroundings) -> Pro
 def network(name: str) -> str:
     """How its executors are reached when the pool does not say: "local", or "outbound". Raises Refused."""
     return str(getattr(import_module(_found(name).module), "NETWORK", "local"))
+
+
+def shares_devices(name: str) -> bool:
+    """Whether all its executors are on the farm's own machine, and see the same devices."""
+    return _says(name, "SHARES_DEVICES")
+
+
+def joins(name: str) -> bool:
+    """Whether its machines come by themselves, with a ticket."""
+    return _says(name, "JOINS")
+
+
+@cache
+def _says(name: str, word: str) -> bool:
+    """Of a name that nobody knows nothing is said."""
+    points = entry_points(group=GROUP)
+    return name in points.names and bool(getattr(import_module(points[name].module), word, False))
 
 
 def known() -> list[str]:

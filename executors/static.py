@@ -21,6 +21,7 @@ from executors.options import Options, checked
 from executors.static_books import Loan, StaticBooks
 
 NETWORK = "outbound"
+JOINS = True
 OFFER = "owned"
 HEARD_S = 45.0  # one that has not asked for so long does not stand by
 FAREWELL_S = 15.0  # for the executor of one that is let go to tell the farm how all of it ended

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection
 
+from executors.registry import shares_devices
 from farm import fleet
 from farm.config import FarmConfig, PoolConfig
 from farm.queue.needs import GPUS, held_of, offer_text
@@ -22,18 +23,18 @@ def texts(tx: Connection, config: FarmConfig, pool: str, count: int) -> list[str
     known = config.pools.get(pool)
     if known is None:
         return [""] * count
-    offer, taken = of_pool(known), _taken(tx, config, known)
+    offer, taken, shared = of_pool(known), _taken(tx, config, known), shares_devices(known.provider)
     found = []
     for _ in range(count):
         mine = free_ones(range(sum(map(len, taken)) + known.gpus), taken, known.gpus)
-        taken = [*taken, mine] if known.provider == "local" else taken
+        taken = [*taken, mine] if shared else taken
         found.append(offer_text(offer, tuple(mine)))
     return found
 
 
 def _taken(tx: Connection, config: FarmConfig, pool: PoolConfig) -> list[Collection[int]]:
     """Devices of this machine that its executors have; those of other machines are their executor's alone."""
-    if pool.provider != "local" or not pool.gpus:
+    if not pool.gpus or not shares_devices(pool.provider):
         return []
-    here = {name for name, one in config.pools.items() if one.provider == "local"}
+    here = {name for name, one in config.pools.items() if shares_devices(one.provider)}
     return [held_of(row.offer).gpus for row in fleet.alive(tx) if row.pool in here]

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import re
+import resource
 import secrets
 import signal
 import socket
@@ -103,6 +104,7 @@ def _wrong(options: argparse.Namespace) -> str:
 
 def stand(options: argparse.Namespace) -> None:
     """Raises Unwelcome, BadAddress, NoTicket, OSError."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # it would hold tokens
     folder = _folder(options.folder)
     trust = Trust(folder, _authority(options.ca) if options.ca else None)
     farm = Desk(Reach(options.join, trust.file, str(folder / "token")), options.pool, trust)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from executors.registry import joins
 from farm import auth
 from farm.api.access import Asking
 from farm.api.bodies import Checked
@@ -62,7 +63,7 @@ def _join(farm: Farmed, wanted: Wanted) -> dict[str, Any]:
         raise Refusal(f"there is no pool {wanted.join!r}", "--join", nearest(wanted.join, farm.config.pools))
     if wanted.scopes:
         raise Refusal("a machine that joins gets a token of its own, without scopes", "--scope", "leave it out")
-    if (provider := farm.config.pools[wanted.join].provider) != "static":
+    if not joins(provider := farm.config.pools[wanted.join].provider):
         what = f"the machines of pool {wanted.join!r} do not come by themselves: {provider!r} makes its own"
         remedy = 'give owned machines a pool of their own, with provider = "static" in farm.toml'
         raise Refusal(what, "--join", remedy)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import stat
@@ -126,6 +127,16 @@ def test_no_secret_is_on_a_command_line_or_in_an_environment(machine: Machine, i
     everything = (machine.folder / "all").read_bytes()
     assert b"boot.py" in everything
     assert SECRET.encode() not in everything
+
+
+def test_no_core_of_it_holds_the_secret(machine: Machine, invitation: Invitation):
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))  # as where somebody wants all cores
+    try:
+        machine.boot(replace(invitation, setup=f'ulimit -c >"{machine.folder}/core"'))
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    assert (machine.folder / "core").read_text() == "0\n"
 
 
 def test_without_power_off_the_shell_becomes_the_executor(machine: Machine, invitation: Invitation):

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import re
+import resource
 import subprocess
 import sys
 import threading
@@ -350,6 +352,17 @@ def test_it_is_light(farm, start):
     eventually(lambda: last(farm, free=True))
     pss = next(line for line in Path(f"/proc/{one.pid}/smaps_rollup").read_text().splitlines() if "Pss:" in line)
     assert int(pss.split()[1]) <= 24 << 10  # 18 MiB alone on a machine, less beside others that share its Python
+
+
+def test_no_core_of_it_holds_its_token(farm, start):
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (before[1], before[1]))  # as where somebody wants all cores
+    try:
+        one = start()
+        eventually(lambda: last(farm, free=True))
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, before)
+    assert re.search(r"Max core file size +0 ", Path(f"/proc/{one.pid}/limits").read_text())
 
 
 def test_a_new_authority_is_learned_while_it_stands_by(farm, tmp_path, monkeypatch):
