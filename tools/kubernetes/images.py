@@ -1,11 +1,13 @@
 """Images that the cluster can run: made here, kept in the cache, handed to containerd. There is no registry."""
 
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tools.kubernetes import oci, place, space
@@ -31,23 +33,41 @@ def basics(programs: Path) -> None:
 
 
 def have(name: str, key: str, make: Make) -> None:
-    """See to it that the cluster has this image."""
-    made = archive(name, key, make)
-    if name not in _imported():
-        subprocess.run(_ctr("images", "import", str(made)), check=True, capture_output=True)
+    """See to it that the cluster has this image, and not one of this name that was made from something else."""
+    with _alone():
+        made, known = _archive(name, key, make), place.state() / f"image-{_stem(name)}"
+        if name not in _imported() or not known.exists() or known.read_text() != key:
+            subprocess.run(_ctr("images", "import", str(made)), check=True, capture_output=True)
+            known.write_text(key)
 
 
 def archive(name: str, key: str, make: Make) -> Path:
     """The image as an OCI archive, made unless it is there. `key` is of all that it is made from."""
-    stem = name.replace("/", "-").replace(":", "-")
-    made = place.images() / f"{stem}-{key}.tar"
+    with _alone():
+        return _archive(name, key, make)
+
+
+def _archive(name: str, key: str, make: Make) -> Path:
+    made = place.images() / f"{_stem(name)}-{key}.tar"
     if not made.exists():
-        made.parent.mkdir(parents=True, exist_ok=True)
-        for old in made.parent.glob(f"{stem}-*.tar"):
+        for old in made.parent.glob(f"{_stem(name)}-*.tar"):
             old.unlink()
         with tempfile.TemporaryDirectory(dir=made.parent) as work:
             oci.write(make(Path(work)), made)
     return made
+
+
+def _stem(name: str) -> str:
+    return name.replace("/", "-").replace(":", "-")
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Who makes one also takes away the one before, which somebody else may just be reading."""
+    place.images().mkdir(parents=True, exist_ok=True)
+    with open(place.images() / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _imported() -> set[str]:
