@@ -9,13 +9,23 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from farm.database_url import DatabaseConfig
 from farm.durations import BadDuration, parse_duration
 from farm.lines import line_of
 from farm.model import BIG, Named
 from farm.opening import days, span, zone
+from farm.policies import known_policy
 from farm.refusal import Unavailable
 from farm.sizes import memory_here, parse_size
 from farm.wording import nearest, plain
@@ -228,7 +238,7 @@ class FarmConfig(_Part):
     """All of farm.toml."""
 
     currency: str = "EUR"
-    policy: Literal["thrifty", "default", "fast"] | None = None  # a preset (schedules/presets.py)
+    policy: Annotated[str, AfterValidator(known_policy)] | None = None  # a preset, or somebody's own: farm/policies.py
     site: SiteConfig = SiteConfig()
     listen: ListenConfig = ListenConfig()
     api: ApiConfig = ApiConfig()
@@ -275,12 +285,14 @@ class FarmConfig(_Part):
     def all_lanes(self) -> dict[str, Lane]:
         """The three of every farm, and the configured ones."""
         wait = {name: Lane(name, c.weight, c.alpha, c.w_min, c.w_max) for name, c in self.lanes.items()}
-        usual = PRESETS[self.policy].lanes if self.policy else DEFAULT_LANES
+        preset = PRESETS.get(self.policy or "")
+        usual = preset.lanes if preset else DEFAULT_LANES
         return {lane.name: lane for lane in usual} | wait
 
     def under_policy(self, pool: Pool) -> Pool:
         """The pool as the preset has it, if there is one."""
-        return PRESETS[self.policy].holds(pool) if self.policy else pool
+        preset = PRESETS.get(self.policy or "")
+        return preset.holds(pool) if preset else pool
 
 
 DEFAULT_LANES = (

@@ -16,6 +16,8 @@ from farm.context import Farm, new_term, outbound_pools, providers
 from farm.db import Superseded, after_commit
 from farm.dispatch import Dispatcher
 from farm.lease import ENDED, HANDED_OVER, Lease, Member, take
+from farm.policies import close as close_policy
+from farm.policies import policy_of
 from farm.porter import Porter
 from farm.prune import Housekeeper
 from farm.publisher import Publisher
@@ -25,7 +27,6 @@ from farm.server import Server
 from farm.sites import Sites
 from farm.spooled import SpoolReader
 from farm.wheel import Wheel
-from schedules.policy import default
 
 if TYPE_CHECKING:
     from farm.supervisor import Supervisor
@@ -60,7 +61,8 @@ class RunningService:
         leases = site.lease.total_seconds(), site.outbound_lease.total_seconds()
         farm.sites = Sites(farm.db, farm.clock, dispatcher, farm.home.logs, farm.feed, self._wake, *leases)
         farm.sites.recall()
-        farm.wheel = Fleet(farm.db, farm.clock, farm.config, made, default, farm.sites, farm.feed)
+        self._policy = policy_of(farm.config.policy)
+        farm.wheel = Fleet(farm.db, farm.clock, farm.config, made, self._policy, farm.sites, farm.feed)
         farm.wheel.outbound = outbound_pools(farm.config)
         farm.wheel.began = farm.clock.now()
         farm.wake, farm.stop = self._wake, self.stop_soon
@@ -140,7 +142,7 @@ class RunningService:
 
     def _threads_end(self) -> list[Callable[[], object]]:
         """What orders and what writes by itself."""
-        return [self._wheel.stop, self._spool.stop, self._housekeeper.stop]
+        return [self._wheel.stop, lambda: close_policy(self._policy), self._spool.stop, self._housekeeper.stop]
 
     def _endings(self, terminate: bool) -> list[Callable[[], object]]:
         """In this order: what runs, what speaks with it, what publishes, what serves, what stores."""

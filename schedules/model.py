@@ -191,6 +191,7 @@ class Decision:
     actions: tuple[Action, ...]
     look_again: datetime | None = None  # nothing will change before, unless an event comes
     unmet: tuple[Unmet, ...] = field(default=())
+    notes: tuple[str, ...] = ()  # what a policy of somebody's own did that could not be carried out
 
 
 class ScalingPolicy(Protocol):
