@@ -81,9 +81,9 @@ def test_a_naive_time_is_refused(tx):
 @pytest.mark.parametrize("url", ["sqlite", "postgresql+psycopg"])
 def test_tuples_are_laid_out_as_the_rows_they_stand_for(url):
     dialect = create_mock_engine(f"{url}://", lambda *_: None).dialect
-    text, shape = bulk._laid_out(INSERT, dialect, ("name", "id"))
-    assert text == bulk._compiled(INSERT, dialect, ("name", "id"))[0]
-    assert shape(("a", 1)) == bulk._compiled(INSERT, dialect, ("name", "id"))[1]({"id": 1, "name": "a"})
+    made, same = bulk._laid_out(INSERT, dialect, ("name", "id")), bulk._compiled(INSERT, dialect, ("name", "id"))
+    assert made.text == same.text
+    assert made.shape(("a", 1)) == same.shape({"id": 1, "name": "a"})
 
 
 def test_tuples_are_written_as_rows(tx):
