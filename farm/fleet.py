@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, case, insert, select, update
 from executors.contract import Machine
 from farm import tables as t
 from farm.model import ExecutorState
-from farm.queue import settle
+from farm.queue import endings, settle
 from farm.tables import AnyRow
 
 WENT = "it was told on its own machine to go"
@@ -182,6 +182,7 @@ def lost(tx: Connection, executor: str, why: str, now: datetime) -> settle.Settl
     row = tx.execute(_STATE, {"e": executor}).one_or_none()
     if row is None or row.state not in ALIVE:
         return None
+    endings.of_executor(tx, executor, now)
     settled = settle.lose(tx, executor, f"executor {executor}: {why}", now)
     as_told = row.state == ExecutorState.DRAINING and not settled.freed  # it went for the reason it drained for
     to, said = (ExecutorState.GONE, row.why) if as_told else (ExecutorState.LOST, why)
@@ -196,6 +197,7 @@ def said(tx: Connection, executor: str, why: str) -> None:
 
 def ended(tx: Connection, executor: str, why: str, now: datetime) -> settle.Settled:
     """We ended it ourselves: gone, and its attempts go back uncharged."""
+    endings.of_executor(tx, executor, now)
     settled = settle.lose(tx, executor, why, now, charged=False)
     tx.execute(_END, {"e": executor, "to": ExecutorState.GONE, "w": why, "at": now})
     return settled

@@ -322,6 +322,13 @@ ATTEMPTS = (
     ),
     Rule(
         "attempts",
+        "attempt {job}.{number}.{ordinal} is {state}, and what it has is kept as if it had ended",
+        WHEEL,
+        "SELECT a.job, a.number, a.ordinal, a.state FROM ending e JOIN attempt a ON a.job = e.job "
+        "AND a.number = e.number AND a.ordinal = e.ordinal WHERE a.finished IS NULL",
+    ),
+    Rule(
+        "attempts",
         "attempt {job}.{number}.{ordinal} is {state} on executor {executor}, which is {executor_state}",
         WHEEL,
         "SELECT a.job, a.number, a.ordinal, a.state, a.executor, e.state AS executor_state FROM attempt a "

@@ -15,7 +15,7 @@ from farm.dispatch import kept
 from farm.fleet import alive, pool_fact
 from farm.model import AttemptState, JobState, OrderState
 from farm.offers import of_pool
-from farm.queue import holds
+from farm.queue import endings, holds
 from farm.queue.holds import Held
 from farm.queue.licence import uses
 from farm.queue.needs import given_of, held_of, needs_of
@@ -69,7 +69,7 @@ _ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN)
 
 def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
     """Everything the policy may know, from the database alone."""
-    running = tx.execute(_RUNNING).all()
+    running, leaving = tx.execute(_RUNNING).all(), tuple(_leaving(row, now) for row in endings.given(tx))
     taken: dict[str, int] = {}
     for row in running:
         taken[row.executor] = taken.get(row.executor, 0) + row.slots * row.attempts
@@ -84,7 +84,10 @@ def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
         lanes=tuple(config.all_lanes().values()),
         pools=tuple(_closed(_pool(tx, name, pool), config, held, now) for name, pool in config.pools.items()),
         executors=tuple(executors),
-        demand=_demand(demand, running, {e.id: e.slots for e in executors}, now),
+        demand=(
+            *_demand(demand, running, {e.id: e.slots for e in executors}, now),
+            *([Demand("", (), leaving)] if leaving else []),
+        ),
         schedule=config.windows(),
     )
 
@@ -191,6 +194,12 @@ def _busy(row: AnyRow, now: datetime) -> Busy:
     predicted = timedelta(seconds=sane(row.predicted_s))
     given = given_of(row.given)[0] if row.given else ()
     return Busy(expected_end(row.started or row.claimed, predicted, now), row.slots, row.executor, given)
+
+
+def _leaving(row: AnyRow, now: datetime) -> Busy:
+    """What has ended for us holds no slot any more, and the rest of what it had until its executor says so."""
+    back = max(row.since + endings.GRACE, now + timedelta(seconds=1))
+    return Busy(back, 0, row.executor, given_of(row.given)[0])
 
 
 def prices_nano(config: FarmConfig, open_prices: Mapping[str, Decimal | None]) -> dict[str, int]:

@@ -26,6 +26,7 @@ from farm.home import SITE
 from farm.listings import Listing, Listings
 from farm.model import ExecutorState, OrderState
 from farm.observe import observe, prices_nano
+from farm.queue import endings
 from farm.queue.progress import Changed
 from farm.sites import Sites
 from farm.tables import AnyRow
@@ -150,6 +151,22 @@ def _believe(tx: Connection, wheel: Fleet, listing: Mapping[str, Listing], chang
             _cut_off(tx, wheel, row, cut_off[row.site], changed, now)
         elif wheel.listings.forgot(row, None if machine else listing.get(row.pool), now):
             _forgotten(tx, wheel, row, changed, now)
+    _heed_endings(tx, wheel, machines, listing, now)
+
+
+def _heed_endings(
+    tx: Connection, wheel: Fleet, machines: Mapping[str, Machine], listing: Mapping[str, Listing], now: datetime
+) -> None:
+    """What lost executors held is free when their machines have ended; of what lives on its site is asked."""
+
+    def gone(executor: str, pool: str, since: datetime) -> bool:
+        known, listed = machines.get(executor), listing.get(pool)
+        if known is not None:
+            return known.state == MachineState.ENDED
+        return listed is not None and listed.at >= since
+
+    if sites := endings.look(tx, gone, now):
+        after_commit(tx, lambda: wheel.sites.settle_anew(*sites))
 
 
 def _heard_out(wheel: Fleet, site: str, now: datetime) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from executors.contract import Event, EventKind, Ready, Running, Work
+from executors.contract import Event, EventKind, Ready, Work
 from executors.packed import Works
 from executors.site.protocol import Answer, Message, Report
 from farm import tables as t
@@ -25,7 +25,7 @@ from farm.fleet import ready as executor_ready
 from farm.home import SITE
 from farm.mirror import Mirror
 from farm.model import AttemptState, ExecutorState
-from farm.queue import quarantine, settle
+from farm.queue import endings, quarantine, settle
 from farm.queue.handed import Handed
 from farm.queue.progress import Changed
 from farm.reference import Reference, parse_reference
@@ -131,11 +131,12 @@ class Sites:
         far = [{**process, "site": d.name} for d in heard for process in d.processes]
         return (*self._local.processes, *far)
 
-    def settle_anew(self) -> None:
-        """Ask all gateways what they have: what was handed out by a change of which nobody knew that it counts, nobody
-        was told of."""
+    def settle_anew(self, *sites: str) -> None:
+        """Ask these gateways, else all, what they have: what was handed out by a change of which nobody knew that it
+        counts, nobody was told of."""
         for desk in (self._local, *list(self._elsewhere.values())):
-            desk.unsettle()
+            if not sites or desk.name in sites:
+                desk.unsettle()
 
     # ── what the farm wants ──
 
@@ -274,13 +275,11 @@ class Sites:
                 wanted.add(name)
             elif row.executor in joined:
                 missing.append(Reference(row.job, row.number, row.ordinal))
-        self._end_strangers(report.snapshot or (), wanted, fresh)
-        return settle.lose_some(tx, missing, "it never arrived at its executor", now).changed
-
-    def _end_strangers(self, snapshot: Sequence[Running], wanted: set[str], fresh: Outbox) -> None:
-        strangers = tuple(r.attempt for r in snapshot if r.attempt not in wanted and r.state != "finished")
+        strangers = [r for r in report.snapshot or () if r.attempt not in wanted and r.state != "finished"]
         if strangers:
-            fresh.add(Message(0, "cancel", attempts=strangers))
+            fresh.add(Message(0, "cancel", attempts=tuple(r.attempt for r in strangers)))
+        endings.settled(tx, desk.name, joined, strangers, now)
+        return settle.lose_some(tx, missing, "it never arrived at its executor", now).changed
 
     def _take_in(self, desk: Desk, report: Report) -> dict[str, int]:
         """Executors that joined, events, and then executors that went: their last events still count. Answers the
@@ -353,7 +352,7 @@ class Sites:
             if upto:
                 tx.execute(_SEEN, [{"e": executor, "s": seq} for executor, seq in upto.items()])
             self._dispatcher.learn(settled)
-            if settled.freed:
+            if settled.freed or settled.returned:
                 self.dispatch(tx, now)
             idle = rest(tx, now)
             after_commit(tx, lambda: self._feed.accepted(settled.accepted))

@@ -260,6 +260,8 @@ class Conversation:
             if not answer.settle:
                 self._settled = self._term
                 self._enter(answer.term)
+                if answer.messages:  # those before, some of them on their way, were for what the snapshot did not tell
+                    self._received = max(self._received, answer.messages[0].n - 1)
                 self._acknowledge(answer)
 
     def _state(self) -> tuple[tuple[Ready, ...], tuple[Running, ...]]:

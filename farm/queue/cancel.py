@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, bindparam, or_, select, update
 from farm import bulk
 from farm import tables as t
 from farm.model import AttemptState, JobState, TaskState
-from farm.queue import early
+from farm.queue import early, endings
 from farm.queue.progress import ENDED, Changed, End, account, give_up
 from farm.reference import Reference
 from farm.refusal import Conflict, NotFound
@@ -64,6 +64,7 @@ def cancel(tx: Connection, ref: Reference, now: datetime) -> Cancelled:
 
 def _cancel_job(tx: Connection, job: int, now: datetime) -> Cancelled:
     out = Cancelled()
+    endings.of_job(tx, job, None, now)
     ends = _end_running(tx, tx.execute(_RUNNING, {"j": job}).all(), out, now)
     ends += give_up(tx, job, "cancelled by its user", out.changed, now)
     out.tasks = sum(e.rows for e in ends)
@@ -83,6 +84,7 @@ def _end_running(tx: Connection, rows: Sequence[AnyRow], out: Cancelled, now: da
 
 def _cancel_task(tx: Connection, ref: Reference, now: datetime) -> Cancelled:
     out = Cancelled()
+    endings.of_job(tx, ref.job, ref.number, now)
     running = tx.execute(_ONE_RUNNING, {"j": ref.job, "n": ref.number}).all()
     ends = _end_running(tx, running, out, now) or [_end_waiting(tx, ref, now)]
     out.tasks = len(ends)

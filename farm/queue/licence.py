@@ -6,6 +6,7 @@ from sqlalchemy import Connection, and_, select
 
 from farm import tables as t
 from farm.model import ExecutorState
+from farm.queue import endings
 from schedules.licences import Uses
 from schedules.model import Licence
 
@@ -22,15 +23,15 @@ _RUNNING = (
 def uses(tx: Connection, known: Mapping[str, Licence]) -> Uses:
     """What is in use now on all executors."""
     found = Uses(known)
-    for row in tx.execute(_RUNNING):
+    for row in (*tx.execute(_RUNNING), *endings.licensed(tx)):
         found.take(row.licences, row.executor)
     return found
 
 
 def holders(tx: Connection, name: str, most: int) -> list[int]:
     """Jobs whose tasks hold it, the oldest first."""
-    rows = tx.execute(_RUNNING.order_by(t.Attempt.job))
-    return list(dict.fromkeys(row.job for row in rows if name in row.licences))[:most]
+    rows = (*tx.execute(_RUNNING), *endings.licensed(tx))
+    return sorted({row.job for row in rows if name in row.licences})[:most]
 
 
 class Licences:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, text
+from sqlalchemy import Connection, bindparam, select, text, union_all
 
 from farm import tables as t
 from farm.queue.needs import given_of, needs_of
@@ -60,14 +60,19 @@ _TASKS: Any = (
     .limit(bindparam("limit"))
 )
 _UNLOCKED = unlocked(_TASKS, t.Task), unlocked(_STEPS, t.Step)
-_GIVEN = select(t.Attempt.executor, t.Attempt.given).where(
-    text("attempt.finished IS NULL AND attempt.given IS NOT NULL"),
-    t.Attempt.executor.in_(bindparam("ids", expanding=True)),
+_GIVEN = union_all(
+    select(t.Attempt.executor, t.Attempt.given).where(
+        text("attempt.finished IS NULL AND attempt.given IS NOT NULL"),
+        t.Attempt.executor.in_(bindparam("ids", expanding=True)),
+    ),
+    select(t.Ending.executor, t.Ending.given).where(
+        t.Ending.given.is_not(None), t.Ending.executor.in_(bindparam("ids", expanding=True))
+    ),
 )
 
 
 def in_use(tx: Connection, rooms: Collection[Room]) -> None:
-    """Books on these rooms what their running attempts were given."""
+    """Books on these rooms what their attempts were given that run, or have still to end."""
     known = {room.executor: room for room in rooms if room.offer.amounts}
     for row in tx.execute(_GIVEN, {"ids": list(known)}) if known else ():
         known[row.executor].gave(*given_of(row.given))

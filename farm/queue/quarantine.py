@@ -15,6 +15,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from farm import tables as t
 from farm.model import AttemptState, ExecutorState
+from farm.queue import endings
 from farm.queue.progress import Changed
 from farm.queue.settle import lose_some
 from farm.queue.successes import Outcome
@@ -110,6 +111,7 @@ def _send_away(tx: Connection, executor: str, pool: str, evidence: list[Any], ou
         return
     tx.execute(_INSERT, {"executor": executor, "pool": pool, "at": now, "evidence": evidence})
     refs = [Reference(r.job, r.number, r.ordinal) for r in tx.execute(_NOT_BEGUN, {"e": executor})]
+    endings.not_begun(tx, executor, now)  # for all we know
     back = lose_some(tx, refs, f"executor {executor} is quarantined", now)
     out.executors.append(executor)
     out.attempts += map(str, refs)

@@ -13,7 +13,7 @@ from farm import bulk
 from farm import tables as t
 from farm.clock import from_nanos
 from farm.model import AttemptState, JobState, TaskState
-from farm.queue import predict, successes
+from farm.queue import endings, predict, successes
 from farm.queue.progress import Changed, End, account
 from farm.queue.successes import Outcome
 from farm.queue.verdict import LOSSES, Verdict, lost_too_often, verdict
@@ -171,6 +171,7 @@ class Settled:
 
     changed: Changed = field(default_factory=Changed)
     freed: Counter[str] = field(default_factory=Counter)  # executor → slots
+    returned: bool = False  # something is free again that an attempt held beyond its end
     seconds: dict[tuple[int, int], list[float]] = field(default_factory=lambda: defaultdict(list))  # (job, step) → took
     accepted: list[tuple[int, int]] = field(default_factory=list)  # (job, number) with outputs to publish
     outcomes: list[Outcome] = field(default_factory=list)  # what speaks for and against executors
@@ -222,6 +223,7 @@ def _finish_job(
         row = flying.pop((ref.number, ref.ordinal, event.token, executor), None)
         if row is None:
             _late(tx, ref, executor, event, batch.now)
+            out.returned |= endings.ended(tx, ref, event.token)
             continue
         out.freed[executor] += row.slots
         found = batch.add(row, event)

@@ -3,7 +3,7 @@
 from farm.tables.access import Act, Asked, Hold, Joined, JoinFailure, Pushed, Token
 from farm.tables.base import ROWID, STEP_WAITS, TASK_BAD, TASK_OPEN, TASK_WAITS, AnyRow, Base, Utc
 from farm.tables.facts import Built, DecisionRow, Duration, LaneFact, OwnerFact, PoolFact
-from farm.tables.runs import BY_EXECUTOR, Attempt, Executor, Ledger, Order, Quarantine, Refused
+from farm.tables.runs import BY_EXECUTOR, Attempt, Ending, Executor, Ledger, Order, Quarantine, Refused
 from farm.tables.work import Job, JobEdge, Meta, Step, Task, TaskEdge
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "Built",
     "DecisionRow",
     "Duration",
+    "Ending",
     "Executor",
     "Hold",
     "Job",

@@ -45,6 +45,23 @@ BY_EXECUTOR: Any = literal_column("attempt.executor || ''").label("executor")
 """To group by: SQLite would else go through the whole index of executors, and not through the one of what is open."""
 
 
+class Ending(Base):
+    """An attempt that has ended for us, and of which its executor has not said yet that it has: what it has is its own.
+
+    Only such that have more than slots. Rows outlive their jobs."""
+
+    __tablename__ = "ending"
+    job: Mapped[int] = mapped_column(primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    executor: Mapped[str]
+    token: Mapped[int]
+    given: Mapped[str | None]  # its attempt's
+    licences: Mapped[Mapping[str, Any] | None] = mapped_column(JSON(none_as_null=True))  # its step's
+    since: Mapped[datetime]
+    asked: Mapped[datetime]  # when its site was asked last what runs there
+
+
 class Refused(Base):
     """A result that came too late or with a wrong token: kept as evidence, never used."""
 

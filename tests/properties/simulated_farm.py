@@ -89,7 +89,9 @@ class ToyGateway:
                     self.running.setdefault(work.attempt, (message.executor, work, now))
         elif message.kind == "cancel":
             for attempt in message.attempts:
-                self.running.pop(attempt, None)
+                if found := self.running.pop(attempt, None):
+                    executor, work, start = found
+                    self._ended(executor, work, start, now, exit=-15, cause="cancelled")
         elif message.kind == "stop":
             self.farm.cloud.end([message.executor])
             self.forget(message.executor)
@@ -101,10 +103,13 @@ class ToyGateway:
             if end > now:
                 continue
             del self.running[attempt]
-            self.seq[executor] = self.seq.get(executor, 0) + 1
-            times = {"started": micros(start) * 1000, "at": micros(end) * 1000, "exit": self._exit(executor, work)}
-            event = Event(self.seq[executor], EventKind.FINISHED, attempt, work.token, **times)
-            self.pending.setdefault(executor, []).append(event)
+            self._ended(executor, work, start, end, exit=self._exit(executor, work))
+
+    def _ended(self, executor: str, work: Work, start: datetime, end: datetime, **how: Any) -> None:
+        self.seq[executor] = self.seq.get(executor, 0) + 1
+        times = {"started": micros(start) * 1000, "at": micros(end) * 1000}
+        event = Event(self.seq[executor], EventKind.FINISHED, work.attempt, work.token, **times, **how)
+        self.pending.setdefault(executor, []).append(event)
 
     def _exit(self, executor: str, work: Work) -> int:
         return 99 if self.farm.broken(executor) else self.farm.exit(work)

@@ -25,7 +25,7 @@ from executors.site.conversation import MOST_BYTES, Conversation, _portion
 from executors.site.feed import Feed, worth_gathering
 from executors.site.gateway import Gateway
 from executors.site.plain_site import PlainSite
-from executors.site.protocol import Answer, Report
+from executors.site.protocol import Answer, Message, Report
 from executors.site.wire import address, key
 from tests.unit.sync_farm import TOKEN, Farm
 
@@ -192,6 +192,20 @@ def test_a_new_term_gets_a_snapshot_and_numbers_its_messages_anew(farm, site, co
     assert farm.snapshots[-1] == (Running("e1", "1.1.1", 4, "running"),)
     farm.say("cancel", attempts=("1.1.1",))
     site.until(lambda: ("cancel", ["1.1.1"]) in site.calls)
+
+
+def test_what_is_on_its_way_from_before_a_snapshot_counts_no_more(site, folder):
+    """The farm has given it to others: it was not in the snapshot, and what comes after that is numbered behind it."""
+    site.members["e1"] = Ready("e1", 1)
+    late = Message(5, "start", executor="e1", works=(Work("1.1.1", 4, 1, ("true",)),))
+    attach = Message(8, "attach", executor="e1", slots=1)
+    farm = SimpleNamespace(call=lambda _report: Answer(1, messages=(attach,)))
+    talk = Conversation(site, lambda _wait: farm, lambda: None, lambda: None)
+    talk._term, talk._received = 1, 3
+    talk._settle(farm, 1)
+    for message in (late, attach):
+        talk._take(message, 1)
+    assert [call[0] for call in site.calls if call[0] in ("start", "attach")] == ["attach"]
 
 
 def test_a_lease_counts_from_when_it_was_asked_for(monkeypatch):

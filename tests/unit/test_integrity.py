@@ -36,6 +36,8 @@ def test_a_sound_database_has_no_findings(worked: Path) -> None:
     assert list(examine(worked)) == []
 
 
+ENDING = """INSERT INTO ending (job, number, ordinal, executor, token, since, asked)
+    SELECT job, number, ordinal, executor, token, 1, 1 FROM attempt WHERE job = 3"""
 DAMAGE = {
     "UPDATE job SET state = 'odd' WHERE id = 1": "job 1 is in a state that does not exist: odd",
     "UPDATE step SET state = 'odd' WHERE job = 1": "step 1, step 0 is in a state",
@@ -81,6 +83,7 @@ DAMAGE = {
     "UPDATE task SET accepted = NULL WHERE job = 1 AND number = 1": "task 1.1 is done and attempt None",
     "UPDATE attempt SET state = 'succeeded' WHERE job = 2": "task 2.1 is failed and 1 attempts of it succeeded",
     "UPDATE executor SET state = 'lost', ended = 1": "attempt 3.1.1 is claimed on executor",
+    ENDING: "attempt 3.1.1 is claimed, and what it has is kept as if it had ended",
     "UPDATE executor SET idle_since = 1": "is idle since 1 and has attempts under way",
     "UPDATE ledger SET cost_nano = cost_nano + 1 WHERE id = 1": "differs by -1 nano-units",
     "UPDATE ledger SET micros = micros - 1 WHERE id = 1": "µs of a stretch of",

@@ -14,12 +14,15 @@ from farm import tables as t
 from farm.clock import micros
 from farm.config import FarmConfig
 from farm.db import migrate
+from farm.queue.cancel import cancel
 from farm.reconcile import reconcile
+from farm.reference import parse_reference
 from farm.refusal import Conflict, NotFound
 from farm.site_desk import Desk
 from tests.properties.simulated_farm import SimulatedFarm
 
-CLOUD = {"cloud": {"provider": "simulated", "slots": 1, "ceiling": 4, "network": "outbound", "idle": "1h", "boot": 60}}
+POOL = {"provider": "simulated", "slots": 1, "ceiling": 4, "gpus": 1, "network": "outbound", "idle": "1h", "boot": 60}
+CLOUD = {"cloud": POOL}
 
 
 class Far:
@@ -226,3 +229,56 @@ def test_why_it_went_is_told_by_who_knows(farm: SimulatedFarm):
         fleet.said(tx, two.name, "somebody needs it")
         rows = tx.execute(select(t.Executor.id, t.Executor.why)).all()
     assert dict(tuple(row) for row in rows) == {one.name: "somebody needs it", two.name: "its executor vanished"}
+
+
+def with_device(farm: SimulatedFarm) -> tuple[Far, Work, int]:
+    """An executor with one device, which a task has that is just cancelled; the job that waits for it."""
+    step = {"name": "s", "argv": ["true"], "predicted_s": 600, "needs": {"gpus": 1}}
+    farm.submit(step, lane="interactive")
+    for _ in range(5):
+        farm.clock.turn(1)
+        farm.fleet.list_machines()
+        reconcile(farm.fleet)
+    (name,) = farm.alive()
+    one = Far(farm, name)
+    for _ in range(2):
+        one.sync()
+    (work,) = one.works.values()
+    other = farm.submit(step, lane="interactive")
+    with farm.db.write() as tx:
+        cancelled = cancel(tx, parse_reference("1"), farm.clock.now())
+    farm.sites.tell(Message(0, "cancel", attempts=tuple(attempt for _, attempt in cancelled.attempts)))
+    farm.sites.kick()
+    one.sync()
+    assert (one.kinds()[-1], list(one.works)) == ("cancel", [work.attempt])
+    return one, work, other
+
+
+def test_a_device_goes_to_the_next_task_when_the_end_of_the_last_one_is_told(farm: SimulatedFarm):
+    one, work, other = with_device(farm)
+    one.finish(work, cause="cancelled", exit=-15)
+    one.sync()
+    assert list(one.works) == [f"{other}.1.1"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_when_its_end_is_never_told_it_is_asked_for(farm: SimulatedFarm, restarted: bool):
+    """The message that it should begin may never have arrived; or there is a new service, which knows nothing."""
+    one, work, other = with_device(farm)
+    if restarted:
+        farm.restart()
+        farm.fleet.outbound = ("cloud",)
+        farm.sites.recall()
+        one.received = 0
+        one.sync()
+    for _ in range(3):
+        farm.clock.turn(30)
+        reconcile(farm.fleet)
+        one.sync()
+        assert list(one.works) == [work.attempt]
+    del one.works[work.attempt]
+    farm.clock.turn(30)
+    reconcile(farm.fleet)
+    one.sync()
+    one.sync()
+    assert list(one.works) == [f"{other}.1.1"]
