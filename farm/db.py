@@ -18,6 +18,7 @@ from farm.refusal import Unavailable
 HEAD = "0008"  # the newest revision below migrations/
 FLOOR = "0004"  # the newest schema of the oldest farm that can work with this one
 PATIENCE_S = 30.0  # with another process that writes
+TURN_S = 1.0  # so long one waits for other writers of this process who has a connection of its own
 _OURS = ("meta", "job", "task", "attempt", "executor", "ledger")  # tables that every revision has
 
 
@@ -47,10 +48,15 @@ class Database:
         self._writing = threading.Lock()  # SQLite has one writer; waiting here is fair, waiting there is not
         self._doubt = False  # a commit failed: it counts or not, and nobody was told what follows from it
         self.doubted: list[Callable[[], None]] = []  # called once changes are taken again after such a one
+        self._again: Callable[[], Database] = lambda: self
+        self._beside: Database | None = None
+        self._others: threading.Lock | None = None  # the writers of this process whom we are beside
 
     @classmethod
     def file(cls, path: Path) -> "Database":
-        return cls(_sqlite(path), str(path))
+        made = cls(_sqlite(path), str(path))
+        made._again = lambda: cls(_sqlite(path), str(path))
+        return made
 
     @classmethod
     def url(cls, url: URL | str) -> "Database":
@@ -58,7 +64,17 @@ class Database:
         made = make_url(url)
         if made.get_backend_name() == "sqlite":
             return cls.file(Path(str(made.database)))
-        return cls(postgres.engine(made, PATIENCE_S), postgres.shown(made))
+        found = cls(postgres.engine(made, PATIENCE_S), postgres.shown(made))
+        found._again = lambda: cls(postgres.engine(made, PATIENCE_S), postgres.shown(made))
+        return found
+
+    @property
+    def beside(self) -> "Database":
+        """The same, by connections that nobody else takes: for those who must not wait until all others are served."""
+        if self._beside is None:
+            self._beside = self._again()
+            self._beside._others = self._writing
+        return self._beside
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -110,7 +126,7 @@ class Database:
 
     def now(self) -> datetime:
         """By the clock of the PostgreSQL server."""
-        with self.read() as tx:
+        with (self._beside or self).read() as tx:
             return postgres.now(tx)
 
     @contextmanager
@@ -119,11 +135,21 @@ class Database:
 
         On SQLite an ordinary change. Raises Superseded there."""
         if self.sqlite:
-            with self.write() as tx:
+            with self._in_turn(), self.write() as tx:
                 yield tx
             return
         with self.engine.connect() as tx:
             yield tx.execution_options(isolation_level="AUTOCOMMIT")
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Among the writers of this process, but not for long: who has the turn may itself wait for a connection."""
+        first = self._others is not None and self._others.acquire(timeout=TURN_S)
+        try:
+            yield
+        finally:
+            if first and self._others is not None:
+                self._others.release()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -140,6 +166,8 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+        if self._beside is not None:
+            self._beside.close()
 
 
 def after_commit(tx: Connection, callback: Callable[[], None]) -> None:

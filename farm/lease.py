@@ -125,7 +125,8 @@ class Stillness:
 
 
 class Lease:
-    """A thread of the service that leads: renews its row, and sees who stands by."""
+    """A thread of the service that leads: renews its row, and sees who stands by. By a connection of its own: who has
+    so much to do that all others are taken is not to be taken for frozen."""
 
     def __init__(self, db: Database, clock: Clock, who: Member, lost: Callable[[], None]) -> None:
         self._db, self._clock, self._who, self._lost = db, clock, who, lost
@@ -187,12 +188,12 @@ class Lease:
         with self._writing:
             self._who = replace(self._who, beat=self._who.beat + 1, state=state or self._who.state)
             values = {"k": _LEADER, "v": self._who.text(), "term": str(self._db.term)}
-            with self._db.aside() as tx:
+            with self._db.beside.aside() as tx:
                 if not tx.execute(_RENEW, values).rowcount:
                     raise Superseded(self._db.where)
 
     def _look(self) -> None:
-        with self._db.read() as tx:
+        with self._db.beside.read() as tx:
             found = {row.key: Member.of(row.value) for row in tx.execute(_STANDBYS)}
         for key, who in found.items():
             if who is None:
@@ -208,5 +209,5 @@ class Lease:
     def _forget(self, key: str) -> None:
         """It went without a word."""
         self._standbys.pop(key, None)
-        with self._db.aside() as tx:
+        with self._db.beside.aside() as tx:
             tx.execute(_DROP, {"k": key})

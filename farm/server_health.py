@@ -40,5 +40,5 @@ def health(tx: Connection, clock: Clock) -> Health:
     if apart > APART_S:
         return Health(f"its clock and ours are {apart:.0f} s apart", "let both keep time by NTP")
     if found.free < FEW:
-        return Health(f"{server} has {found.free} connections left; a farm takes up to 31", "raise its max_connections")
+        return Health(f"{server} has {found.free} connections left; a farm takes up to 33", "raise its max_connections")
     return Health(f"{server}, {found.bytes / 2**20:.1f} MiB")

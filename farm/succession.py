@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
+from executors.site.proc import cpu_s
 from executors.site.process import Process
 from farm import home_lock, lease, postgres
 from farm.connection import Connection, unix
@@ -31,6 +32,8 @@ LOOK_S = 0.2
 BEAT_S = 2.0
 STILL_S = 4.0  # a lease that is renewed every second and has not been for so long: its leader may be frozen
 ANSWER_S = 2.0  # … and is, when it does not answer either
+LONGEST_S = 30.0  # … unless it works hard: then it has so long
+WORKS = 0.1  # of a processor
 FAR_STILL_S = 6.0  # where it can't be asked
 AGAIN_S = 1.0  # while the database is away
 LEAVE_S = 1.0  # for the last beat
@@ -56,6 +59,17 @@ def warm() -> None:
     """Do what takes long before it is our turn."""
     for name in _WARM:
         importlib.import_module(name)
+
+
+class Work:
+    """Whether a process on this machine has worked since: one that can't answer for all that it has to do is not
+    frozen."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._since, self._used = pid, time.monotonic(), cpu_s(pid)
+
+    def works(self) -> bool:
+        return cpu_s(self._pid) - self._used > WORKS * (time.monotonic() - self._since)
 
 
 class Successor:
@@ -167,10 +181,14 @@ class Successor:
         who = self._leader
         if who is None or self._stood_s(who) < STILL_S or not self._standing:
             return
+        used = Work(who.pid)
         if self._answers():
             self._still.begin()
-        elif self._is_here(who) and who.pid == home_lock.holder(self._home):
+        elif self._is_here(who) and who.pid == home_lock.holder(self._home) and not self._bears(who, used):
             self._end(who)
+
+    def _bears(self, who: Member, used: Work) -> bool:
+        return used.works() and self._stood_s(who) <= LONGEST_S
 
     def _answers(self) -> bool:
         """Whether it is alive behind its socket, whatever it says."""

@@ -65,6 +65,12 @@ def started_at(pid: int) -> int:
     return (_boot_s() * 1_000_000_000) + ticks * (1_000_000_000 // os.sysconf("SC_CLK_TCK")) if ticks else 0
 
 
+def cpu_s(pid: int) -> float:
+    """What it has used of a processor so far, in seconds; 0 when it is gone."""
+    user, system = (_stat(pid) or ["0"] * 20)[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def state(pid: int) -> str:
     """One letter, such as S for sleeping, T for stopped, Z for dead but not collected; "" when it is gone."""
     return (_stat(pid) or [""])[0]

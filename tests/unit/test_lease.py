@@ -7,7 +7,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -76,6 +76,28 @@ def test_a_lease_is_renewed_while_somebody_stands_by(db: Database, other: Databa
         lease.leave(tx, me)
     made.turn()
     assert made.standbys() == []
+    db.term = None
+
+
+def test_a_lease_is_renewed_while_all_connections_are_taken(db: Database, other: Database, home: Home) -> None:
+    """And who writes waits for one: the leader is busy, and not frozen."""
+    made, _ = leads(db, home)
+    standing(other, home)
+    made.turn()
+    before = read(other).beat
+
+    def write() -> None:
+        with db.write():
+            pass
+
+    writes = threading.Thread(target=write)
+    with ExitStack() as taken:
+        for _ in range(60 if db.sqlite else 30):
+            taken.enter_context(db.engine.connect())
+        writes.start()
+        made.turn()
+        assert read(other).beat > before
+    writes.join(60)
     db.term = None
 
 
@@ -185,7 +207,7 @@ def test_who_ends_the_farm_is_not_taken_for_frozen_meanwhile(db: Database, other
 def test_what_was_said_last_stands_there(db: Database, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A beat that waits for another writer does not overtake the word that the farm has ended."""
     made, _ = leads(db, home)
-    entered, overtaken, aside = threading.Event(), threading.Event(), db.aside
+    entered, overtaken, aside = threading.Event(), threading.Event(), db.beside.aside
 
     @contextmanager
     def held_up() -> Iterator[Connection]:
@@ -197,7 +219,7 @@ def test_what_was_said_last_stands_there(db: Database, home: Home, monkeypatch: 
             yield tx
         overtaken.set()
 
-    monkeypatch.setattr(db, "aside", held_up)
+    monkeypatch.setattr(db.beside, "aside", held_up)
     beat = threading.Thread(target=made._renew)
     beat.start()
     assert entered.wait(60)

@@ -3,6 +3,7 @@
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from typing import Any, cast
 import pytest
 
 from executors.contract import Order
+from executors.site.proc import cpu_s
 from executors.site.process import Process
 from farm import home_lock, lease, reconcile, succession
 from farm.clock import SystemClock
@@ -86,6 +88,35 @@ def test_only_who_does_not_answer_is_ended(
             assert victim.alive()
         assert successor._turn() is None
         assert victim.wait(SOON_S)
+
+
+def test_who_can_not_answer_for_all_its_work_has_longer(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds the interpreter, say, for one long step: it neither renews its lease nor answers, and is not frozen."""
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        successor = watching(home, db, Process.of(busy.pid), monkeypatch)
+        begun = cpu_s(busy.pid)
+
+        def mute() -> bool:
+            while cpu_s(busy.pid) < begun + 0.5:
+                successor._told.wait(0.05)
+            return False
+
+        monkeypatch.setattr(successor, "_answers", mute)
+        monkeypatch.setattr(succession, "WORKS", 0.001)  # others may keep the processors busy, too
+        held = home_lock.taken(home)
+        assert held is not None
+        with held:
+            assert successor._turn() is None
+            assert busy.poll() is None
+            monkeypatch.setattr(succession, "LONGEST_S", -1)
+            assert successor._turn() is None
+        assert busy.wait(SOON_S)
+    finally:
+        busy.kill()
+        busy.wait(SOON_S)
 
 
 @pytest.mark.parametrize("change", [{"started": 1}, {"host": "another"}, {"home": "/another"}])
