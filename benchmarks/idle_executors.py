@@ -5,8 +5,8 @@
 A farm of its own in a temporary home. Memory is PSS: what is shared is divided among those who share it. CPU is in
 hundredths of a core, of all executors together, with all of their processes.
 
-With Ray the CPU is Ray's: the main thread of each worker looks for signals every 10 ms (hard-coded, half of all), and a
-raylet takes 0.3. The same agents and keepers on plain processes take 0.05 each: `--engine plain` shows it.
+With Ray the CPU is Ray's: a raylet takes 0.3, a worker as much (0.8 before it rested between calls, see
+`executors.site.rest`). The same agents and keepers on plain processes take 0.05 each: `--engine plain` shows it.
 """
 
 import argparse

@@ -13,7 +13,8 @@ from executors.packed import Events, Works
 from executors.site.guests import agent_of
 from executors.site.life import met
 from executors.site.proc import started_at
-from executors.site.raylet import FOLDER_VARIABLE, STORE_VARIABLE
+from executors.site.raylet import BELL_VARIABLE, FOLDER_VARIABLE, STORE_VARIABLE
+from executors.site.rest import Rest
 
 RAYLET_VARIABLE = "RAY_RAYLET_PID"  # Ray tells its workers
 
@@ -26,6 +27,8 @@ class RayAgent:
         threading.Thread(target=_end_with, args=(os.pidfd_open(self._raylet),), daemon=True).start()
         self._agent = agent_of(executor, os.environ[FOLDER_VARIABLE], slots, os.environ[STORE_VARIABLE])
         self._executor = executor
+        if BELL_VARIABLE in os.environ:  # its raylet may be older than this program
+            self._rest = Rest(Path(os.environ[BELL_VARIABLE]))
         gc.freeze()  # Ray and all that is here now stay
         gc.set_threshold(10_000, 20, 20)
 

@@ -16,7 +16,8 @@ from executors.site.feed import Feed, worth_gathering
 from executors.site.ray_calls import Calls
 from executors.site.ray_head import HeadInfo, ensure_head
 from executors.site.ray_private import Node, drain_node, gcs_client, nodes
-from executors.site.raylet import node_folder
+from executors.site.raylet import bell, node_folder
+from executors.site.rest import Ringing
 from executors.site.stirred import Stirred
 
 log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class RaySite:
         for name in list_named_actors():
             node = there.get(name.removeprefix(PREFIX))
             if name.startswith(PREFIX) and node:
-                self._join(_Member(node.executor, node.slots), node, ray.get_actor(name))
+                self._join(_Member(node.executor, node.slots), node, self._ringing(node.executor, ray.get_actor(name)))
         deadline = time.monotonic() + ADOPT_S  # a snapshot without them would give their work to others
         for member in list(self._members.values()):
             member.settled.wait(max(0.0, deadline - time.monotonic()))
@@ -144,7 +145,7 @@ class RaySite:
 
     def _follow(self, member: _Member) -> None:
         try:
-            member.agent = member.agent or _create(member)
+            member.agent = member.agent or self._ringing(member.id, _create(member))
             member.pid = self._calls.answer(member.agent.hello.remote(), CREATE_S)
             member.settled.set()
             self._feed.nudge()
@@ -154,6 +155,9 @@ class RaySite:
         except Exception as error:
             log.info("executor %s is followed no more: %s", member.id, error)
             self._mute(member)
+
+    def _ringing(self, executor: str, handle: Any) -> Ringing:
+        return Ringing(handle, bell(self._run, executor))
 
     def _poll(self, member: _Member) -> None:
         lease, member.renew_s = member.renew_s, 0.0
@@ -175,7 +179,7 @@ class RaySite:
         if not member.leaving:
             try:
                 if member.agent is not None:  # a mute one may work on, and its node would stay for it
-                    ray.kill(member.agent)
+                    ray.kill(member.agent.handle)
                 drain_node(self._client, member.node, "its agent is gone", timeout_s=5)
             except Exception:  # the node went with it
                 pass
@@ -238,7 +242,7 @@ class RaySite:
         except Lost:
             pass
         if member.agent is not None:
-            ray.kill(member.agent)
+            ray.kill(member.agent.handle)
         self._let_go(member)
 
     def _empty(self, member: _Member, grace_s: float) -> None:

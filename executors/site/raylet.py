@@ -21,6 +21,7 @@ from executors.errors import Lost
 LABEL = "farm.io/executor"
 FOLDER_VARIABLE = "FARM_EXECUTOR_FOLDER"
 STORE_VARIABLE = "FARM_STORE"
+BELL_VARIABLE = "FARM_BELL"
 
 _DIE_WITH_PARENT = (  # for hosts without setpriv; 1 is PR_SET_PDEATHSIG
     "import ctypes,os,sys;ctypes.CDLL(None).prctl(1,9,0,0,0);os.execv(sys.argv[1],sys.argv[1:])"
@@ -35,6 +36,11 @@ def ray_folder(run: str) -> Path:
 def node_folder(run: str, executor: str) -> Path:
     """Ray's own temporary folder of an executor. Short: it holds Unix sockets (107 bytes at most)."""
     return ray_folder(run) / "n" / hashlib.sha256(executor.encode()).hexdigest()[:8]
+
+
+def bell(run: str, executor: str) -> Path:
+    """Where the agent of an executor hears that it is called, see `executors.site.rest`."""
+    return node_folder(run, executor) / "bell"
 
 
 def write_private(path: Path, text: str) -> None:
@@ -72,7 +78,11 @@ def start_raylet(
         "@LABELS@": json.dumps({LABEL: executor}),
     }
     lay_out(recipe, values)
-    surroundings = {FOLDER_VARIABLE: folder, STORE_VARIABLE: store or os.environ.get(STORE_VARIABLE, "")}
+    surroundings = {
+        FOLDER_VARIABLE: folder,
+        STORE_VARIABLE: store or os.environ.get(STORE_VARIABLE, ""),
+        BELL_VARIABLE: str(bell(run, executor)),
+    }
     return spawn(
         [*dying_with_parent(), *(fill(word, values) for word in recipe["argv"])],
         environment(recipe["env"]) | surroundings,

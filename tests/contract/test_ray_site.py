@@ -1,8 +1,11 @@
 """The site contract, kept by Ray."""
 
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from executors.site.head import stop_head
 from executors.site.process import Process
 from executors.site.ray_site import RaySite
 from executors.site.raylet import node_folder
+from executors.site.rest import REST_S
 from tests.contract.site_suite import SiteSuite
 from tests.contract.yard import Yard, eventually
 
@@ -73,6 +77,26 @@ def test_a_frozen_executor_is_lost_and_its_late_calls_fail(yard: Yard):
         raylet.signal(signal.SIGCONT)
         agent.signal(signal.SIGCONT)
     eventually(lambda: yard.ended(on))
+
+
+def looks(agent: int) -> int:
+    """How often its main thread has gone to sleep."""
+    status = Path(f"/proc/{agent}/task/{agent}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("voluntary_ctxt_switches")))
+
+
+def test_an_agent_that_nobody_calls_rests_and_hears_a_call_at_once(yard: Yard):
+    on = yard.executor(1)
+    agent = process_of(yard, on, "agent").pid
+    took = []
+    for _ in range(5):
+        before, nobody = looks(agent), threading.Event()
+        nobody.wait(1)
+        assert looks(agent) - before < 60  # of 100
+        began = time.monotonic()
+        assert yard.site.snapshot() == []
+        took.append(time.monotonic() - began)
+    assert sorted(took)[2] < REST_S / 2
 
 
 class HardOfHearing:
