@@ -12,26 +12,23 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from farm.config_part import Misplaced, Part, duration
+from farm.config_windows import OF_A_POOL, WindowConfig, check_windows
 from farm.database_url import DatabaseConfig
-from farm.durations import BadDuration, parse_duration
 from farm.lines import line_of
 from farm.model import BIG, Named
-from farm.opening import days, span, zone
 from farm.policies import known_policy
 from farm.refusal import Unavailable
 from farm.sizes import memory_here, parse_size
 from farm.wording import nearest, plain
-from schedules.model import Hours, Lane, Licence, Pool, Window
+from schedules.model import Lane, Licence, Pool, Window
 from schedules.presets import PRESETS
-from schedules.windows import never_wins
 
 LEAST_LEASE = timedelta(seconds=3)  # a gateway that has nothing to tell speaks every two
 
@@ -40,61 +37,22 @@ class BadConfig(Unavailable):
     """farm.toml is wrong; `where` names its line."""
 
 
-class _Misplaced(ValueError):
-    """What is wrong with several keys together, and the key at which that is best seen."""
-
-    def __init__(self, text: str, *place: str | int) -> None:
-        super().__init__(text)
-        self.place = place
-
-
 def cores() -> int:
     return len(os.sched_getaffinity(0))
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return parse_duration(value)
-        except BadDuration as error:
-            raise ValueError(str(error)) from error
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            return timedelta(seconds=value)
-        except OverflowError as error:
-            raise ValueError(f"{value} is no duration; write it like 90s, 10m or 1h30m") from error
-    return value
 
 
 def _size(value: Any) -> Any:
     return parse_size(value) if isinstance(value, str) else value
 
 
-class HoursConfig(_Part):
-    """What a window says of a pool."""
-
-    floor: Annotated[int, Field(ge=0)] | None = None
-    ceiling: Annotated[int, Field(ge=0)] | None = None
-    idle: timedelta | None = None
-    price_per_hour: Annotated[Decimal, Field(ge=0)] | None = None
-
-    _parse = field_validator("idle", mode="before")(_duration)
-
-    def hours(self) -> Hours:
-        return Hours(self.floor, self.ceiling, self.idle, self.price_per_hour)
-
-
-class PoolConfig(_Part):
+class PoolConfig(Part):
     """A source of like executors. `options` belong to the provider, which checks them itself."""
 
     provider: str = "local"
     slots: Annotated[int, Field(ge=1)] = 1
     max_slots: Annotated[int, Field(ge=1)] | None = None
     floor: Annotated[int, Field(ge=0)] = 0
+    idle_target: Annotated[int, Field(ge=0)] = 0
     ceiling: Annotated[int, Field(ge=0)] | None = None
     price_per_hour: Annotated[Decimal, Field(ge=0)] = Decimal(0)
     idle: timedelta | None = None
@@ -111,7 +69,7 @@ class PoolConfig(_Part):
     setup: str = ""  # run once on each executor before its first work: a script, or the path of one
     options: Mapping[str, Any] = {}
 
-    _parse = field_validator("idle", "boot", "min_bill", mode="before")(_duration)
+    _parse = field_validator("idle", "boot", "min_bill", mode="before")(duration)
     _parse_memory = field_validator("memory", mode="before")(_size)
 
     @field_validator("amounts")
@@ -137,29 +95,29 @@ class PoolConfig(_Part):
         return self.max_slots or max(self.slots, self.ceiling_slots)
 
 
-class LaneConfig(_Part):
+class LaneConfig(Part):
     weight: Annotated[float, Field(gt=0)] = 1.0
     alpha: Annotated[float, Field(ge=0)] = 0.0
     w_min: timedelta = timedelta()
     w_max: timedelta = timedelta()
 
-    _parse = field_validator("w_min", "w_max", mode="before")(_duration)
+    _parse = field_validator("w_min", "w_max", mode="before")(duration)
 
 
-class OwnerConfig(_Part):
+class OwnerConfig(Part):
     """Somebody's share of a lane, beside the others who have work in it; 1 for those who stand nowhere."""
 
     weight: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
 
 
-class LicenceConfig(_Part):
+class LicenceConfig(Part):
     """How many there are of it, held by each task or by each host for all its tasks."""
 
     count: Annotated[int, Field(ge=0, le=2**31)]
     per: Literal["task", "host"] = "task"
 
 
-class KeepConfig(_Part):
+class KeepConfig(Part):
     """How long things are kept that grow with time; the bill is kept for ever, and so are jobs unless it is said."""
 
     jobs: Annotated[timedelta, Field(gt=timedelta())] | None = None  # and all of their tasks, after they ended
@@ -169,37 +127,15 @@ class KeepConfig(_Part):
     refused: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=90)
     durations: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=400)
 
-    _parse = field_validator("jobs", "logs", "decisions", "refused", "durations", mode="before")(_duration)
+    _parse = field_validator("jobs", "logs", "decisions", "refused", "durations", mode="before")(duration)
 
 
-class WindowConfig(_Part):
-    """Named opening hours: days `mon-fri` or `sat,sun`, hours `19:00-07:00` (may cross midnight)."""
-
-    name: str
-    zone: str = "UTC"
-    days: str = "mon-sun"
-    hours: str = "00:00-24:00"
-    holidays: tuple[str, ...] = ()
-    pools: Mapping[str, HoursConfig]
-
-    @field_validator("zone", "days", "hours")
-    @classmethod
-    def _makes_sense(cls, value: str, about: ValidationInfo) -> str:
-        {"zone": zone, "days": days, "hours": span}[str(about.field_name)](value)
-        return value
-
-    def window(self) -> Window:
-        start, end = span(self.hours)
-        pools = {name: hours.hours() for name, hours in self.pools.items()}
-        return Window(self.name, self.zone, days(self.days), start, end, pools, frozenset(self.holidays))
-
-
-class SiteConfig(_Part):
+class SiteConfig(Part):
     engine: Literal["ray", "plain"] = "ray"
     lease: timedelta = timedelta(seconds=60)
     outbound_lease: timedelta = timedelta(minutes=10)
 
-    _parse = field_validator("lease", "outbound_lease", mode="before")(_duration)
+    _parse = field_validator("lease", "outbound_lease", mode="before")(duration)
 
     @field_validator("lease", "outbound_lease")
     @classmethod
@@ -210,7 +146,7 @@ class SiteConfig(_Part):
         return value
 
 
-class ListenConfig(_Part):
+class ListenConfig(Part):
     """Where others reach this farm. Off loopback it speaks TLS only."""
 
     address: str | None = None  # HOST:PORT to listen at
@@ -222,19 +158,19 @@ class ListenConfig(_Part):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.key and not self.certificate:
-            raise _Misplaced("there is a key without its certificate; add certificate", "key")
+            raise Misplaced("there is a key without its certificate; add certificate", "key")
         if self.url and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", self.url):
-            raise _Misplaced(f"{self.url[:100]!r} is no URL; write it like https://farm.example.org:8443", "url")
+            raise Misplaced(f"{self.url[:100]!r} is no URL; write it like https://farm.example.org:8443", "url")
         return self
 
 
-class ApiConfig(_Part):
+class ApiConfig(Part):
     largest_upload: Annotated[int, Field(ge=1, le=2**62)] = 64 << 30  # bytes of one file
 
     _parse = field_validator("largest_upload", mode="before")(_size)
 
 
-class FarmConfig(_Part):
+class FarmConfig(Part):
     """All of farm.toml."""
 
     currency: str = "EUR"
@@ -252,21 +188,8 @@ class FarmConfig(_Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for number, window in enumerate(self.schedules):
-            for pool in window.pools:
-                if pool not in self.pools:
-                    what = f"there is no pool {pool!r}; {nearest(pool, self.pools)}"
-                    raise _Misplaced(what, "schedules", number, "pools", pool)
-        self._every_window_wins()
+        check_windows(self.schedules, {n: (p.slots, p.ceiling_slots) for n, p in self.pools.items()}, self.all_lanes())
         return self
-
-    def _every_window_wins(self) -> None:
-        windows = self.windows()
-        effects = [len(never_wins(windows[place:])) for place in range(len(windows) + 1)]
-        for number, window in enumerate(windows):
-            if effects[number] > effects[number + 1]:
-                what = f"the window {window.name!r} can never win: it says nothing, or later ones cover all of it"
-                raise _Misplaced(f"{what}; move it below them, or remove it", "schedules", number, "name")
 
     @property
     def most_memory(self) -> int:
@@ -306,7 +229,7 @@ def load(path: Path) -> FarmConfig:
     """Raises BadConfig naming the key, its line and the nearest right one."""
     try:
         text = path.read_text()
-        return FarmConfig.model_validate(tomllib.loads(text))
+        return FarmConfig.model_validate(tomllib.loads(text), context={"folder": path.parent})
     except FileNotFoundError:
         return FarmConfig()
     except OSError as error:
@@ -335,15 +258,23 @@ def _explained(error: ValidationError, path: Path, text: str) -> BadConfig:
     found = error.errors()[0]
     keys = found["loc"]
     raised = (found.get("ctx") or {}).get("error")
-    if isinstance(raised, _Misplaced):
+    if isinstance(raised, Misplaced):
         keys = (*keys, *raised.place)
     line = line_of(text, keys)
     where = f"{path} line {line}" if line else str(path)
     name = ".".join(str(key) for key in keys if isinstance(key, str))
     if found["type"] == "extra_forbidden":
-        return BadConfig(f"unknown key {name!r}", where, nearest(str(keys[-1]), _known(FarmConfig, keys[:-1])))
+        return BadConfig(f"unknown key {name!r}", where, _known_instead(keys))
+    if keys == ("schedules",):
+        return BadConfig("schedules is a list of windows", where, "begin each with [[schedules]], in two brackets")
     what, remedy = plain(found, str(keys[-1]) if keys else "it")
     return BadConfig(f"{name}: {what}" if name and raised is None else what, where, remedy or "edit it")
+
+
+def _known_instead(keys: tuple[Any, ...]) -> str:
+    if keys[0] == "schedules" and len(keys) == 3 and keys[2] in OF_A_POOL:
+        return f"{keys[2]} is said of a pool: write it below [schedules.pools.NAME]"
+    return nearest(str(keys[-1]), _known(FarmConfig, keys[:-1]))
 
 
 def refused_pool(path: Path, name: str, refused: Exception) -> BadConfig:

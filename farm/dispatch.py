@@ -1,6 +1,6 @@
 """Who runs what now: free slots meet the queue, in the transaction that freed or filled either."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,7 +14,8 @@ from farm.queue.needs import held_of
 from farm.queue.room import Kept, Room
 from farm.queue.settle import Settled
 from farm.tables import AnyRow
-from schedules.model import Lane, Licence
+from schedules.model import Lane, Licence, Window
+from schedules.windows import closed_lanes
 
 AHEAD_S = 0.5  # work that an executor may have waiting behind each slot, so that it never waits for us
 DEEPEST = 600  # tasks behind a slot, however short
@@ -56,6 +57,7 @@ class Dispatcher:
     closing: bool = False  # the farm drains: nothing more is handed out
     owners: Mapping[str, float] = field(default_factory=dict)  # weights of those whose is not 1
     licences: Mapping[str, Licence] = field(default_factory=dict)
+    windows: Sequence[Window] = ()
     most_memory: int = 0  # bytes of the largest executor of any pool; 0 is unknown
     cut: bool = False  # the last decision was: another one is due at once
     _mean_s: dict[tuple[int, int], float] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class Dispatcher:
         if not rooms:
             return {}
         claim = Claim(tx, self.lanes, self.term, now, self.owners, self.licences)
-        claim.portion = Portion(MOST, HELPINGS)
+        claim.portion, claim.closed = Portion(MOST, HELPINGS), closed_lanes(self.windows, self.lanes, now)
         works = claim.fill(rooms, depths)
         self.cut = claim.portion.cut
         if works:
@@ -100,12 +102,15 @@ def kept(
     owners: Mapping[str, float],
     licences: Mapping[str, Licence],
     now: datetime,
+    closed: Collection[str] = (),
 ) -> list[Kept]:
     """Executors of which some slots are free and kept for a task that needs more of them at once."""
     rooms = _rooms(tx, {})
     if not any(room.taken < room.slots and room.slots > 1 for room in rooms):
         return []
-    return list(Claim(tx, lanes, 0, now, owners, licences).kept(rooms))
+    claim = Claim(tx, lanes, 0, now, owners, licences)
+    claim.closed = closed
+    return list(claim.kept(rooms))
 
 
 def _rooms(tx: Connection, depths: Mapping[tuple[int, int], int]) -> list[Room]:

@@ -1,12 +1,12 @@
 """The farm as the policy sees it: like work aggregated, executors with what they do, pools with what is known."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from json import loads
 
-from sqlalchemy import Connection, String, bindparam, cast, func, select
+from sqlalchemy import Connection, String, and_, bindparam, cast, func, select
 from sqlalchemy import text as sql
 
 from farm import tables as t
@@ -26,13 +26,16 @@ from schedules.demand import expected_end
 from schedules.licences import Uses
 from schedules.model import Busy, Demand, Executor, Pool, Snapshot, Waiting
 from schedules.needs import PLAIN
-from schedules.windows import hours
+from schedules.windows import closed_lanes, hours, near
 
 _OPEN_JOBS = (JobState.QUEUED, JobState.RUNNING)
 _ACTIVE = (AttemptState.CLAIMED, AttemptState.STARTED)
 _ROWS = 500  # groups of like work that a snapshot carries: the earliest due ones
 
-_NOT_HELD = t.Job.lane.not_in(select(t.Hold.name).where(t.Hold.kind == "lane"))
+_NOT_HELD = and_(
+    t.Job.lane.not_in(select(t.Hold.name).where(t.Hold.kind == "lane")),
+    t.Job.lane.not_in(bindparam("shut", expanding=True)),  # by the windows that are open now
+)
 _ARRAYS = (
     select(t.Step.job, t.Step.due, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
     .add_columns((t.Step.total - t.Step.next - t.Step.early).label("waiting"), t.Step.licences, t.Step.needs)
@@ -67,14 +70,15 @@ _RUNNING = (
 _ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN)
 
 
-def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
-    """Everything the policy may know, from the database alone."""
+def observe(tx: Connection, config: FarmConfig, now: datetime, open_at: datetime | None = None) -> Snapshot:
+    """Everything the policy may know, from the database alone; with what waits in the lanes open then, else now."""
     running, leaving = tx.execute(_RUNNING).all(), tuple(_leaving(row, now) for row in endings.given(tx))
     taken: dict[str, int] = {}
     for row in running:
         taken[row.executor] = taken.get(row.executor, 0) + row.slots * row.attempts
-    demand = _waits(tx, config, now)
-    found = {k.executor: k for k in _kept(tx, demand, config, now)}
+    shut = closed_lanes(config.windows(), config.all_lanes(), open_at or now)
+    demand = _waits(tx, config, now, shut)
+    found = {k.executor: k for k in _kept(tx, demand, config, now, shut)}
     executors = [_executor(row, taken.get(row.id, 0), found.get(row.id)) for row in alive(tx)]
     held = holds.held(tx)
     for order in tx.execute(_ORDERS):
@@ -88,13 +92,15 @@ def observe(tx: Connection, config: FarmConfig, now: datetime) -> Snapshot:
             *_demand(demand, running, {e.id: e.slots for e in executors}, now),
             *([Demand("", (), leaving)] if leaving else []),
         ),
-        schedule=config.windows(),
+        schedule=near(config.windows(), open_at or now),
     )
 
 
-def _waits(tx: Connection, config: FarmConfig, now: datetime) -> Sequence[tuple[AnyRow, int]]:
+def _waits(
+    tx: Connection, config: FarmConfig, now: datetime, shut: Collection[str] = ()
+) -> Sequence[tuple[AnyRow, int]]:
     """What waits, like work together, and how many tasks; of those that need a licence as many as could have one."""
-    rows = (*tx.execute(_ARRAYS).all(), *tx.execute(_TASKS, {"now": now}).all())
+    rows = [row for query in (_ARRAYS, _TASKS) for row in tx.execute(query, {"now": now, "shut": sorted(shut)})]
     if not any(row.licences for row in rows):
         return [(row, row.waiting) for row in rows]
     now_used = uses(tx, config.all_licences())
@@ -109,11 +115,13 @@ def _may(row: AnyRow, now_used: Uses, largest: int) -> int:
     return now_used.begins(needs, row.waiting, largest)
 
 
-def _kept(tx: Connection, waits: Sequence[tuple[AnyRow, int]], config: FarmConfig, now: datetime) -> Sequence[Kept]:
+def _kept(
+    tx: Connection, waits: Sequence[tuple[AnyRow, int]], config: FarmConfig, now: datetime, shut: Collection[str]
+) -> Sequence[Kept]:
     """Asked only where a task of several slots waits, or one with needs that is due."""
     if not any(row.slots > 1 or (row.needs and row.due <= now) for row, _ in waits):
         return ()
-    return kept(tx, config.all_lanes(), config.owner_weights(), config.all_licences(), now)
+    return kept(tx, config.all_lanes(), config.owner_weights(), config.all_licences(), now, shut)
 
 
 def _executor(row: AnyRow, taken: int, room: Kept | None) -> Executor:
@@ -142,6 +150,7 @@ def _pool(tx: Connection, name: str, pool: PoolConfig) -> Pool:
         boot=boot,
         boot_p95=max(boot, timedelta(seconds=fact.boot_p95_s), pool.boot),
         floor=pool.floor,
+        spare=pool.idle_target,
         idle=pool.idle,
         min_bill=pool.min_bill,
         breaker_open_until=fact.breaker_until,

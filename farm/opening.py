@@ -16,7 +16,10 @@ def span(text: str) -> tuple[time, time]:
 
 def _time(text: str) -> time:
     try:
-        return time.fromisoformat(text.strip())
+        found = time.fromisoformat(text.strip())
+        if found.tzinfo is not None:
+            raise ValueError(text)
+        return found
     except ValueError as error:
         raise ValueError(f"{text.strip()!r} is no time of day; write 07:00") from error
 

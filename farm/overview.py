@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, func, select
 
@@ -18,13 +17,13 @@ from farm.observe import observe
 from farm.queue import holds
 from farm.read import money, when
 from farm.tables import AnyRow
+from farm.timetable import opened
 from schedules.idle import patience
-from schedules.windows import OpenHours, Segment, hours, midnight, week
+from schedules.windows import aimed, hours
 
 if TYPE_CHECKING:
     from farm.context import Farm
 
-EARLIEST, LATEST = date(1900, 1, 1), date(9900, 1, 1)  # weeks that can be drawn; others are taken for these
 _TAKEN = (
     select(t.BY_EXECUTOR, func.sum(t.Attempt.slots).label("slots"))
     .where(t.Attempt.finished.is_(None))
@@ -129,7 +128,7 @@ def pools(tx: Connection, config: FarmConfig, now: datetime) -> list[dict[str, A
     seen = observe(tx, config, now)
     out = []
     for pool in seen.pools:
-        found = hours(pool, seen.schedule, now)
+        found = aimed(hours(pool, seen.schedule, now), pool.name, seen.executors)
         fact = pool_fact(tx, pool.name)
         out.append(
             {
@@ -141,43 +140,10 @@ def pools(tx: Connection, config: FarmConfig, now: datetime) -> list[dict[str, A
                 if fact.breaker_until and fact.breaker_until > now
                 else None,
                 "error": fact.error,
-                "closed": pool.closed_why,
+                "closed": pool.closed_why or found.shut,
                 "executors": sum(e.pool == pool.name for e in seen.executors),
-                **_open(found),
+                **opened(found),
                 "idle_s": patience(pool, found).total_seconds(),
             }
         )
     return out
-
-
-def schedule(tx: Connection, config: FarmConfig, now: datetime, day: date | None = None) -> dict[str, Any]:
-    """The windows, what holds now, and the week of `day` (else of now) on the clocks of the first window's zone."""
-    seen = observe(tx, config, now)
-    windows = [w.model_dump(mode="json", exclude_none=True) for w in config.schedules]
-    zone = config.schedules[0].zone if config.schedules else "UTC"
-    day = min(LATEST, max(EARLIEST, day or now.astimezone(ZoneInfo(zone)).date()))
-    monday = day - timedelta(days=day.weekday())
-    start, end = midnight(zone, monday), midnight(zone, monday + timedelta(days=7))
-    return {
-        "windows": windows,
-        "now": {p.name: _open(hours(p, seen.schedule, seen.now)) for p in seen.pools},
-        "zone": zone,
-        "monday": monday.isoformat(),
-        "week": {p.name: [_stretch(s) for s in week(seen.schedule, p, start, end)] for p in seen.pools},
-    }
-
-
-def _stretch(segment: Segment) -> dict[str, Any]:
-    held = {key: value for key, value in _open(segment.hours).items() if key != "until"}
-    return {"start": when(segment.start), "end": when(segment.end), **held}
-
-
-def _open(found: OpenHours) -> dict[str, Any]:
-    return {
-        "floor": found.floor,
-        "ceiling": found.ceiling,
-        "idle_s": found.idle.total_seconds() if found.idle is not None else None,
-        "price_per_hour": str(found.price_per_hour),
-        "window": found.window,
-        "until": when(found.until),
-    }

@@ -56,7 +56,7 @@ class RunningService:
         dispatcher = self._dispatcher = Dispatcher(
             farm.config.all_lanes(), term, owners=farm.config.owner_weights(), most_memory=farm.config.most_memory
         )
-        dispatcher.licences = farm.config.all_licences()
+        dispatcher.licences, dispatcher.windows = farm.config.all_licences(), farm.config.windows()
         site = farm.config.site
         leases = site.lease.total_seconds(), site.outbound_lease.total_seconds()
         farm.sites = Sites(farm.db, farm.clock, dispatcher, farm.home.logs, farm.feed, self._wake, *leases)

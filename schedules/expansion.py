@@ -47,9 +47,9 @@ class Source:
             case "breaker" if self.shut:
                 return f"pool {self.pool.name} had no machines and is asked again at {clock(self.shut)}"
             case "ceiling":
-                limited = f", window {self.hours.window}" if self.hours.window else ""
+                limited = f", window {self.hours.of('ceiling')}" if self.hours.of("ceiling") else ""
                 return f"pool {self.pool.name} is at its ceiling of {plural(self.hours.ceiling, 'slot')}{limited}"
-            case "held" | "spending":
+            case "held" | "spending" | "schedule":
                 return self.pool.closed_why
         return ""
 

@@ -8,7 +8,7 @@ from schedules.demand import Row
 from schedules.expansion import Expansion, Source, expand, ordered
 from schedules.model import Executor, Launch
 from schedules.placement import Room
-from schedules.words import plural
+from schedules.words import keeps
 
 
 def orders(
@@ -46,6 +46,5 @@ def _surplus(source: Source, there: Mapping[str, int], wanted: Mapping[str, int]
 
 
 def _launch(source: Source, there: int, count: int) -> Launch:
-    rule = f"window {source.hours.window}" if source.hours.window else f"pool {source.pool.name}"
-    why = f"{rule} keeps {plural(source.hours.floor, 'executor')} and {there} {'is' if there == 1 else 'are'} there"
+    why = f"{keeps(source.hours, source.pool.name)} and {there} {'is' if there == 1 else 'are'} there"
     return Launch(source.pool.name, count, source.pool.slots, why)

@@ -77,7 +77,7 @@ def retire(e: Executor, pool: Pool, hours: OpenHours, now: datetime, level: int 
     if e.state != "ready":
         return Retire(e.id, f"nothing needs it any more before it is there; ordered at {clock(e.since)}")
     idle, keep = length(now - idle_since(e, pool)), length(patience(pool, hours, level))
-    rule = f"window {hours.window}" if hours.window and hours.idle is not None else f"pool {pool.name}"
+    rule = f"window {hours.of('idle')}" if hours.of("idle") else f"pool {pool.name}"
     return Retire(e.id, f"idle for {idle}, {rule} keeps an idle executor {keep}; nothing waits for it")
 
 
@@ -96,7 +96,7 @@ def above_ceiling(pool: Pool, hours: OpenHours, executors: Iterable[Executor]) -
     for e in mine:
         if total <= hours.ceiling:
             break
-        rule = f"window {hours.window} allows" if hours.window else "it may have"
+        rule = f"window {hours.of('ceiling')} allows" if hours.of("ceiling") else "it may have"
         why = f"pool {pool.name} has {plural(total, 'slot')}, {rule} {hours.ceiling}"
         found.append(Drain(e.id, why) if e.busy_slots else Retire(e.id, why))
         total -= e.slots

@@ -17,13 +17,14 @@ class Hours:
     ceiling: int | None = None  # slots in total
     idle: timedelta | None = None  # an idle executor is sent away after this
     price_per_hour: Decimal | None = None
+    spare: int | None = None  # the idle target: so many executors stay empty beside those that work
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """Named opening hours in an IANA zone. `end` ≤ `start` crosses midnight; the day is the day it starts.
 
-    Windows may overlap: the last that is open wins, setting by setting.
+    Windows may overlap: the last that is open wins, setting by setting. Dates are ISO texts.
     """
 
     name: str
@@ -32,10 +33,14 @@ class Window:
     start: time
     end: time
     pools: Mapping[str, Hours]
-    holidays: frozenset[str] = frozenset()  # ISO dates on which it does not open
+    holidays: frozenset[str] = frozenset()  # dates on which it does not open
+    dates: frozenset[str] | None = None  # those on which alone it does
+    allowed: frozenset[str] | None = None  # pools: the others order nothing
+    price_cap: Decimal | None = None  # pools that cost more an hour order nothing
+    lanes: frozenset[str] | None = None  # those that are open: of the others nothing is handed out
 
 
-Closed = Literal["", "held", "spending"]
+Closed = Literal["", "held", "spending", "schedule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class Pool:
     boots_kept: float = 1.5  # so many boots an idle executor is worth, where `idle` says nothing
     learns: bool = False  # how long one is kept is learned: that at most
     kept: tuple[timedelta, ...] = ()  # what was learned, by schedules.gaps.bucket
+    spare: int = 0  # executors that stay empty beside those that work
     prompt: bool = False  # a single task that is due relies on no slot that is only expected to be free
 
 
@@ -173,7 +179,7 @@ class Retire:
 Action = Launch | Drain | Retire
 
 
-Obstacle = Literal["size", "breaker", "ceiling", "held", "spending"]
+Obstacle = Literal["size", "breaker", "ceiling", "held", "spending", "schedule"]
 
 
 @dataclass(frozen=True, slots=True)

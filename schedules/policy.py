@@ -1,6 +1,7 @@
 """The farm's own policy: backlog and time of day in, launches, drains and retirements out. docs/policy.md tells it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from schedules.demand import Row, rows
@@ -10,12 +11,13 @@ from schedules.idle import above_ceiling, leave, leaves_at, levels, retire, spar
 from schedules.kinds import expand_kinds, wanted
 from schedules.model import Decision, Drain, Executor, Pool, Retire, Snapshot
 from schedules.placement import late, rooms
-from schedules.windows import OpenHours, hours
+from schedules.windows import OpenHours, aimed, closed_by, hours
 
 
 def default(seen: Snapshot) -> Decision:
     """What should change now. Pure: the same snapshot gives the same decision."""
-    open_hours = {pool.name: hours(pool, seen.schedule, seen.now) for pool in seen.pools}
+    open_hours = {p.name: aimed(hours(p, seen.schedule, seen.now), p.name, seen.executors) for p in seen.pools}
+    seen = replace(seen, pools=tuple(closed_by(p, open_hours[p.name]) for p in seen.pools))
     over = [act for pool in seen.pools for act in _over(pool, open_hours[pool.name], seen.executors)]
     kept = _without(seen.executors, over)
     pools = sources(seen.pools, open_hours, seen.executors, seen.now)

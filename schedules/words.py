@@ -2,9 +2,22 @@
 
 from datetime import datetime, timedelta
 
+from schedules.windows import OpenHours
+
 
 def plural(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def keeps(hours: OpenHours, pool: str) -> str:
+    """`window office keeps 3 executors`, or `… keeps 1 executor idle beside the 2 that work`."""
+    named = hours.of("spare" if hours.targeted else "floor")
+    rule = f"window {named}" if named else f"pool {pool}"
+    if not hours.targeted:
+        return f"{rule} keeps {plural(hours.floor, 'executor')}"
+    busy = hours.floor - hours.spare
+    beside = f" beside the {busy} that work{'s' if busy == 1 else ''}" if busy else ""
+    return f"{rule} keeps {plural(hours.spare, 'executor')} idle{beside}"
 
 
 def of(who: str) -> str:

@@ -26,6 +26,7 @@ NEEDS = {
     "get /v1/executors": Scope.READ,
     "get /v1/pools": Scope.READ,
     "get /v1/schedule": Scope.READ,
+    "get /v1/schedule/plan": Scope.READ,
     "post /v1/jobs": Scope.SUBMIT,
     "post /v1/jobs/many": Scope.SUBMIT,
     "get /v1/jobs": Scope.READ,

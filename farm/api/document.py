@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from farm.api import shapes, shapes_access
+from farm.api import shapes, shapes_access, shapes_schedule
 
 JSON, BYTES = "application/json", "application/octet-stream"
 REFUSALS = {
@@ -37,7 +37,8 @@ ANSWERS = {
     "post /v1/down": Told(shapes.Stopping, (*_BODY, 409)),
     "get /v1/executors": Told(shapes.Executors, (400,)),
     "get /v1/pools": Told(shapes.Pools),
-    "get /v1/schedule": Told(shapes.Schedule, (400,)),
+    "get /v1/schedule": Told(shapes_schedule.Schedule, (400,)),
+    "get /v1/schedule/plan": Told(shapes_schedule.Plan, (400,)),
     "post /v1/jobs": Told(shapes.Created, (*_BODY, 409)),
     "post /v1/jobs/many": Told(shapes.CreatedMany, (*_BODY, 409)),
     "get /v1/jobs": Told(shapes.Jobs, (400,)),

@@ -1,13 +1,13 @@
 """The service itself, executors, pools, schedule."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 from sqlalchemy.exc import DatabaseError
 
-from farm import __version__, overview
+from farm import __version__, overview, timetable
 from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
 from farm.api.queries import Written
@@ -74,6 +74,23 @@ def pools(farm: Farmed) -> dict[str, Any]:
 
 
 @router.get("/schedule")
-def schedule(farm: Farmed, week: Annotated[date | None, Written] = None) -> dict[str, Any]:
-    with farm.db.write() as tx:
-        return overview.schedule(tx, farm.config, farm.clock.now(), week)
+def schedule(
+    farm: Farmed, week: Annotated[date | None, Written] = None, at: Annotated[AwareDatetime | None, Written] = None
+) -> dict[str, Any]:
+    with farm.db.read() as tx:
+        return timetable.schedule(tx, farm.config, farm.clock.now(), week, _sane(at))
+
+
+@router.get("/schedule/plan")
+def plan(farm: Farmed, at: Annotated[AwareDatetime | None, Written] = None) -> dict[str, Any]:
+    now, gaps = farm.clock.now(), farm.wheel.gaps if farm.wheel is not None else None
+    with farm.db.read() as tx:
+        return timetable.plan(tx, farm.config, now, _sane(at) or now, gaps)
+
+
+def _sane(at: datetime | None) -> datetime | None:
+    """In UTC. Raises Refusal for the ends of time, where no clock can be read."""
+    if at is not None and not timetable.EARLIEST < at.date() < timetable.LATEST:
+        years = f"{timetable.EARLIEST.year} to {timetable.LATEST.year}"
+        raise Refusal(f"no clock shows the year {at.year}", "at", f"from {years}")
+    return at and at.astimezone(UTC)

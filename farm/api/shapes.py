@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from farm.api.shape import Shape
 from farm.api.shapes_access import Listening
+from farm.api.shapes_schedule import Hours
 from farm.model import AttemptState, ExecutorState, File, JobState, TaskState
 
 
@@ -234,15 +235,6 @@ class Executors(Shape):
     executors: list[Executor]
 
 
-class Hours(Shape):
-    floor: int
-    ceiling: int
-    idle_s: float | None
-    price_per_hour: str
-    window: str | None
-    until: str | None
-
-
 class Pool(Hours):
     name: str
     provider: str
@@ -255,26 +247,6 @@ class Pool(Hours):
 
 class Pools(Shape):
     pools: list[Pool]
-
-
-class Stretch(Shape):
-    """A part of a week in which the same holds for a pool."""
-
-    start: str
-    end: str
-    floor: int
-    ceiling: int
-    idle_s: float | None
-    price_per_hour: str
-    window: str
-
-
-class Schedule(Shape):
-    windows: list[Mapping[str, Any]]
-    now: Mapping[str, Hours]
-    zone: str
-    monday: str
-    week: Mapping[str, list[Stretch]]
 
 
 class Holding(Shape):

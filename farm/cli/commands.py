@@ -120,7 +120,13 @@ COMMANDS: Mapping[str, Entry] = {
         FLEET,
         "schedule:show",
         "Draw the week: which opening hours rule when, their floors and ceilings.",
-        ("farm schedule show", "farm schedule show --week 2026-03-29"),
+        ("farm schedule show", "farm schedule show --week 2026-03-29", "farm schedule show --at 03:00"),
+    ),
+    "schedule plan": Entry(
+        FLEET,
+        "schedule:plan",
+        "Say what would be decided at a time to come, with the jobs that wait now.",
+        ("farm schedule plan --at 22:00", "farm schedule plan --at '2026-03-29 02:30' --json"),
     ),
     "simulate": Entry(
         FLEET,

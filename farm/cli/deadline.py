@@ -9,7 +9,7 @@ from farm.refusal import Refusal
 FORMS = "write 18:00, '2026-03-01 18:00', +2h, or none"
 
 
-def deadline(text: str, now: datetime | None = None) -> str:
+def deadline(text: str, now: datetime | None = None, option: str = "--deadline") -> str:
     """ISO 8601 with a zone, or "" for none. Times without a zone are of this machine's. Raises Refusal."""
     given, now = text.strip(), now or SystemClock().now().astimezone()
     if given.lower() == "none":
@@ -17,9 +17,9 @@ def deadline(text: str, now: datetime | None = None) -> str:
     try:
         return _moment(given, now).isoformat()
     except BadDuration as error:
-        raise Refusal(str(error).partition(";")[0], "--deadline", FORMS) from error
+        raise Refusal(str(error).partition(";")[0], option, FORMS) from error
     except (ValueError, OverflowError) as error:
-        raise Refusal(f"{text[:40]!r} is no time", "--deadline", FORMS) from error
+        raise Refusal(f"{text[:40]!r} is no time", option, FORMS) from error
 
 
 def _moment(given: str, now: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""`farm schedule show`: the week as a chart, a row for each day and a cell for each half hour."""
+"""`farm schedule show`: the week as a chart, a row for each day and a cell for each half hour; `farm schedule plan`."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -7,44 +7,119 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from farm.cli.deadline import deadline
 from farm.cli.moments import moment
 from farm.cli.options import HomeOption, JsonOption
-from farm.cli.output import emit, say, table
+from farm.cli.output import clean, emit, say, table
 from farm.cli.reach import reader
-from farm.durations import format_duration
+from farm.cli.week import held, legend, rulers, shadows
 from farm.refusal import Refusal
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-HELD = ("floor", "ceiling", "idle_s", "price_per_hour", "window")
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 HALF = timedelta(minutes=30)
 SKIPPED = " "
+MOST_LEFT = 20  # jobs without an executor on its way that are told
+VERBS = {"launch": "order", "retire": "send away", "drain": "give no more work to", "preempt": "put aside"}
 FIRST_YEAR, LAST_YEAR = 1900, 9900  # the second is not drawn any more
 RULER = "".join(f"{hour:<6}" for hour in range(0, 24, 3))
 
 
-def show(
-    week: Annotated[str | None, typer.Option(metavar="DATE", help="The week of this day, such as 2026-03-29.")] = None,
-    home: HomeOption = None,
-    json: JsonOption = False,
-) -> int:
+WeekOption = Annotated[str | None, typer.Option(metavar="DATE", help="The week of this day, such as 2026-03-29.")]
+AtOption = Annotated[
+    str | None, typer.Option(metavar="TIME", help="18:00, '2026-03-01 18:00' or +2h; this machine's clocks.")
+]
+
+
+def show(week: WeekOption = None, at: AtOption = None, home: HomeOption = None, json: JsonOption = False) -> int:
     """One chart for each pool, on the clocks of the first window's zone: which window rules when, with its floor (in
-    executors) and ceiling (in slots). A cell is what holds when its half hour begins. A window's edge drains; it never
-    ends a running task."""
-    day = _day(week)
+    executors) and ceiling (in slots). A cell is what holds when its half hour begins; a small letter: another window is
+    open there too, and shadowed. Below it who rules to the minute. A window's edge drains; it never ends a running
+    task. With --at only what holds then, and which window each setting comes from."""
+    day, moment_ = _day(week), _time(at)
     with reader(home) as client:
-        found = client.get("/v1/schedule", week=day)
+        found = client.get("/v1/schedule", week=day, at=moment_)
     if json:
         emit(found)
         return 0
     if not found["windows"]:
         say("no windows in farm.toml: the same holds at every hour")
-    for pool, stretches in found["week"].items():
-        print("\n".join(chart(pool, found["zone"], date.fromisoformat(found["monday"]), stretches)))
-        print()
-    columns = ("floor", "ceiling", "idle_s", "price_per_hour", "window")
-    rows = [[pool, *(now[name] for name in columns), moment(now["until"])] for pool, now in found["now"].items()]
-    table(("pool now", *columns, "until"), rows, numbers=columns[:4])
+    if at is None:
+        for pool, stretches in found["week"].items():
+            print(clean("\n".join(chart(pool, found["zone"], date.fromisoformat(found["monday"]), stretches))))
+            print()
+    _tell_hours(found)
     return 0
+
+
+def _tell_hours(found: Mapping[str, Any]) -> None:
+    columns = ("floor", "idle_target", "ceiling", "idle_s", "price_per_hour", "window")
+    rows = [[pool, *(now[name] for name in columns), moment(now["until"])] for pool, now in found["now"].items()]
+    table((f"pool {moment(found['at'])}", *columns, "until"), rows, numbers=columns[:5])
+    for pool, now in found["now"].items():
+        for line in _sources(now):
+            print(clean(f"{pool}: {line}"))
+    for line in _lanes_told(found["lanes"]):
+        print(clean(line))
+
+
+def _sources(now: Mapping[str, Any]) -> list[str]:
+    """Of what is not all one window's doing: which setting is whose, who is shadowed, why nothing is ordered."""
+    several = set(now["by"].values()) - {now["window"]}
+    whose = [", ".join(f"{name} of {window}" for name, window in now["by"].items())] if several else []
+    below = [f"{', '.join(now['shadowed'])} is open too, and shadowed"] if now["shadowed"] else []
+    return [*whose, *below, *([f"closed: {now['shut']}"] if now["shut"] else [])]
+
+
+def _lanes_told(lanes: Mapping[str, Any]) -> list[str]:
+    return [
+        f"lane {lane} is closed by window {one['window']}, {_opens(one['opens'])}"
+        for lane, one in lanes.items()
+        if not one["open"]
+    ]
+
+
+def _opens(until: str | None) -> str:
+    return f"until {moment(until)}" if until else "for a year at least"
+
+
+def plan(at: AtOption = None, home: HomeOption = None, json: JsonOption = False) -> int:
+    """With the jobs that wait and the executors there are now, as if the clock showed that time (without --at: now).
+    Nothing is ordered and nobody is sent away."""
+    moment_ = _time(at)
+    with reader(home) as client:
+        found = client.get("/v1/schedule/plan", at=moment_)
+    if json:
+        emit(found)
+        return 0
+    ruled = f"open: {', '.join(found['open'])}" if found["open"] else "no window is open"
+    waits = f"{found['waiting']:,} task{'' if found['waiting'] == 1 else 's'}"
+    print(clean(f"at {moment(found['at'])} {ruled}; {waits} would wait for a slot in the lanes open then"))
+    for line in _lanes_told(found["lanes"]):
+        print(clean(line))
+    columns = ("floor", "idle_target", "ceiling", "price_per_hour", "executors", "slots", "closed")
+    rows = [[pool, *(then[name] for name in columns)] for pool, then in found["pools"].items()]
+    table(("pool", *columns), rows, numbers=columns[:6])
+    for action in found["actions"]:
+        print(clean(_told(action)))
+    for left in found["unmet"][:MOST_LEFT]:
+        print(clean(f"job {left['job']} goes on waiting ({left['slots']} slots): {left['why']}"))
+    if not found["actions"] and not found["unmet"]:
+        print("nothing would be ordered, nobody sent away")
+    return 0
+
+
+def _told(action: Mapping[str, Any]) -> str:
+    about = action.get("executor") or action.get("attempt")
+    if action["kind"] == "launch":
+        size = f" of {action['slots']} slots" if action["slots"] > 1 else ""
+        about = (
+            f"{action['executors']} executor{'' if action['executors'] == 1 else 's'}{size} of pool {action['pool']}"
+        )
+    return f"{VERBS.get(action['kind'], action['kind'])} {about}: {action['why']}"
+
+
+def _time(text: str | None) -> str | None:
+    return deadline(text, option="--at") or None if text is not None else None
 
 
 def _day(text: str | None) -> str | None:
@@ -68,28 +143,27 @@ def chart(pool: str, zone: str, monday: date, stretches: Sequence[Mapping[str, A
         cells = "".join(_cell(day, n, ZoneInfo(zone), stretches, letters) for n in range(48))
         lines.append(f"{day:%a %b %d}  {cells}".rstrip())
     lines += [line for day in days for line in _jumps(day, ZoneInfo(zone))]
-    return [*lines, *_legend(letters)]
-
-
-def _held(stretch: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(stretch[name] for name in HELD)
+    lines += legend({letters[held(s)]: s for s in [*stretches][::-1]})
+    return [*lines, "", *rulers(zone, monday, stretches), *shadows(zone, stretches)]
 
 
 def _letters(stretches: Sequence[Mapping[str, Any]]) -> dict[tuple[Any, ...], str]:
-    """What holds → its letter, in the order in which it comes first; more than 52 share the last."""
-    found = list(dict.fromkeys(_held(s) for s in stretches))
-    return {held: LETTERS[min(n, len(LETTERS) - 1)] for n, held in enumerate(found)}
+    """What holds → its letter, in the order in which it comes first; more than 26 share the last."""
+    found = list(dict.fromkeys(held(s) for s in stretches))
+    return {what: LETTERS[min(n, len(LETTERS) - 1)] for n, what in enumerate(found)}
 
 
 def _cell(
     day: date, n: int, zone: ZoneInfo, stretches: Sequence[Mapping[str, Any]], letters: Mapping[tuple[Any, ...], str]
 ) -> str:
-    """What holds when the half hour begins; nothing when the clocks leave it out."""
+    """What holds when the half hour begins, small where a window is shadowed; nothing when the clocks leave it out."""
     instants = _instants(day, n, zone)
     if not instants:
         return SKIPPED
     at = instants[0]
-    return next(letters[_held(s)] for s in stretches if _time(s["start"]) <= at < _time(s["end"]))
+    found = next(s for s in stretches if _moment(s["start"]) <= at < _moment(s["end"]))
+    letter = letters[held(found)]
+    return letter.lower() if found["shadowed"] else letter
 
 
 def _instants(day: date, n: int, zone: ZoneInfo) -> list[datetime]:
@@ -99,7 +173,7 @@ def _instants(day: date, n: int, zone: ZoneInfo) -> list[datetime]:
     return sorted(at for at in found if at.astimezone(zone).replace(tzinfo=None) == wall)
 
 
-def _time(text: str) -> datetime:
+def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
@@ -117,12 +191,3 @@ def _jumps(day: date, zone: ZoneInfo) -> list[str]:
 
 def _clock(n: int) -> str:
     return f"{n // 2:02}:{n % 2 * 30:02}"
-
-
-def _legend(letters: Mapping[tuple[Any, ...], str]) -> list[str]:
-    rows = [("", "floor", "ceiling", "idle", "price/h", "window")]
-    for (floor, ceiling, idle, price, window), letter in letters.items():
-        kept = format_duration(idle) if idle is not None else "-"
-        rows.append((letter, str(floor), str(ceiling), kept, str(price), window or "- (the pool's own)"))
-    widths = [max(len(row[n]) for row in rows) for n in range(6)]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -106,6 +106,7 @@ class Claim:
         self._rooms = Rooms([])
         self._needy = Needy(tx, now, self._rooms)
         self._held: Collection[str] = ()  # lanes
+        self.closed: Collection[str] = ()  # lanes that no window leaves open
         self._deep: set[tuple[str, str]] | None = None  # lanes and owners with short work, when that has been asked
         self.portion = Portion()
         self._crowded = False  # somebody whose turn it was found every slot full: nothing more queues behind slots
@@ -129,7 +130,7 @@ class Claim:
         free, largest = self._rooms.free, max((r.slots for r in rooms), default=0)
         if free <= 0 and not depth:
             return None
-        self._held = holds.lanes(self._tx)
+        self._held = holds.lanes(self._tx) | frozenset(self.closed)
         claims = self._halves.claims
         more = self._licences.more
         self._needy = Needy(self._tx, self._now, self._rooms, self._held, claims).look()

@@ -39,6 +39,7 @@ class Cause(StrEnum):
     LANE_HELD = "lane-held"
     POOL_HELD = "pool-held"  # of a pool too
     SPENDING = "spending-stopped"  # of a pool too
+    SCHEDULE = "schedule-closed"  # by a window of farm.toml: its lane, or the pools; of a pool too
     AFTER = "after"  # for other jobs or steps
     NEEDS = "needs"  # for other tasks
     DOWN = "down"

@@ -10,7 +10,7 @@ from farm import tables as t
 from farm.model import ExecutorState, OrderState
 from farm.refusal import NotFound
 from farm.tables import AnyRow
-from farm.why.answer import Why, at, many
+from farm.why.answer import Why, at
 from farm.why.cause import Cause
 from farm.why.look import Look
 from farm.why.rooms import words
@@ -18,8 +18,8 @@ from schedules.demand import rows
 from schedules.idle import leaves_at, levels, patience, spare, useful
 from schedules.kinds import wanted
 from schedules.model import Executor, Pool
-from schedules.windows import OpenHours, hours
-from schedules.words import length
+from schedules.windows import OpenHours, aimed, hours
+from schedules.words import keeps, length
 
 _EXECUTOR = select(t.Executor).where(t.Executor.id == bindparam("e"))
 _ORDER = select(t.Order).where(t.Order.token == bindparam("k"), t.Order.state == OrderState.OPEN)
@@ -133,9 +133,10 @@ def _kept(
         sentence = f"{idle}, kept for what waits."
         return Why(name, mine.state, Cause.KEPT, "what waiting work could use stays", sentence, "it gets work", numbers)
     if mine.id not in {e.id for e in spare(pool, found, there, needed)}:
-        rule = f"window {found.window}" if found.window else f"pool {pool.name}"
-        sentence = f"{idle}; {rule} keeps {many(found.floor, 'executor')}."
-        return Why(name, mine.state, Cause.FLOOR, "a floor is a total", sentence, "a window's edge, or work", numbers)
+        sentence = f"{idle}; {keeps(found, pool.name)}."
+        rule = "an idle target is so many beside those that work" if found.targeted else "a floor is a total"
+        edge = f"the hours change at {at(found.until)}, or work comes" if found.until else "work comes"
+        return Why(name, mine.state, Cause.FLOOR, rule, sentence, edge, numbers)
     goes = f"it goes at {at(leaves)}"
     if leaves == mine.since + pool.min_bill and pool.min_bill:
         sentence = f"{idle}; it is paid for until {at(leaves)}."
@@ -149,7 +150,9 @@ def _placed(look: Look, row: AnyRow) -> tuple[Pool | None, Executor | None, Open
     """Its pool, what the policy sees of it, and what holds for the pool now."""
     pool = next((p for p in look.seen.pools if p.name == row.pool), None)
     mine = next((e for e in look.seen.executors if e.id == row.id), None)
-    return pool, mine, hours(pool, look.seen.schedule, look.now) if pool else None
+    if pool is None:
+        return pool, mine, None
+    return pool, mine, aimed(hours(pool, look.seen.schedule, look.now), pool.name, look.seen.executors)
 
 
 def _patience(look: Look, mine: Executor, pool: Pool, found: OpenHours) -> timedelta:

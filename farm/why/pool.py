@@ -18,8 +18,10 @@ from farm.why.cause import Cause
 from farm.why.holding import closed_pool
 from farm.why.look import Look
 from farm.why.needs import offered
+from farm.why.opening import shut_pool
 from schedules.model import Pool
-from schedules.windows import OpenHours, hours
+from schedules.windows import OpenHours, aimed, hours
+from schedules.words import keeps
 
 RECENTLY = timedelta(hours=1)
 _NAMED = 5  # executors in one sentence
@@ -60,10 +62,12 @@ def _pool(look: Look, name: str) -> Why:
     seen = next((p for p in look.seen.pools if p.name == name), None)
     if seen is None:
         raise NotFound(f"there is no pool {name!r}", remedy=f"there are {', '.join(look.config.pools)}")
-    found = hours(seen, look.seen.schedule, look.now)
+    found = aimed(hours(seen, look.seen.schedule, look.now), name, look.seen.executors)
     numbers = _numbers(look, name, found)
     if seen.closed:
         return closed_pool(look, name, Cause.POOL_HELD if seen.closed == "held" else Cause.SPENDING, numbers)
+    if found.shut:
+        return shut_pool(name, found, numbers)
     if seen.breaker_open_until and seen.breaker_open_until > look.now:
         return _shut(look, seen, numbers)
     if numbers["quarantined"] >= quarantine.MOST:
@@ -73,13 +77,14 @@ def _pool(look: Look, name: str) -> Why:
         )
         rule = f"at most {quarantine.MOST} of a pool are quarantined in an hour"
         return Why(f"pool {name}", "open", Cause.SUSPECTS, rule, sentence, "an hour passes", numbers)
-    window = f" in window {found.window}" if found.window else ""
+    window = f" in window {found.of('ceiling')}" if found.of("ceiling") else ""
     has = f"Pool {name} has {many(numbers['executors'], 'executor')} with {many(numbers['slots'], 'slot')}"
     following = f"the hours change at {at(found.until)}" if found.until else ""
     if found.ceiling - numbers["slots"] < seen.slots:
         sentence = f"{has}, which is all that its ceiling of {found.ceiling}{window} allows."
         return Why(f"pool {name}", "full", Cause.CEILING, "nothing goes above a ceiling", sentence, following, numbers)
-    sentence = f"{has}; floor {found.floor}, ceiling {found.ceiling} slots{window}."
+    kept = f"{keeps(found, name)}; " if found.floor else ""
+    sentence = f"{has}; {kept}ceiling {found.ceiling} slots{window}."
     rule = "backlog and time of day decide"
     return Why(f"pool {name}", "open", Cause.OPEN, rule, sentence, following, numbers)
 
@@ -93,6 +98,7 @@ def _numbers(look: Look, name: str, found: OpenHours) -> dict[str, Any]:
         "busy": sum(e.busy_slots for e in mine),
         "ceiling": found.ceiling,
         "floor": found.floor,
+        "idle_target": found.spare,
         "quarantined": quarantine.recent(look.tx, name, look.now),
         "until": read.when(found.until),
         "last_refused": refused.error if refused is not None else None,

@@ -17,8 +17,10 @@ from farm.why.holding import held_lane
 from farm.why.licence import lacks_licence
 from farm.why.look import Look
 from farm.why.needs import coming, lacks_amount
+from farm.why.opening import closed_lane
 from farm.why.rooms import kept_room
 from schedules.model import Unmet
+from schedules.windows import hours
 
 _AHEAD = select(func.coalesce(func.sum(t.Step.total - t.Step.next - t.Step.early), 0)).where(
     sql(t.STEP_WAITS), t.Step.due < bindparam("d"), t.Step.next + t.Step.early < t.Step.total
@@ -48,6 +50,8 @@ def waiting(look: Look, about: str, state: str, step: AnyRow, number: int | None
         return Why(about, state, Cause.CLOSING, "a farm that drains hands nothing out", sentence, "farm up")
     if held := held_lane(look, about, state, step.lane):
         return held
+    if shut := closed_lane(look, about, state, step.lane):
+        return shut
     pause = _pause(look, step, number)
     if pause is None:
         if lack := lacks_licence(look, about, state, step):
@@ -118,6 +122,7 @@ _IN_THE_WAY = {
     "ceiling": Cause.CEILING,
     "held": Cause.POOL_HELD,
     "spending": Cause.SPENDING,
+    "schedule": Cause.SCHEDULE,
     "breaker": Cause.BREAKER,
 }
 """The one that goes away by work first; then what a person can remove at once; what is tried again anyway last."""
@@ -138,7 +143,13 @@ def _remedy(look: Look, cause: Cause) -> str:
         Cause.BREAKER: f"a pool is asked again at {at(min(shut))}" if shut else "a pool is asked again",
         Cause.POOL_HELD: "farm release pool:" + next((p.name for p in look.seen.pools if p.closed == "held"), ""),
         Cause.SPENDING: "farm resume-spending",
+        Cause.SCHEDULE: f"the hours change at {at(_edge(look))}",
     }[cause]
+
+
+def _edge(look: Look) -> datetime | None:
+    found = (hours(pool, look.seen.schedule, look.now).until for pool in look.seen.pools)
+    return min((until for until in found if until), default=None)
 
 
 def _supply(look: Look, step: AnyRow) -> dict[str, Any]:

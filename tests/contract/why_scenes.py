@@ -783,3 +783,63 @@ def convict(farm: QueueFarm, executor: str = "e1") -> None:
         settled = farm.finish(farm.claim(1, executor), executor, exit=9)
         with farm.db.write() as tx:
             quarantine.look(tx, settled.outcomes, farm.clock.now())
+
+
+# ── by the clock ──
+
+
+def opening(**said: object) -> FarmConfig:
+    """A window that is open from noon to ten at night, and one of an hour inside it, in January when the scenes are."""
+    window = {"name": "evening", "hours": "12:00-22:00", **said}
+    pools = {"local": LOCAL.pools["local"].model_dump(), "cloud": {"ceiling": 4, "price_per_hour": 3}}
+    return FarmConfig.model_validate({"pools": pools, "schedules": [window]})
+
+
+@shows(Cause.SCHEDULE)
+def job_in_a_closed_lane(farm: QueueFarm) -> Why:
+    config = opening(lanes_open=["interactive", "default"])
+    there(farm)
+    job = farm.submit(step(), lane="bulk")
+    with farm.db.write() as tx:
+        assert not Dispatcher(LANES, 1, windows=config.windows()).assign(tx, farm.clock.now())
+    answer = ask(farm, str(job), config)
+    assert answer.sentence == (
+        f"Job {job} waits: window evening closes its lane bulk, and leaves default, interactive open."
+    )
+    assert answer.next == "lane bulk opens at 22:00:00 UTC on Jan 05"
+    assert answer.numbers["opens"].startswith("2026-01-05T22:00:00")
+    assert "goes after" in ask(farm, "executor e1", config).sentence  # nobody is kept for what may not begin
+    assert ask(farm, f"{job}.1", config).cause is Cause.SCHEDULE
+    return answer
+
+
+@shows(Cause.SCHEDULE)
+def job_whose_pools_are_closed(farm: QueueFarm) -> Why:
+    answer = ask(farm, str(farm.submit(step())), opening(price_cap="0.5"))
+    assert "window evening pays 0.5 an hour at most, and pool local costs 1" in answer.sentence
+    assert answer.next == "the hours change at 22:00:00 UTC on Jan 05"
+    return answer
+
+
+@shows(Cause.SCHEDULE)
+def pool_that_no_window_allows(farm: QueueFarm) -> Why:
+    there(farm)
+    answer = ask(farm, "pool cloud", opening(pools_allowed=["local"]))
+    assert answer.sentence == (
+        "Pool cloud has 0 executors and orders none: window evening allows local and not pool cloud."
+    )
+    assert (answer.state, answer.numbers["window"]) == ("closed", "evening")
+    assert ask(farm, "pool local", opening(pools_allowed=["local"])).cause is Cause.OPEN
+    return answer
+
+
+@shows(Cause.FLOOR)
+def executor_kept_by_an_idle_target(farm: QueueFarm) -> Why:
+    there(farm)
+    there(farm, "e2")
+    farm.submit(step(predicted_s=600))
+    begin(farm, farm.claim()[0])
+    answer = ask(farm, "executor e2", opening(pools={"local": {"idle_target": 1}}))
+    assert "window evening keeps 1 executor idle beside the 1 that works" in answer.sentence
+    assert answer.next == "the hours change at 22:00:00 UTC on Jan 05, or work comes"
+    return answer

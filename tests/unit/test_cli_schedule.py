@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from farm import overview
+from farm import timetable
 from farm.cli.schedule import chart
 from farm.config import FarmConfig
 from farm.db import Database, migrate
@@ -36,7 +36,7 @@ def draw(tmp_path):
     def made(day, *windows):
         config = FarmConfig.model_validate({"pools": {"local": {"ceiling": 4}}, "schedules": windows})
         with db.write() as tx:
-            found = overview.schedule(tx, config, datetime(2026, 1, 7, 12, tzinfo=UTC), day)
+            found = timetable.schedule(tx, config, datetime(2026, 1, 7, 12, tzinfo=UTC), day)
         return chart("local", found["zone"], date.fromisoformat(found["monday"]), found["week"]["local"])
 
     yield made
@@ -55,13 +55,43 @@ def test_a_week_has_seven_rows_of_half_hours_and_a_legend(draw):
     found = rows(lines)
     assert found["Mon Jan 05"] == "A" * 14 + "B" * 10 + "C" * 3 + "B" * 11 + "A" * 10
     assert found["Sat Jan 10"] == "A" * 14 + "B" * 24 + "A" * 10
-    legend = [line.split() for line in lines[9:]]
+    legend = [line.split() for line in lines[9 : lines.index("", 9)]]
     assert legend == [
         ["floor", "ceiling", "idle", "price/h", "window"],
         ["A", "2", "8", "-", "0", "night"],
         ["B", "0", "4", "-", "0", "-", "(the", "pool's", "own)"],
         ["C", "0", "1", "-", "0", "lunch"],
     ]
+
+
+def test_beside_the_chart_stands_who_rules_to_the_minute(draw):
+    early = {**NOON, "name": "early", "hours": "05:50-06:10", "pools": {"local": {"ceiling": 3}}}
+    lines = draw(None, NIGHT, NOON, early)
+    told = lines[lines.index("") + 1 :]
+    assert told[0].split("  ")[0] == "Mon-Fri"
+    assert "05:50 early   06:10 night   07:00 -   12:00 lunch   13:30 -   19:00 night" in told[0]
+    assert told[1].split() == ["Sat-Sun", "00:00", "night", "07:00", "-", "19:00", "night"]
+
+
+def test_hours_of_a_shadowed_window_are_small_letters(draw):
+    over = {"name": "siesta", "zone": "Europe/Berlin", "hours": "12:00-14:00", "pools": {"local": {"ceiling": 3}}}
+    lines = draw(None, NOON, {**over, "days": "mon"})
+    found = rows(lines)
+    assert found["Mon Jan 05"][24:28] == "bbbB"  # lunch ends at half past one
+    assert found["Tue Jan 06"][24:27] == "CCC"
+    assert "lunch is shadowed for 1 h 30 min of this week, first on Mon 12:00" in lines
+    assert any("12:00 siesta over lunch   13:30 siesta   14:00 -" in line for line in lines)
+
+
+def test_settings_of_several_windows_are_told_with_their_own(draw):
+    day = {"name": "day", "hours": "08:00-20:00", "pools": {"local": {"floor": 1, "idle_target": 2, "ceiling": 4}}}
+    rest = {"name": "rest", "hours": "12:00-13:00", "pools": {"local": {"ceiling": 3}}}
+    shut = {"name": "off", "hours": "22:00-23:00", "pools_allowed": [], "lanes_open": ["interactive"]}
+    lines = "\n".join(draw(None, day, rest, shut))
+    assert "rest (floor: day, idle_target: day)" in lines
+    assert "off; closed: window off allows no pool and not pool local" in lines
+    assert "interactive" in lines
+    assert "idle target" in lines
 
 
 def test_an_hour_that_is_skipped_is_left_out(draw):

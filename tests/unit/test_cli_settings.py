@@ -8,6 +8,8 @@ from farm.home import Home
 from farm.lines import line_of
 
 WINDOW = '[[schedules]]\nname = "{name}"\nhours = "{hours}"\n[schedules.pools.local]\nceiling = 4\n'
+SAYS = "[[schedules]]\nname = 'n'\n"
+OTHER = "[[schedules]]\nname = 'm'\n"
 
 
 def refused(tmp_path, text: str | bytes) -> BadConfig:
@@ -47,6 +49,26 @@ def refused(tmp_path, text: str | bytes) -> BadConfig:
         (WINDOW.format(name="n", hours="19:00-07:00").replace("local", "locl"), 4, ("no pool 'locl'", "local")),
         ('[[schedules]]\nname = "n"\nzone = "Europe/Prag"\n[schedules.pools.local]\nfloor = 1', 3, ("Europe/Prague",)),
         ('[[schedules]]\nname = "n"\ndays = "mon-fry"\n[schedules.pools.local]\nfloor = 1', 3, ("mon-fri",)),
+        (WINDOW.format(name="n", hours="07:00+02:00-19:00"), 3, ("'07:00+02:00' is no time of day",)),
+        (WINDOW.format(name="n", hours="19:00-07:00").replace("[[schedules]]", "[schedules]"), 1, ("[[schedules]]",)),
+        (f"{SAYS}ceiling = 4", 3, ("unknown key 'schedules.ceiling'", "below [schedules.pools.NAME]")),
+        (f"{SAYS}timezone = 'UTC'", 3, ("unknown key 'schedules.timezone'", "did you mean 'zone'")),
+        (f"{SAYS}pools_allowed = ['lokal']", 3, ("there is no pool 'lokal'", "did you mean 'local'")),
+        (f"{SAYS}pools_allowed = 'local'", 3, ("'local' is no list", "brackets")),
+        (f"{SAYS}lanes_open = ['interactiv']", 3, ("there is no lane 'interactiv'", "did you mean 'interactive'")),
+        (f"{SAYS}price_cap = -1", 3, ("-1 is too small", "0 or more")),
+        (f"{SAYS}price_cap = nan", 3, ("nan is no number",)),
+        (f"{SAYS}price_cap = 1\nholidays = ['25.12.']", 4, ("'25.12.' is no day", "2026-12-25")),
+        (f"{SAYS}price_cap = 1\nholidays = 'feasts.ics'", 4, ("feasts.ics' can't be read", "below the home")),
+        (f"{SAYS}price_cap = 1\ndates = 2026-12-25T10:00:00", 4, ("is no day", "2026-12-25")),
+        (f"{SAYS}price_cap = 1\ndays = 'sat'\ndates = [2026-12-25]", 2, ("'n' never opens", "correct dates")),
+        (f"{SAYS}days = 'mon'", 2, ("'n' can never win: it says nothing", "[schedules.pools.NAME]")),
+        (f"{SAYS}price_cap = 1\n{SAYS}price_cap = 2", 5, ("two windows are named 'n'", "its own name")),
+        (f"{SAYS}price_cap = 1\n{OTHER}price_cap = 2", 2, ("'n' can never win: 'm' below it say",)),
+        (WINDOW.format(name="n", hours="19:00-07:00") + "floor = 5", 6, ("floor = 5 of pool 'local' takes 5 slots",)),
+        (WINDOW.format(name="n", hours="19:00-07:00") + "idle_target = 5", 6, ("idle_target = 5", "ceiling is 4")),
+        (WINDOW.format(name="", hours="19:00-07:00"), 2, ("name is empty",)),
+        ("[[schedules]]\nprice_cap = 1", 1, ("name is missing",)),
         (b"# caf\xe9\n[pools.local]\n", 1, ("UTF-8",)),
     ],
 )
@@ -114,3 +136,19 @@ def test_settings_that_are_a_folder_or_not_there(tmp_path):
 def test_lines_of_keys(path, line):
     text = 'a = 1\n[t]\nb = 2\nx.y = 3\n["q r"]\n"s.t" = 1\n[[l]]\nn = 1\n[[l]] # second\nn = 2\n[l.p]\nn = 3\n'
     assert line_of(text, path) == line
+
+
+def test_a_calendar_stands_beside_farm_toml(tmp_path):
+    (tmp_path / "feasts.ics").write_text("BEGIN:VCALENDAR\nBEGIN:VEVENT\nDTSTART:20261225\nEND:VEVENT\nEND:VCALENDAR\n")
+    (tmp_path / "farm.toml").write_text(f"{SAYS}price_cap = 1\nholidays = ['feasts.ics', '12-24']")
+    window = load(tmp_path / "farm.toml").windows()[0]
+    assert {"2026-12-25", "2026-12-24", "2031-12-24"} <= window.holidays
+
+
+def test_days_may_be_a_list_and_everything_may_be_closed(tmp_path):
+    said = "days = ['mon', 'wed-thu']\nlanes_open = []\npools_allowed = []\ndates = '2026-12-21..2026-12-31'"
+    (tmp_path / "farm.toml").write_text(f"{SAYS}{said}")
+    window = load(tmp_path / "farm.toml").windows()[0]
+    assert (window.days, window.lanes, window.allowed) == (frozenset({0, 2, 3}), frozenset(), frozenset())
+    assert window.dates is not None
+    assert len(window.dates) == 11

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedules.model import Hours, Pool, Window
-from schedules.windows import hours, is_open, never_wins, week
+from schedules.shadows import never_wins
+from schedules.windows import hours, is_open, week
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SECOND = timedelta(seconds=1)
