@@ -11,8 +11,10 @@ from functools import reduce
 from schedules.demand import Row, rows_of
 from schedules.expansion import Expansion, Source, expand, ordered
 from schedules.idle import useful
-from schedules.model import Busy, Demand, Executor, Launch, Snapshot, Unmet, Waiting
+from schedules.model import Busy, Demand, Drain, Executor, Launch, Retire, Snapshot, Unmet, Waiting
 from schedules.needs import Amounts, Needs, more, said, times
+from schedules.older import make_way
+from schedules.older import said as said_of_older
 from schedules.placement import Room, rooms
 from schedules.words import plural
 
@@ -24,6 +26,15 @@ def expand_kinds(plan: Expansion, seen: Snapshot, kept: Sequence[Executor], pool
         found = _expand(needs, waiting, seen, kept, left, plan.launches)
         plan = Expansion((*plan.launches, *found.launches), (*plan.unmet, *found.unmet))
     return plan
+
+
+def outgrown(seen: Snapshot, pools: Sequence[Source]) -> list[Retire | Drain]:
+    """Executors that go for what their pool has since they were ordered, see schedules.older."""
+    who = {
+        needs: f"job {min(w.who for w in waiting)}, which waits for {words(needs)},"
+        for needs, waiting in _kinds(seen).items()
+    }
+    return make_way(who, pools, seen.executors)
 
 
 def wanted(seen: Snapshot, kept: Sequence[Executor]) -> set[str]:
@@ -79,8 +90,14 @@ def _expand(
     there, _ = ordered(there, [*able.values()], launched)
     plan = expand(_rows(waiting, seen.now), there, [*able.values()], seen.now)
     sizes = {source.pool.name: source.size(needs.slots) for source in pools}
+    unmet = (_told(one, needs, [source for source in pools if source.pool.name in able], seen) for one in plan.unmet)
     launches = (replace(a, slots=sizes[a.pool], why=f"{a.why}; each needs {words(needs)}") for a in plan.launches)
-    return Expansion(tuple(launches), tuple(replace(one, slots=one.slots * needs.slots) for one in plan.unmet))
+    return Expansion(tuple(launches), tuple(unmet))
+
+
+def _told(one: Unmet, needs: Needs, pools: Sequence[Source], seen: Snapshot) -> Unmet:
+    more = said_of_older(needs, pools, seen.executors) if "ceiling" in one.obstacles else ""
+    return replace(one, slots=one.slots * needs.slots, why=one.why + more)
 
 
 def _never(one: Waiting, needs: Needs) -> Unmet:

@@ -8,7 +8,7 @@ from schedules.demand import Row, rows
 from schedules.expansion import Expansion, Source, expand, ordered, sources
 from schedules.floors import orders
 from schedules.idle import above_ceiling, leave, leaves_at, levels, retire, spare, useful
-from schedules.kinds import expand_kinds, wanted
+from schedules.kinds import expand_kinds, outgrown, wanted
 from schedules.model import Decision, Drain, Executor, Pool, Retire, Snapshot
 from schedules.placement import late, rooms
 from schedules.windows import OpenHours, aimed, closed_by, hours
@@ -19,8 +19,9 @@ def default(seen: Snapshot) -> Decision:
     open_hours = {p.name: aimed(hours(p, seen.schedule, seen.now), p.name, seen.executors) for p in seen.pools}
     seen = replace(seen, pools=tuple(closed_by(p, open_hours[p.name]) for p in seen.pools))
     over = [act for pool in seen.pools for act in _over(pool, open_hours[pool.name], seen.executors)]
-    kept = _without(seen.executors, over)
     pools = sources(seen.pools, open_hours, seen.executors, seen.now)
+    over = [*over, *outgrown(replace(seen, executors=tuple(_without(seen.executors, over))), pools)]
+    kept = _without(seen.executors, over)
     waiting = rows(seen)
     plan = orders(waiting, rooms(seen, kept) if waiting else [], pools, kept, seen.now)
     plan = expand_kinds(plan, seen, kept, pools)
