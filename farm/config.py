@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from farm.config_part import Misplaced, Part, duration
+from farm.config_reserve import ReserveConfig
 from farm.config_windows import OF_A_POOL, WindowConfig, check_windows
 from farm.database_url import DatabaseConfig
 from farm.lines import line_of
@@ -183,12 +184,14 @@ class FarmConfig(Part):
     lanes: Mapping[str, LaneConfig] = {}
     owners: Mapping[str, OwnerConfig] = {}
     licences: Mapping[str, LicenceConfig] = {}
+    reserve: ReserveConfig = ReserveConfig()
     keep: KeepConfig = KeepConfig()
     schedules: tuple[WindowConfig, ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         check_windows(self.schedules, {n: (p.slots, p.ceiling_slots) for n, p in self.pools.items()}, self.all_lanes())
+        self.reserve.check(self.all_lanes())
         return self
 
     @property

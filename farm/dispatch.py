@@ -15,6 +15,7 @@ from farm.queue.room import Kept, Room
 from farm.queue.settle import Settled
 from farm.tables import AnyRow
 from schedules.model import Lane, Licence, Window
+from schedules.reserve import Allowed
 from schedules.windows import closed_lanes
 
 AHEAD_S = 0.5  # work that an executor may have waiting behind each slot, so that it never waits for us
@@ -58,6 +59,7 @@ class Dispatcher:
     owners: Mapping[str, float] = field(default_factory=dict)  # weights of those whose is not 1
     licences: Mapping[str, Licence] = field(default_factory=dict)
     windows: Sequence[Window] = ()
+    allowed: Allowed | None = None  # what lanes that leave slots to others may have, as the wheel saw it last
     most_memory: int = 0  # bytes of the largest executor of any pool; 0 is unknown
     cut: bool = False  # the last decision was: another one is due at once
     _mean_s: dict[tuple[int, int], float] = field(default_factory=dict)
@@ -71,7 +73,7 @@ class Dispatcher:
         rooms = _rooms(tx, depths)
         if not rooms:
             return {}
-        claim = Claim(tx, self.lanes, self.term, now, self.owners, self.licences)
+        claim = Claim(tx, self.lanes, self.term, now, self.owners, self.licences, self.allowed)
         claim.portion, claim.closed = Portion(MOST, HELPINGS), closed_lanes(self.windows, self.lanes, now)
         works = claim.fill(rooms, depths)
         self.cut = claim.portion.cut
@@ -102,13 +104,14 @@ def kept(
     owners: Mapping[str, float],
     licences: Mapping[str, Licence],
     now: datetime,
+    allowed: Allowed | None = None,
     closed: Collection[str] = (),
 ) -> list[Kept]:
     """Executors of which some slots are free and kept for a task that needs more of them at once."""
     rooms = _rooms(tx, {})
     if not any(room.taken < room.slots and room.slots > 1 for room in rooms):
         return []
-    claim = Claim(tx, lanes, 0, now, owners, licences)
+    claim = Claim(tx, lanes, 0, now, owners, licences, allowed)
     claim.closed = closed
     return list(claim.kept(rooms))
 

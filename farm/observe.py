@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from json import loads
+from typing import Any
 
 from sqlalchemy import Connection, String, and_, bindparam, cast, func, select
 from sqlalchemy import text as sql
@@ -26,6 +27,7 @@ from schedules.demand import expected_end
 from schedules.licences import Uses
 from schedules.model import Busy, Demand, Executor, Pool, Snapshot, Waiting
 from schedules.needs import PLAIN
+from schedules.reserve import Allowed, allowed
 from schedules.windows import closed_lanes, hours, near
 
 _OPEN_JOBS = (JobState.QUEUED, JobState.RUNNING)
@@ -78,12 +80,11 @@ def observe(tx: Connection, config: FarmConfig, now: datetime, open_at: datetime
         taken[row.executor] = taken.get(row.executor, 0) + row.slots * row.attempts
     shut = closed_lanes(config.windows(), config.all_lanes(), open_at or now)
     demand = _waits(tx, config, now, shut)
-    found = {k.executor: k for k in _kept(tx, demand, config, now, shut)}
-    executors = [_executor(row, taken.get(row.id, 0), found.get(row.id)) for row in alive(tx)]
+    executors = [_executor(row, taken.get(row.id, 0)) for row in alive(tx)]
     held = holds.held(tx)
     for order in tx.execute(_ORDERS):
         executors += [_ordered(order, n, config) for n in range(1, order.machines + 1)]
-    return Snapshot(
+    seen = Snapshot(
         now=now,
         lanes=tuple(config.all_lanes().values()),
         pools=tuple(_closed(_pool(tx, name, pool), config, held, now) for name, pool in config.pools.items()),
@@ -93,19 +94,32 @@ def observe(tx: Connection, config: FarmConfig, now: datetime, open_at: datetime
             *([Demand("", (), leaving)] if leaving else []),
         ),
         schedule=near(config.windows(), open_at or now),
+        reserve=config.reserve.reserve(),
     )
+    rooms = {k.executor: k for k in _kept(tx, demand, config, allowed(seen), now, shut)}
+    return replace(seen, executors=tuple(_keeping(e, rooms.get(e.id)) for e in executors)) if rooms else seen
 
 
 def _waits(
     tx: Connection, config: FarmConfig, now: datetime, shut: Collection[str] = ()
 ) -> Sequence[tuple[AnyRow, int]]:
     """What waits, like work together, and how many tasks; of those that need a licence as many as could have one."""
-    rows = [row for query in (_ARRAYS, _TASKS) for row in tx.execute(query, {"now": now, "shut": sorted(shut)})]
+    rows = [row for query in (_ARRAYS, _TASKS) for row in _earliest(tx, query, config, now, shut)]
     if not any(row.licences for row in rows):
         return [(row, row.waiting) for row in rows]
     now_used = uses(tx, config.all_licences())
     largest = max((pool.slots for pool in config.pools.values()), default=1)
     return [(row, n) for row in rows if (n := _may(row, now_used, largest))]
+
+
+def _earliest(tx: Connection, query: Any, config: FarmConfig, now: datetime, shut: Collection[str]) -> Sequence[AnyRow]:
+    """Where some lanes leave slots to others, a long row of theirs must not hide what the others have."""
+    about = {"now": now, "shut": sorted(shut)}
+    rows = tx.execute(query, about).all()
+    if len(rows) < _ROWS or not config.reserve.reserves:
+        return rows
+    parts = (query.where(t.Job.lane.in_(config.reserve.lanes)), query.where(t.Job.lane.not_in(config.reserve.lanes)))
+    return [row for part in parts for row in tx.execute(part, about)]
 
 
 def _may(row: AnyRow, now_used: Uses, largest: int) -> int:
@@ -116,18 +130,26 @@ def _may(row: AnyRow, now_used: Uses, largest: int) -> int:
 
 
 def _kept(
-    tx: Connection, waits: Sequence[tuple[AnyRow, int]], config: FarmConfig, now: datetime, shut: Collection[str]
+    tx: Connection,
+    waits: Sequence[tuple[AnyRow, int]],
+    config: FarmConfig,
+    most: Allowed | None,
+    now: datetime,
+    shut: Collection[str],
 ) -> Sequence[Kept]:
     """Asked only where a task of several slots waits, or one with needs that is due."""
     if not any(row.slots > 1 or (row.needs and row.due <= now) for row, _ in waits):
         return ()
-    return kept(tx, config.all_lanes(), config.owner_weights(), config.all_licences(), now, shut)
+    return kept(tx, config.all_lanes(), config.owner_weights(), config.all_licences(), now, most, shut)
 
 
-def _executor(row: AnyRow, taken: int, room: Kept | None) -> Executor:
+def _executor(row: AnyRow, taken: int) -> Executor:
     busy = min(taken, row.slots)
     idle = None if busy else row.idle_since
-    seen = Executor(row.id, row.pool, row.state, row.slots, busy, row.ordered, idle, offer=held_of(row.offer).offer)
+    return Executor(row.id, row.pool, row.state, row.slots, busy, row.ordered, idle, offer=held_of(row.offer).offer)
+
+
+def _keeping(seen: Executor, room: Kept | None) -> Executor:
     if room and room.part:
         return replace(seen, aside=room.slots)
     return replace(seen, kept=room.slots, kept_for=str(room.job)) if room else seen

@@ -25,6 +25,7 @@ from farm.feed import Feed
 from farm.home import SITE
 from farm.listings import Listing, Listings
 from farm.model import ExecutorState, OrderState
+from farm.newcomers import Newcomers
 from farm.observe import observe, prices_nano
 from farm.queue import endings
 from farm.queue.progress import Changed
@@ -32,6 +33,7 @@ from farm.sites import Sites
 from farm.tables import AnyRow
 from schedules.gaps import Gaps
 from schedules.model import Decision, Drain, Launch, Retire, ScalingPolicy, Snapshot
+from schedules.reserve import allowed
 from schedules.windows import hours
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class Fleet:
     began: datetime = EPOCH  # when the service did
     listings: Listings = field(default_factory=Listings)
     gaps: Gaps = field(default_factory=Gaps)  # learned since the service began
+    newcomers: Newcomers = field(default_factory=Newcomers)
 
     def list_machines(self, *pools: str) -> None:
         """Ask providers, all when none is named, for their books: the truth, taken outside of the wheel."""
@@ -94,13 +97,16 @@ def reconcile(wheel: Fleet) -> Decision:
         _heed_the_clock(tx, wheel, now)
         _believe(tx, wheel, listing, changed, now)
         rest(tx, now)
-        seen = wheel.gaps.told(observe(tx, wheel.config, now))
+        seen = observe(tx, wheel.config, now)
+        wheel.newcomers.tell(tx, wheel.gaps.arrivals, seen)
+        seen = wheel.gaps.told(seen)
         ledger.record(tx, now, _prices(wheel, seen), BOOK_EVERY)
         decision = Decision(()) if wheel.closing else wheel.policy(seen)
         orders.write(tx, (action for action in decision.actions if isinstance(action, Launch)), now)
         _drain_strangers(tx, wheel, changed, now)
         _write_goings(tx, wheel, decision, now)
         _remember(tx, wheel, seen, decision)
+        wheel.sites.allow(allowed(seen))
         wheel.sites.dispatch(tx, now)
     wheel.feed.publish(changed)
     wheel.last = decision

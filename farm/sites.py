@@ -33,6 +33,7 @@ from farm.refusal import NotFound
 from farm.secret_reader import SecretReader
 from farm.site_desk import Desk, Outbox
 from farm.site_report import events_of, its_own
+from schedules.reserve import Allowed
 
 log = logging.getLogger(__name__)
 
@@ -157,6 +158,10 @@ class Sites:
         if message.executor:
             return [self._elsewhere.get(message.executor, self._local)]
         return [self._local, *list(self._elsewhere.values())]
+
+    def allow(self, most: Allowed | None) -> None:
+        """What lanes that leave slots to others may have from now on."""
+        self._dispatcher.allowed = most
 
     def dispatch(self, tx: Connection, now: datetime) -> bool:
         """Assign work, and hand it out as soon as that is written."""

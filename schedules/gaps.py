@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from schedules.arrivals import Arrivals
 from schedules.model import Pool, Snapshot
 
 KEPT = 300  # gaps of a level that count, the newest
@@ -31,6 +32,8 @@ class Gaps:
 
     level: int = 0
     learned: Mapping[str, tuple[timedelta, ...]] = field(default_factory=dict)  # pool → as told last
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    spares: Mapping[str, int] = field(default_factory=dict)  # pool → as told last
     _left: dict[int, int] = field(default_factory=dict)  # level → when there was last so much work, µs
     _gaps: list[deque[int]] = field(default_factory=lambda: [deque(maxlen=KEPT) for _ in range(BUCKETS)])  # µs
     _seen: list[int] = field(default_factory=lambda: [0] * BUCKETS)  # gaps, ever
@@ -42,6 +45,7 @@ class Gaps:
             return seen
         self.saw((seen.now - EPOCH) // MICROSECOND, _level(seen))
         self.learned = {pool.name: self._kept(pool) for pool in seen.pools if pool.learns}
+        self.spares = self.arrivals.spares(seen)
         return self.known(seen)
 
     def known(self, seen: Snapshot) -> Snapshot:
@@ -70,7 +74,8 @@ class Gaps:
         return tuple(found)
 
     def _with(self, pool: Pool) -> Pool:
-        return replace(pool, kept=self.learned.get(pool.name, ())) if pool.learns else pool
+        spare = max(pool.spare, self.spares.get(pool.name, 0))
+        return replace(pool, kept=self.learned.get(pool.name, ()), spare=spare) if pool.learns else pool
 
     def _kept(self, pool: Pool) -> tuple[timedelta, ...]:
         return tuple(each * MICROSECOND for each in self.kept(pool.boots_kept * pool.boot // MICROSECOND))

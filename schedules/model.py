@@ -68,6 +68,7 @@ class Pool:
     learns: bool = False  # how long one is kept is learned: that at most
     kept: tuple[timedelta, ...] = ()  # what was learned, by schedules.gaps.bucket
     spare: int = 0  # executors that stay empty beside those that work
+    ahead: float = 0.0  # empty ones are there for as many as came in this part of all boots, in this hour of the week
     prompt: bool = False  # a single task that is due relies on no slot that is only expected to be free
 
 
@@ -140,6 +141,18 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
+class Reserve:
+    """So many slots, or this part of all ceilings if that is more, tasks of these lanes leave to the others."""
+
+    slots: int = 0
+    part: float = 0.0
+    lanes: frozenset[str] = frozenset()
+
+
+NOTHING = Reserve()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All a policy may know. Stored with every decision, so that any decision can be replayed."""
 
@@ -149,6 +162,7 @@ class Snapshot:
     executors: tuple[Executor, ...]
     demand: tuple[Demand, ...]
     schedule: tuple[Window, ...] = ()
+    reserve: Reserve = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +193,7 @@ class Retire:
 Action = Launch | Drain | Retire
 
 
-Obstacle = Literal["size", "breaker", "ceiling", "held", "spending", "schedule"]
+Obstacle = Literal["size", "breaker", "ceiling", "held", "spending", "schedule", "reserve"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,13 @@ from schedules.idle import above_ceiling, leave, leaves_at, levels, retire, spar
 from schedules.kinds import expand_kinds, outgrown, wanted
 from schedules.model import Decision, Drain, Executor, Pool, Retire, Snapshot
 from schedules.placement import late, rooms
+from schedules.reserve import admitted
 from schedules.windows import OpenHours, aimed, closed_by, hours
 
 
 def default(seen: Snapshot) -> Decision:
     """What should change now. Pure: the same snapshot gives the same decision."""
+    seen, barred = admitted(seen)
     open_hours = {p.name: aimed(hours(p, seen.schedule, seen.now), p.name, seen.executors) for p in seen.pools}
     seen = replace(seen, pools=tuple(closed_by(p, open_hours[p.name]) for p in seen.pools))
     over = [act for pool in seen.pools for act in _over(pool, open_hours[pool.name], seen.executors)]
@@ -26,7 +28,7 @@ def default(seen: Snapshot) -> Decision:
     plan = orders(waiting, rooms(seen, kept) if waiting else [], pools, kept, seen.now)
     plan = expand_kinds(plan, seen, kept, pools)
     gone, leaving = _retirements(seen, open_hours, kept, plan, pools, waiting)
-    return Decision((*plan.launches, *over, *gone), _look_again(seen, open_hours, leaving), plan.unmet)
+    return Decision((*plan.launches, *over, *gone), _look_again(seen, open_hours, leaving), (*plan.unmet, *barred))
 
 
 def _over(pool: Pool, found: OpenHours, executors: Sequence[Executor]) -> list[Retire | Drain]:

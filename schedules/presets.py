@@ -18,6 +18,7 @@ class Preset:
     lanes: tuple[Lane, ...]
     value: float  # of a second of waiting, in machine-seconds: an idle executor stays boot · (1 + value) at most
     prompt: bool  # a task that is due relies on no slot that is only expected to be free
+    ahead: float = 0.0  # for as many as came in this part of all boots empty executors are there before they come
 
     @property
     def boots_kept(self) -> float:
@@ -25,7 +26,7 @@ class Preset:
 
     def holds(self, pool: Pool) -> Pool:
         """The pool under this preset."""
-        return replace(pool, boots_kept=self.boots_kept, learns=True, prompt=self.prompt)
+        return replace(pool, boots_kept=self.boots_kept, learns=True, prompt=self.prompt, ahead=self.ahead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,12 @@ KNOBS = (
         "Worth of waiting: an idle machine stays boot · (1 + value) at most.",
     ),
     Knob("prompt", "yes or no", "no", "A task that is due waits for no machine that is only expected to be free."),
+    Knob(
+        "ahead",
+        "part of boots",
+        "0; base 0.8",
+        "Empty machines are there for as many tasks as came in this part of all boots, in this hour of the week.",
+    ),
 )
 
 INTERACTIVE = Lane("interactive", weight=4)
@@ -80,5 +87,13 @@ PRESETS: Mapping[str, Preset] = {
             False,
         ),
         Preset("fast", "Nothing waits longer than a machine boots.", _lanes(0.0, 0, 0), 1.0, True),
+        Preset(
+            "base",
+            "As fast, and in the hours of the week in which people come machines are there before they do.",
+            _lanes(0.0, 0, 0),
+            1.0,
+            True,
+            0.8,
+        ),
     )
 }

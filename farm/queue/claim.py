@@ -21,8 +21,9 @@ from farm.queue.advance import ADVANCE, Advance
 from farm.queue.campaign import Halves
 from farm.queue.handed import Handed, Number, Portion
 from farm.queue.licence import Licences
-from farm.queue.needs import GPUS, given_text, needs_of
+from farm.queue.needs import given, needs_of
 from farm.queue.needy import Needy
+from farm.queue.reserved import Reserved
 from farm.queue.room import Kept, Room, Rooms
 from farm.queue.shares import Fact, Shares
 from farm.queue.table import SYSTEM, Table, shares_of
@@ -30,6 +31,7 @@ from farm.queue.waiting import Candidate, Queue, Waiting
 from farm.tables import AnyRow
 from schedules.model import Lane, Licence
 from schedules.needs import Needs
+from schedules.reserve import Allowed
 
 _TOKENS = random.Random()
 _LOOK = 64  # candidates of an owner looked at in one go; a claim that uses them all looks again at the next event
@@ -89,8 +91,9 @@ class Claim:
         now: datetime,
         owners: Mapping[str, float] = _ALIKE,
         licences: Mapping[str, Licence] = _NONE,
+        allowed: Allowed | None = None,
     ) -> None:
-        """`owners`: weights of those whose is not 1."""
+        """`owners`: weights of those whose is not 1. `allowed`: what some lanes may have at once."""
         self._tx, self._lanes, self._term, self._now, self._owners = tx, lanes, term, now, owners
         self._at = micros(now)
         self._tasks: list[tuple[Any, ...]] = []
@@ -103,6 +106,7 @@ class Claim:
         self._halves = Halves(tx, now, _LOOK)
         self._licences = Licences(tx, licences)
         self._lacking: set[tuple[str, str]] = set()  # lanes and owners who wait for licences only: no slot is owed them
+        self._allowed, self._reserved = allowed, Reserved()
         self._rooms = Rooms([])
         self._needy = Needy(tx, now, self._rooms)
         self._held: Collection[str] = ()  # lanes
@@ -130,7 +134,8 @@ class Claim:
         free, largest = self._rooms.free, max((r.slots for r in rooms), default=0)
         if free <= 0 and not depth:
             return None
-        self._held = holds.lanes(self._tx) | frozenset(self.closed)
+        self._reserved = Reserved.look(self._tx, self._allowed, depth)
+        self._held = holds.lanes(self._tx) | frozenset(self.closed) | self._reserved.full
         claims = self._halves.claims
         more = self._licences.more
         self._needy = Needy(self._tx, self._now, self._rooms, self._held, claims).look()
@@ -160,7 +165,8 @@ class Claim:
         for lane in sorted(table.present, key=lambda lane: table.lanes.virtual[lane]):
             owner, _ = table.owners[lane].next(table.present[lane])
             first = next(iter(table.queue(lane, owner)), None)
-            if first and (first.row.slots > 1 or first.row.needs) and first.due <= self._now:
+            wide = first and (first.row.slots > 1 or first.row.needs) and self._reserved.room(lane, first.row.slots)
+            if first and wide and first.due <= self._now:
                 self._overdue(table, (lane, owner), first, depth)
 
     def _overdue(
@@ -225,8 +231,11 @@ class Claim:
             needs = needs_of(step.needs) if step.needs else None
             deep = 0 if step.licences or needs else depth.get((step.job, step.ordinal), 0)
             deep = self._rooms.level(candidate.remaining, deep)
+            if not deep and not self._reserved.begin(pair, step.slots):
+                continue  # others' slots are left to them
             each = step.slots * candidate.seconds
-            most = candidate.remaining if seconds == inf else min(candidate.remaining, int(seconds / each) + 1)
+            most = candidate.remaining if deep else min(candidate.remaining, self._reserved.room(step.lane, step.slots))
+            most = most if seconds == inf else min(most, int(seconds / each) + 1)
             reach = 0 if self._crowded else deep
             rooms = self._rooms.best(needs) if needs else self._rooms.may(step.slots, reach)
             for room in _better(rooms, candidate):
@@ -237,6 +246,7 @@ class Claim:
                     else:
                         room.take(n * step.slots, deep)
                     self._take(candidate, room, n)
+                    self._reserved.take(step.lane, 0 if deep else n * step.slots)
                     if not candidate.remaining:
                         queue.remove(candidate)
                     return float(n * each)
@@ -307,8 +317,8 @@ class Claim:
         token = _TOKENS.getrandbits(52)  # exact in every JSON reader; it need not be secret, only another one each time
         job, about = step.job, step.ordinal
         state, at = AttemptState.CLAIMED, self._at
-        given, env = _given(step.needs, room) if step.needs else (None, None)
-        self._attempts.append((job, number, ordinal, about, room.executor, token, step.slots, state, at, given))
+        had, env = given(step.needs, room.gpus) if step.needs else (None, None)
+        self._attempts.append((job, number, ordinal, about, room.executor, token, step.slots, state, at, had))
         made = self._template(step)
         gathered = template.gathered(self._tx, step, number, params) if made.gathers else ()
         work = made.work(number, position, ordinal, token, self._term, params, gathered, memory)
@@ -343,8 +353,8 @@ class Claim:
         left = Waiting(self._tx, self._now, largest, held=self._held).pairs() | self._needy.left()
         left -= self._lacking
         self._tx.execute(_NOBODY_WAITS)
-        self._tx.execute(_NO_OWNER_WAITS, {"lanes": list(table.owners)})
-        facts = table.lanes.facts(lane for lane, _ in left)
+        self._tx.execute(_NO_OWNER_WAITS, {"lanes": [*table.owners, *self._reserved.full]})
+        facts = table.lanes.facts(lane for lane, _ in left - self._reserved.barred)
         for lane, fact in {**facts, SYSTEM: Fact(table.lanes.system, False)}.items():
             if lane in table.lanes.known:
                 self._tx.execute(_SPEND, {"l": lane, "v": fact.virtual, "b": fact.backlogged})
@@ -369,15 +379,6 @@ class Claim:
             self._tx.execute(_SPEND_OWNER, old)
         if new:
             self._tx.execute(_ADD_OWNER, new)
-
-
-def _given(text: str, room: Room) -> tuple[str, dict[str, str]]:
-    """What the books say that an attempt with these needs has, and what it is told of it."""
-    needs = needs_of(text)
-    n = dict(needs.amounts).get(GPUS, 0)
-    mine, room.gpus = room.gpus[:n], room.gpus[n:]
-    told = ",".join(map(str, mine))
-    return given_text(needs.amounts, mine), {"FARM_GPUS": told, "CUDA_VISIBLE_DEVICES": told} if n else {}
 
 
 def _better(rooms: Sequence[Room], candidate: Candidate) -> Sequence[Room]:

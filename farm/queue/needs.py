@@ -53,6 +53,16 @@ def given_text(amounts: Amounts, gpus: list[int]) -> str:
     return _text({"amounts": dict(amounts), "gpus": gpus})
 
 
+def given(text: str, gpus: list[int]) -> tuple[str, dict[str, str]]:
+    """What the books say that an attempt with these needs has, and what it is told of it. Its devices leave `gpus`."""
+    needs = needs_of(text)
+    n = dict(needs.amounts).get(GPUS, 0)
+    mine = gpus[:n]
+    del gpus[:n]
+    told = ",".join(map(str, mine))
+    return given_text(needs.amounts, mine), {"FARM_GPUS": told, "CUDA_VISIBLE_DEVICES": told} if n else {}
+
+
 @lru_cache(maxsize=4096)
 def given_of(text: str) -> tuple[Amounts, tuple[int, ...]]:
     found = json.loads(text)

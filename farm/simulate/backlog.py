@@ -1,7 +1,7 @@
 """What waits in a replay, in the order in which the farm hands it out: fair turns between lanes and between owners in
 a lane, earliest due first of one owner. The rules are the queue's (farm/queue/shares.py, schedules/ordering.py)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -49,9 +49,11 @@ class Backlog:
         self.entries[number] = entry
         self.seen.setdefault(lane, {})[number] = entry.seen
 
-    def take(self) -> Entry:
-        """The next one. There is one."""
-        present = [lane for lane, heaps in self._heaps.items() if heaps]
+    def take(self, barred: Collection[str] = ()) -> Entry | None:
+        """The next one; none of the barred lanes."""
+        present = [lane for lane, heaps in self._heaps.items() if heaps and lane not in barred]
+        if not present:
+            return None
         lane = self._lanes.next(present)[0]
         heaps = self._heaps[lane]
         owner = self._owners[lane].next(heaps)[0]

@@ -13,12 +13,14 @@ from farm.simulate.pools import Offer
 from farm.simulate.sight import Sight
 from farm.simulate.trace import SECOND, Job
 from farm.simulate.world import World
+from schedules.arrivals import next_hour
 from schedules.gaps import Gaps
 from schedules.learning import PRIOR_S, Boots, Known, after, booted, expected
-from schedules.model import Decision, Lane, Launch, Pool, Retire, ScalingPolicy, Waiting
+from schedules.model import NOTHING, Decision, Lane, Launch, Pool, Reserve, Retire, ScalingPolicy, Waiting
 from schedules.ordering import due
 from schedules.policy import default
 from schedules.presets import Preset
+from schedules.reserve import Allowed, allowed
 
 GAP = SECOND // 5  # between two turns of the wheel
 SOON = SECOND // 2  # the clock alone turns it no sooner
@@ -34,6 +36,7 @@ class Farmer:
     lane: Callable[[Job], str]
     policy: ScalingPolicy = default
     owners: bool = False  # each source is an owner of its own: they share a lane
+    reserve: Reserve = NOTHING
     lanes: dict[str, Lane] = field(init=False)
     backlog: Backlog = field(init=False)
     sight: Sight = field(init=False)
@@ -43,6 +46,7 @@ class Farmer:
     _boots: dict[str, Boots] = field(default_factory=dict)
     _failures: dict[str, int] = field(default_factory=dict)
     _gaps: Gaps = field(default_factory=Gaps)
+    _allowed: Allowed | None = None
     _stirred: bool = False
     _turned: int = -GAP
     _look: int | None = None
@@ -61,6 +65,8 @@ class Farmer:
 
     def come(self, job: Job, now: int) -> None:
         self._stirred = True
+        if self.preset.ahead and not self.lanes[self.lane(job)].w_max:
+            self._gaps.arrivals.saw(now, 1)
         lane, arrival = self.lanes[self.lane(job)], from_micros(job.arrival)
         predicted = timedelta(seconds=self.predict(job))
         when = due(arrival, predicted, lane)
@@ -75,7 +81,10 @@ class Farmer:
         return len(self.backlog)
 
     def next(self) -> Job | None:
-        entry = self.backlog.take()
+        most = self._allowed
+        entry = self.backlog.take(most.lanes if most and not most.room(self.sight.at_work(most.lanes), 1) else ())
+        if entry is None:
+            return None
         self._handed[entry.job.number] = entry
         return entry.job
 
@@ -113,11 +122,15 @@ class Farmer:
     def wish(self, world: World) -> int | None:
         if self._stirred:
             return self._turned + GAP
+        if self.preset.ahead:  # what is learned changes with the hour
+            return min(self._look or next_hour(self._turned), next_hour(self._turned))
         return self._look
 
     def turn(self, world: World) -> None:
         self._turned, self._stirred = world.now, False
-        decision = self.policy(self._gaps.told(self.sight.snapshot(from_micros(world.now))))
+        seen = self._gaps.told(replace(self.sight.snapshot(from_micros(world.now)), reserve=self.reserve))
+        self._allowed = allowed(seen)
+        decision = self.policy(seen)
         look = decision.look_again
         self._look = max(world.now + SOON, micros(look)) if look else None
         self._act(world, decision)

@@ -1,6 +1,7 @@
 """The farm of a replay as its policy sees it, kept up to date event by event: only what changed is made anew."""
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -58,6 +59,10 @@ class Sight:
         self._runs[entry.job.number] = Run(entry.lane, machine.id, start, entry.seen.predicted)
         self._expect(entry.job.number, start)
         self.machine(machine)
+
+    def at_work(self, lanes: Iterable[str]) -> int:
+        """Slots that jobs of these lanes have."""
+        return sum(len(self._busy.get(lane, ())) for lane in lanes)
 
     def ended(self, job: int, machine: Machine) -> None:
         run = self._runs.pop(job)

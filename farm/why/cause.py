@@ -50,6 +50,7 @@ class Cause(StrEnum):
     TOO_LARGE = "too-large"
     CEILING = "ceiling"
     BREAKER = "breaker"
+    RESERVE = "reserve"  # its lane leaves the slots that are left to others
     BOOTING = "booting"
     QUEUE = "queue"
     AMOUNT = "amount"  # of something beside slots not enough is free: where, and when it is back

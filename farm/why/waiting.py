@@ -100,7 +100,7 @@ def _slot(look: Look, about: str, state: str, subject: str, step: AnyRow, number
         return _unmet(look, about, state, subject, never[0], numbers)
     if room := kept_room(look, about, state, step, numbers):
         return room
-    if unmet and not numbers["booting"]:
+    if unmet and (not numbers["booting"] or _all_barred(look, step, unmet)):
         return _unmet(look, about, state, subject, unmet[0], numbers)
     if numbers["booting"]:
         one = numbers["booting"] == 1
@@ -112,6 +112,13 @@ def _slot(look: Look, about: str, state: str, subject: str, step: AnyRow, number
     return Why(about, state, Cause.QUEUE, rule, sentence, "a slot becomes free", numbers)
 
 
+def _all_barred(look: Look, step: AnyRow, unmet: Sequence[Unmet]) -> bool:
+    """Whether what is on its way is for others alone: nothing of the job may begin beside what its lane has."""
+    barred = sum(u.slots for u in unmet if u.obstacles == ("reserve",))
+    waits = (w for d in look.seen.demand for w in d.waiting if w.who == str(step.job))
+    return barred > 0 and barred >= sum(w.count * w.slots for w in waits)
+
+
 def _unmet(look: Look, about: str, state: str, subject: str, unmet: Unmet, numbers: dict[str, Any]) -> Why:
     causes = _obstacles(unmet.obstacles)
     cause, following = causes[0], "; or ".join(_remedy(look, one) for one in causes)
@@ -119,6 +126,7 @@ def _unmet(look: Look, about: str, state: str, subject: str, unmet: Unmet, numbe
 
 
 _IN_THE_WAY = {
+    "reserve": Cause.RESERVE,
     "ceiling": Cause.CEILING,
     "held": Cause.POOL_HELD,
     "spending": Cause.SPENDING,
@@ -139,6 +147,7 @@ def _remedy(look: Look, cause: Cause) -> str:
     return {
         Cause.TOO_LARGE: "a pool with larger executors in farm.toml (max_slots)",
         Cause.NO_POOL: "a pool in farm.toml",
+        Cause.RESERVE: "work of its lane ends",
         Cause.CEILING: "a slot becomes free, or a window opens",
         Cause.BREAKER: f"a pool is asked again at {at(min(shut))}" if shut else "a pool is asked again",
         Cause.POOL_HELD: "farm release pool:" + next((p.name for p in look.seen.pools if p.closed == "held"), ""),

@@ -13,6 +13,7 @@ from farm import why
 from farm.acts import By
 from farm.clock import micros
 from farm.config import FarmConfig, PoolConfig
+from farm.config_reserve import ReserveConfig
 from farm.dispatch import Dispatcher
 from farm.fleet import drain, ended, learn_boot, lost, pool_row
 from farm.model import ExecutorState, Item, OrderState, Range, StepSpec
@@ -783,6 +784,22 @@ def convict(farm: QueueFarm, executor: str = "e1") -> None:
         settled = farm.finish(farm.claim(1, executor), executor, exit=9)
         with farm.db.write() as tx:
             quarantine.look(tx, settled.outcomes, farm.clock.now())
+
+
+@shows(Cause.RESERVE)
+def job_whose_lane_leaves_slots_to_others(farm: QueueFarm) -> Why:
+    config = LOCAL.model_copy(update={"reserve": ReserveConfig(slots=1)})
+    for n in range(3):
+        there(farm, f"e{n}")
+    farm.submit(step(array=Range(first=1, last=9), predicted_s=600), lane="bulk")
+    with farm.db.write() as tx:
+        Dispatcher(LANES, 1).assign(tx, farm.clock.now())
+    person = farm.submit(step(predicted_s=60), lane="interactive")
+    answer = ask(farm, str(farm.submit(step(predicted_s=600), lane="bulk")), config)
+    assert answer.sentence.endswith("waits: lane bulk leaves others all but 3 slots.")
+    assert answer.next == "work of its lane ends"
+    assert ask(farm, str(person), config).cause is Cause.QUEUE  # one is ordered for it at the next turn
+    return answer
 
 
 # ── by the clock ──
