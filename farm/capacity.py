@@ -1,6 +1,6 @@
 """What pools can ever give: a step that asks for more would wait for ever."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from farm.config import FarmConfig, PoolConfig
 from farm.model import StepSpec
@@ -38,14 +38,21 @@ def _check_words(config: FarmConfig, step: StepSpec) -> None:
     offers = [of_pool(pool) for pool in config.pools.values()]
     for name in step.needs:
         if name not in (known := {one for offer in offers for one, _ in offer.amounts if one != MEMORY}):
-            have = nearest(name, known) if known else f"say what executors have in farm.toml: {_example(name)}"
-            raise Refusal(f"no pool has {name[:100]!r}", "--needs", have)
+            raise Refusal(f"no pool has {name[:100]!r}", "--needs", _meant(name, known))
     for label in step.labels:
         name = label.strip("!").partition("=")[0].rstrip("!")
         wants = not label.startswith("!") and "!=" not in label
         if wants and name not in (named := {one for offer in offers for one, _ in offer.labels}):
             have = nearest(name, named) if named else f"name it in farm.toml: [pools.NAME.labels] {name} = …"
             raise Refusal(f"no pool has the label {name[:100]!r}", "--label", have)
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    """`cpus` is near to what is no amount."""
+    near = nearest(name, {*known, "cpu", MEMORY})
+    if near.startswith("did you mean"):
+        return near
+    return nearest(name, known) if known else f"say what executors have in farm.toml: {_example(name)}"
 
 
 def _example(name: str) -> str:

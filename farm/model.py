@@ -6,6 +6,8 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field
 
+from farm.wording import FORMS
+
 
 class JobState(StrEnum):
     HELD = "held"
@@ -148,14 +150,22 @@ class Item(Strict):
     previous: Many[File] = ()  # its outputs last time: equal ones count as nothing new
 
 
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
-SecretRef = Annotated[str, Field(pattern=r"^(file:/[^\x00-\x1f]{1,1000}|env:[A-Za-z_][A-Za-z0-9_]{0,99})$")]
-
-
-Named = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,62}$")]
-Condition = Annotated[
-    str, Field(pattern=r"^(![A-Za-z][A-Za-z0-9_.-]{0,62}|[A-Za-z][A-Za-z0-9_.-]{0,62}(!?=[A-Za-z0-9_.+:-]{0,100})?)$")
-]
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
+_SECRET = r"^(file:/[^\x00-\x1f]{1,1000}|env:[A-Za-z_][A-Za-z0-9_]{0,99})$"
+_NAMED = r"^[A-Za-z][A-Za-z0-9_.-]{0,62}$"
+_CONDITION = r"^(![A-Za-z][A-Za-z0-9_.-]{0,62}|[A-Za-z][A-Za-z0-9_.-]{0,62}(!?=[A-Za-z0-9_.+:-]{0,100})?)$"
+FORMS.update(
+    {
+        _VARIABLE: "write letters, digits and _, such as MODEL_2",
+        _SECRET: "write file:/path/of/a/file or env:NAME",
+        _NAMED: "write letters, digits, . _ and -, such as dongle",
+        _CONDITION: "write it like arch=arm64, arch!=arm64, ssd (has it) or !ssd (has it not)",
+    }
+)
+Variable = Annotated[str, Field(pattern=_VARIABLE)]
+SecretRef = Annotated[str, Field(pattern=_SECRET)]
+Named = Annotated[str, Field(pattern=_NAMED)]
+Condition = Annotated[str, Field(pattern=_CONDITION)]
 
 
 class StepSpec(Strict):

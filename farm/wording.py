@@ -14,6 +14,8 @@ _NUMBER = ("{given} is no number", "write one such as 0.5")
 _OBJECT = ("{given} is no table of names and values", "")
 _LIST = ("{given} is no list", "put it into brackets")
 
+FORMS: dict[str, str] = {}
+"""Pattern → what to write instead, for those who do not read patterns."""
 _WORDS: Mapping[str, tuple[str, str]] = {
     "missing": ("{name} is missing", "add it"),
     "int": _WHOLE,
@@ -55,6 +57,8 @@ def plain(found: Mapping[str, Any], name: str) -> tuple[str, str]:
     if words is None:
         return _split(f"{shown(found.get('input'))}: {found['msg'][:1].lower()}{found['msg'][1:]}")
     said = {**about, "name": name, "given": shown(found.get("input"))}
+    if form := FORMS.get(str(about.get("pattern"))):
+        words = words[0], form
     what, remedy = (text.format_map(said) for text in words)
     return what, remedy
 

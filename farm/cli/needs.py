@@ -21,7 +21,11 @@ def needs(text: str | None) -> dict[str, Any]:
     others: dict[str, int] = {}
     for part in map(str.strip, [] if text is None else text.split(",")):
         name, sign, value = part.partition("=")
-        if not _NAME.fullmatch(name) or not sign or (name not in NEEDS and _meant(name)):
+        if (
+            not _NAME.fullmatch(name)
+            or not sign
+            or (name not in NEEDS and _meant(name) and not _COUNT.fullmatch(value))
+        ):
             near = _meant(name)
             remedy = f"did you mean {near}? such as cpu=2,memory=4G" if near else _FORM
             raise Refusal(f"no need is called {name[:100]!r}" if name else "a need is empty", "--needs", remedy)
@@ -33,7 +37,7 @@ def needs(text: str | None) -> dict[str, Any]:
 
 
 def _meant(name: str) -> str:
-    """What is no name of an own amount, for it is too near to a known one."""
+    """What a name is near to. It may be an amount of farm.toml all the same: the farm knows."""
     near = get_close_matches(name, NEEDS, 1, 0.75)
     return near[0] if near else ""
 

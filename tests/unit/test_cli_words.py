@@ -43,12 +43,12 @@ def test_needs():
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("cpus=2", "cpu"),
+        ("cpus=two", "cpu"),
         ("memry=1G", "memory"),
         ("cpu=x", "x"),
         ("cpu=0", "0"),
         ("", "empty"),
-        ("gpu=1", "gpus"),
+        ("gpu=x", "gpus"),
         ("a=0", "a=2"),
     ],
 )

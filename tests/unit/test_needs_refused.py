@@ -3,11 +3,14 @@
 import re
 
 import pytest
+from pydantic import ValidationError
 
 from farm.capacity import check_needs, placed
+from farm.cli.needs import needs
 from farm.config import BadConfig, FarmConfig, load
 from farm.model import StepSpec
 from farm.refusal import Refusal
+from farm.wording import plain
 
 CONFIG = FarmConfig.model_validate(
     {
@@ -27,6 +30,7 @@ def step(**more: object) -> StepSpec:
     ("more", "what"),
     [
         ({"needs": {"gpu": 1}}, "no pool has 'gpu'.*did you mean 'gpus'"),
+        ({"needs": {"cpus": 2}}, "no pool has 'cpus'.*did you mean 'cpu'"),
         ({"needs": {"fpga": 1}}, "no pool has 'fpga'.*there are dongle, gpus"),
         ({"needs": {"gpus": 3}}, "the nearest, graphic, lacks gpus: it has 2 of 3"),
         ({"needs": {"gpus": 1}, "cpu": 9}, "9 cpus"),
@@ -82,3 +86,27 @@ def test_what_a_pool_can_not_offer_is_told_with_its_line(tmp_path, line: str, wh
         load(path)
     assert what in f"{bad.value.what} {bad.value.remedy}"
     assert "line 2" in bad.value.where
+
+
+def test_an_amount_of_farm_toml_may_be_called_nearly_as_something_known() -> None:
+    config = FarmConfig.model_validate({"pools": {"p": {"amounts": {"gpu2": 1, "cpus": 2, "mem": 3}}}})
+    wanted = needs("gpu2=1,cpus=2,mem=3")
+    assert wanted == {"needs": {"gpu2": 1, "cpus": 2, "mem": 3}}
+    check_needs(config, step(**wanted))
+
+
+@pytest.mark.parametrize(
+    ("more", "remedy"),
+    [
+        ({"labels": ["arch == arm64"]}, "write it like arch=arm64, arch!=arm64, ssd (has it) or !ssd (has it not)"),
+        ({"needs": {"a b": 1}}, "write letters, digits, . _ and -, such as dongle"),
+        ({"secrets": {"KEY": "keys"}}, "write file:/path/of/a/file or env:NAME"),
+        ({"secrets": {"1KEY": "env:KEY"}}, "write letters, digits and _, such as MODEL_2"),
+    ],
+)
+def test_what_is_of_no_right_form_is_told_without_a_pattern(more: dict[str, object], remedy: str) -> None:
+    with pytest.raises(ValidationError) as wrong:
+        step(**more)
+    what, said = plain(wrong.value.errors()[0], "it")
+    assert what.endswith("is not of the right form")
+    assert said == remedy
