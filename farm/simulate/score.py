@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from farm.simulate.trace import SECOND, Job
-from farm.simulate.world import World
+
+if TYPE_CHECKING:
+    from farm.simulate.world import World
 
 
-def play(world: World) -> dict[str, Any]:
+def play(world: "World") -> dict[str, Any]:
     """Run it. Its numbers, by the names of `farm simulate --json`."""
     mind, turns = world.mind.turn, list[float]()
 
-    def timed(now: World) -> None:
+    def timed(now: "World") -> None:
         began = perf_counter()
         mind(now)
         turns.append(perf_counter() - began)
@@ -26,7 +28,7 @@ def _ms(turns: Sequence[float]) -> float:
     return round(percentile(sorted(turns), 0.99) * 1000, 3)
 
 
-def score(world: World) -> dict[str, Any]:
+def score(world: "World") -> dict[str, Any]:
     """Waits are until a job begins first, in seconds; `makespan_s` is from the first arrival to the last end."""
     jobs = world.jobs
     waits = sorted(wait(world, job) for job in jobs)
@@ -48,11 +50,11 @@ def score(world: World) -> dict[str, Any]:
     }
 
 
-def wait(world: World, job: Job) -> float:
+def wait(world: "World", job: Job) -> float:
     return (world.begun[job.number] - job.arrival) / SECOND
 
 
-def by_class(world: World) -> dict[str, list[float]]:
+def by_class(world: "World") -> dict[str, list[float]]:
     """Class → its waits, the shortest first."""
     found: dict[str, list[float]] = {}
     for job in world.jobs:

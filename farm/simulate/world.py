@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from farm.simulate.course import Course
 from farm.simulate.machine import Machine
 from farm.simulate.pools import Chance, Offer
 from farm.simulate.trace import Job
@@ -58,6 +59,7 @@ class World:
     offers: Sequence[Offer]
     mind: Decides
     chance: Chance = field(default_factory=Chance)
+    course: Course | None = None  # keeps what happens, for a plot
     now: int = 0
     booting: dict[str, Machine] = field(default_factory=dict)
     open: dict[str, Machine] = field(default_factory=dict)  # ready, with a free slot
@@ -70,7 +72,7 @@ class World:
     peak: int = 0
     last_end: int = 0  # of a job
     empty_at: int | None = None  # when the last machine went after that
-    at_work: list[tuple[int, int, float]] = field(default_factory=list)  # (when, slots, jobs that wait): for the plot
+    running: int = 0  # jobs
     _events: list[tuple[int, int, str, Machine, Job | None]] = field(default_factory=list)
     _number: int = 0
     _come: int = 0  # jobs that have come
@@ -172,12 +174,14 @@ class World:
             machine.idle_since = self.now
         self.open[machine.id] = machine
         self.full.pop(machine.id, None)
+        self.running -= 1
         self.done[job.number] = self.last_end = self.now
         self.mind.ended(job, machine, self.now)
 
     def _lost(self, machine: Machine) -> None:
         cut_off = [*machine.at]
         machine.gone = True
+        self.running -= len(cut_off)
         for job in cut_off:
             self.mind.ended(job, machine, self.now)
             self.mind.come(job, self.now)
@@ -202,13 +206,19 @@ class World:
             machine.at[job] = self.now
             if not machine.free:
                 self.full[machine.id] = self.open.pop(machine.id)
+            self.running += 1
             self.begun.setdefault(job.number, self.now)
             self._push(self.now + job.duration, "end", machine, job)
             self.mind.began(job, machine, self.now)
 
     def _note(self) -> None:
-        """For the plot: slots there are, and how many jobs wait."""
-        self.at_work.append((self.now, self.alive(), self.mind.waits()))
+        if self.course is not None:
+            self.course.note(self.now, self._slots(), self.running, self.mind.waits())
+
+    def _slots(self) -> int:
+        if len(self.offers) == 1:
+            return self.alive() * self.offers[0].slots
+        return sum(m.offer.slots for m in self.machines())
 
     def _close(self) -> None:
         """What is still there when nothing happens any more (a peer's standing machines) is billed to the last end."""

@@ -1,0 +1,3 @@
+"""The name under which the past stands beside its replays."""
+
+AS_IT_WAS = "as it was"
