@@ -57,6 +57,9 @@ def simulate(
     lane: Annotated[
         list[str] | None, typer.Option(metavar="SOURCE=LANE", help="The lane of a source or class; repeat it.")
     ] = None,
+    reserve: Annotated[
+        int, typer.Option(min=0, max=1_000_000, help="Slots that the bulk lane leaves to the others.")
+    ] = 0,
     owners: Annotated[bool, typer.Option("--owners", help="Each source is an owner: they share a lane.")] = False,
     seed: Annotated[int, typer.Option(help="Decides spread and losses.")] = 0,
     plot: Annotated[
@@ -71,6 +74,7 @@ def simulate(
     from farm.simulate.contest import Contest
     from farm.simulate.peers import PEERS
     from farm.simulate.picture.report import drawing
+    from schedules.model import Reserve
     from schedules.presets import PRESETS
 
     said = Machines(boot, min_billing, ceiling, slots, price, boot_spread, spot_rate, pool or ())
@@ -85,6 +89,7 @@ def simulate(
         lanes=lanes(lane or ()),
         seed=seed,
         owners=owners or history is not None,
+        reserve=Reserve(reserve, 0.0, frozenset({"bulk"})),
         watched=draw is not None,
     )
     found = contest.run(presets, peers, wait, recorded.lived)

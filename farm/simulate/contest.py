@@ -15,7 +15,7 @@ from farm.simulate.pools import Chance, Offer
 from farm.simulate.score import play
 from farm.simulate.trace import SECOND, Job
 from farm.simulate.world import Decides, World
-from schedules.model import ScalingPolicy
+from schedules.model import NOTHING, Reserve, ScalingPolicy
 from schedules.policy import default
 from schedules.presets import PRESETS, Preset
 
@@ -31,6 +31,7 @@ class Contest:
     lanes: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     owners: bool = False
+    reserve: Reserve = NOTHING
     watched: bool = False  # what happens is kept, for a plot
     courses: dict[str, Course] = field(default_factory=dict)
 
@@ -73,7 +74,7 @@ class Contest:
 
     def _by_preset(self, preset: Preset, policy: ScalingPolicy = default) -> dict[str, Any]:
         offers = {offer.name: offer for offer in self.offers}
-        return self.play(Farmer(preset, offers, self.lane, policy, owners=self.owners))
+        return self.play(Farmer(preset, offers, self.lane, policy, owners=self.owners, reserve=self.reserve))
 
     def _by_own(self, name: str) -> dict[str, Any]:
         """Somebody's own policy, guarded as in a farm, with the lanes of a farm that has no preset."""
