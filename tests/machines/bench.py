@@ -1,6 +1,7 @@
 """The test bench: networks, images and the machines on them."""
 
 import contextlib
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -27,7 +28,7 @@ class Bench:
         with contextlib.ExitStack() as stack:
             self.network = Network()
             stack.callback(self.network.close)
-            self._registry = Registry(self.network.router, image.registry())
+            self._registry = Registry(self.network.router, functools.cache(image.registry))
             stack.callback(self._registry.close)
             self._machines: list[Machine] = []
             stack.callback(self._close_machines)

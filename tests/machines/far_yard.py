@@ -261,7 +261,7 @@ class Ec2Yard(BenchYard):
     def __init__(self, engine: str) -> None:
         ends = ExitStack()
         bench = ends.enter_context(Bench())
-        cloud = Instances(bench, {IMAGE: "ray"}, near=True)
+        cloud = Instances(bench, {IMAGE: engine}, near=True)  # without Ray where none is needed
         ends.callback(cloud.close)
         patch = pytest.MonkeyPatch()
         ends.callback(patch.undo)

@@ -80,8 +80,8 @@ def layers(image: str) -> list[Path]:
             return [_root(), _plain()]
         if image in PYTHONS:
             return [*_below("plain"), _other_python(PYTHONS[image])]
-        below = [*_below("plain"), _layer("ray", RAY, _below("plain"), registry())]
-        return below if image == "ray" else [*below, _layer("povray", POVRAY, below, registry())]
+        below = [*_below("plain"), _layer("ray", RAY, _below("plain"), _registry())]
+        return below if image == "ray" else [*below, _layer("povray", POVRAY, below, _registry())]
 
 
 def _below(image: str) -> list[Path]:
@@ -90,7 +90,13 @@ def _below(image: str) -> list[Path]:
 
 
 def registry() -> Path:
-    """`wheels` (ray and what it needs, for each Python) and `debs` (with their index): what machines can install."""
+    """`wheels` (ray and what it needs, for each Python) and `debs` (with their index): what machines can install; made
+    if missing. Raises Missing."""
+    with _alone():
+        return _registry()
+
+
+def _registry() -> Path:
     pins = ray_pins(LOCK.read_text())
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     words = ["registry 1", *pins, *DEBS, *sorted({python, *PYTHONS.values()}), _root().name]
@@ -146,7 +152,7 @@ def _other_python(version: str) -> Path:
     if not found:
         raise Missing(f"no Python {version} for the machines; please type: pyenv install {version}")
     given = {"python": found[-1]}
-    return _layer(f"python{version}", OTHER_PYTHON, _below("plain"), registry(), given)
+    return _layer(f"python{version}", OTHER_PYTHON, _below("plain"), _registry(), given)
 
 
 def _layer(name: str, script: str, below: list[Path], given: Path | None, more: dict[str, Path] | None = None) -> Path:

@@ -8,13 +8,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 LOOPBACK = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")
+STATES = {"tcp": "0A", "tcp6": "0A", "udp": "07", "udp6": "07"}  # of those that take what comes from anywhere
 ASK = "import sys; from ray._raylet import GcsClient; GcsClient(address=sys.argv[1]).internal_kv_keys(b'', b'farm', 5)"
 
 
-def listening(table: str) -> list[tuple[str, str]]:
-    """(local address, inode) of the sockets that listen; see proc(5)."""
+def listening(table: str, state: str = "0A") -> list[tuple[str, str]]:
+    """(local address, inode) of the sockets that listen, as TCP or another protocol calls it; see proc(5)."""
     rows = [line.split() for line in table.splitlines() if ":" in line and "local" not in line]
-    return [(row[1], row[9]) for row in rows if row[3] == "0A"]
+    return [(row[1], row[9]) for row in rows if row[3] == state]
 
 
 def reachable(pids: Collection[int]) -> list[str]:
@@ -30,7 +31,11 @@ def reachable(pids: Collection[int]) -> list[str]:
 
 def sockets(pid: int) -> list[tuple[str, str]]:
     """All that listens in the network of this process."""
-    return [found for kind in ("tcp", "tcp6") for found in listening(Path(f"/proc/{pid}/net/{kind}").read_text())]
+    return [found for kind, state in STATES.items() for found in listening(_table(pid, kind), state)]
+
+
+def _table(pid: int, kind: str) -> str:
+    return Path(f"/proc/{pid}/net/{kind}").read_text()
 
 
 def ray_answers(pid: int, address: str, token: str) -> bool:

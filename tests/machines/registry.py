@@ -5,6 +5,7 @@ import html
 import re
 import socket
 import threading
+from collections.abc import Callable
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -42,11 +43,12 @@ class _Shelf(SimpleHTTPRequestHandler):
 
 
 class Registry:
-    """Serves `folder` on port 80 of a namespace until `close`."""
+    """Serves a folder on port 80 of a namespace until `close`; `folder` is called when somebody asks for something: it
+    may have to be made first."""
 
-    def __init__(self, space: NetSpace, folder: Path) -> None:
+    def __init__(self, space: NetSpace, folder: Callable[[], Path]) -> None:
         def shelf(*words: Any) -> _Shelf:
-            return _Shelf(*words, directory=str(folder))
+            return _Shelf(*words, directory=str(folder()))
 
         self._server = ThreadingHTTPServer(("", 80), shelf, bind_and_activate=False)
         self._server.socket.close()

@@ -56,11 +56,3 @@ class TestPods(SiteSuite, Shut):
     @classmethod
     def make_yard(cls) -> Yard:
         return PodYard("plain")
-
-
-class TestPodsWithRay(RayShut):
-    """That Ray works in a pod as elsewhere is shown by the demo; here that it is shut in, too."""
-
-    @classmethod
-    def make_yard(cls) -> Yard:
-        return PodYard("ray")

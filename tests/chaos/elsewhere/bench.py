@@ -114,7 +114,7 @@ def static(ground: Bench, folder: Path, choose: random.Random, outcome: Outcome)
     try:
         with desk:
             for n in range(choose.choice([2, 3])):
-                desk.owned(f"ws-{n}", "ray")
+                desk.owned(f"ws-{n}", outcome.engine)  # images are called as what is needed
             story(scene, (power, full(ballast, 300 << 20), *COMMON), choose, outcome)
             outcome.findings += [f"left: {m.name} is not as it was" for m in desk.owns if m.alive and not quiet(m)]
             _keep(folder, desk.owns)
