@@ -16,6 +16,7 @@ from farm import tables as t
 from farm.clock import micros
 from farm.db import Database
 from farm.model import JobState, TaskState
+from farm.queue.retry import FORGOTTEN
 from farm.tables import AnyRow
 
 GROUP = 500  # tasks of one transaction: whoever wants to write meanwhile waits for some milliseconds
@@ -40,6 +41,7 @@ _OLD = (
     .limit(bindparam("most"))
 )
 _JOBS: Any = bindparam("jobs", expanding=True)
+_STILL_OLD = _OLD.where(t.Job.id.in_(_JOBS))  # one of them may have been told to go again meanwhile
 _WHOLE = (
     delete(t.Attempt).where(t.Attempt.job.in_(_JOBS)),
     delete(t.TaskEdge).where(t.TaskEdge.job.in_(_JOBS)),
@@ -80,6 +82,7 @@ _LESS_JOB = (
     .where(t.Job.id == bindparam("j"))
     .values(total=t.Job.total - bindparam("n"))
     .values({state: getattr(t.Job, state) - bindparam(state) for state in ("done", "failed", "cancelled", "skipped")})
+    .values(why=FORGOTTEN)
 )
 
 
@@ -110,7 +113,7 @@ def forget(
         out.jobs += len(old)
         out.tasks += sum(row.total for row in old)
         if not dry:
-            _all(database, old, pause)
+            _all(database, cut, old, pause)
 
 
 def _say(database: Database, cut: datetime) -> None:
@@ -122,29 +125,35 @@ def _say(database: Database, cut: datetime) -> None:
             tx.execute(_SAID, {"v": str(max(int(said), micros(cut)))})
 
 
-def _all(database: Database, old: Sequence[AnyRow], pause: Callable[[float], object]) -> None:
+def _all(database: Database, cut: datetime, old: Sequence[AnyRow], pause: Callable[[float], object]) -> None:
     """Small ones together, large ones in parts."""
     some: list[int] = []
     size = 0
     for row in old:
         if row.total > GROUP:
-            _large(database, row.id, pause)
+            _large(database, cut, row.id, pause)
         if some and size + row.total > GROUP:
-            _whole(database, some, pause)
+            _whole(database, cut, some, pause)
             some, size = [], 0
         some.append(row.id)
         size += min(row.total, GROUP)
-    _whole(database, some, pause)
+    _whole(database, cut, some, pause)
 
 
-def _whole(database: Database, jobs: Sequence[int], pause: Callable[[float], object]) -> None:
+def _whole(database: Database, cut: datetime, jobs: Sequence[int], pause: Callable[[float], object]) -> None:
     with database.write() as tx:
-        for statement in _WHOLE:
-            tx.execute(statement, {"jobs": jobs})
+        old = _still_old(tx, cut, jobs)
+        for statement in _WHOLE if old else ():
+            tx.execute(statement, {"jobs": old})
     pause(PAUSE_S)
 
 
-def _large(database: Database, job: int, pause: Callable[[float], object]) -> None:
+def _still_old(tx: Connection, cut: datetime, jobs: Sequence[int]) -> list[int]:
+    about = {"cut": cut, "last": 0, "most": len(jobs), "jobs": jobs}
+    return [row.id for row in tx.execute(_STILL_OLD, about)]
+
+
+def _large(database: Database, cut: datetime, job: int, pause: Callable[[float], object]) -> None:
     """All tasks but the first that failed and the first that was cancelled: they say why the job ended as it did."""
     with database.read() as tx:
         spared = {tx.execute(_SPARED, {"j": job, "s": s}).scalar() for s in (TaskState.FAILED, TaskState.CANCELLED)}
@@ -153,7 +162,8 @@ def _large(database: Database, job: int, pause: Callable[[float], object]) -> No
     last = 0
     while True:
         with database.write() as tx:
-            rows = tx.execute(_TASKS, {"j": job, "last": last, "most": GROUP}).all()
+            old = _still_old(tx, cut, [job])
+            rows = tx.execute(_TASKS, {"j": job, "last": last, "most": GROUP}).all() if old else []
             if rows:
                 last = rows[-1].number
                 _part(tx, job, [row for row in rows if row.number not in spared], untouched)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DRAIN_AGAIN_S = 1.0  # while the database is away
+
 
 class RunningService:
     """The service's threads, in this process."""
@@ -187,13 +189,24 @@ class RunningService:
         """Wait until nothing runs any more; nothing new is handed out or ordered."""
         assert self.farm.wheel is not None
         self._dispatcher.closing = self.farm.wheel.closing = True
-        now = self.farm.clock.now()
-        with self.farm.db.write() as tx:
-            for row in fleet.alive(tx):
-                fleet.drain(tx, row.id, "the farm goes down when it is idle", now)
+        while not self._all_drain() and not self._harder.wait(DRAIN_AGAIN_S):
+            pass
         self._wake()
         while self._alive() and not self._harder.wait(0.2):
             pass
+
+    def _all_drain(self) -> bool:
+        """False while the database is away."""
+        try:
+            with self.farm.db.write() as tx:
+                for row in fleet.alive(tx):
+                    fleet.drain(tx, row.id, "the farm goes down when it is idle", self.farm.clock.now())
+        except Superseded:  # told to the one who ends us, too
+            return True
+        except SQLAlchemyError as error:
+            log.info("the farm drains as soon as its database is back: %s", error)
+            return False
+        return True
 
     def _alive(self) -> bool:
         """Whether anything is, as far as anybody knows."""

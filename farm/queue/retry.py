@@ -18,6 +18,9 @@ from schedules.ordering import along_path
 
 AGAIN = (TaskState.FAILED, TaskState.CANCELLED)
 _DEAD = (JobState.FAILED, JobState.CANCELLED)
+FORGOTTEN = (
+    "a part of it is forgotten already"  # why a job is as it is: its numbers have gaps, and nothing of it goes again
+)
 
 _JOB = select(t.Job).where(t.Job.id == bindparam("j"))
 _STEPS = select(t.Step).where(t.Step.job == bindparam("j")).order_by(t.Step.ordinal)
@@ -76,6 +79,8 @@ def retry(tx: Connection, ref: Reference) -> tuple[int, Changed]:
     job = tx.execute(_JOB, {"j": ref.job}).one_or_none()
     if job is None:
         raise NotFound(f"there is no job {ref.job}", remedy="see `farm jobs`")
+    if job.why == FORGOTTEN:
+        raise Conflict(f"job {ref.job} ended long ago, and {FORGOTTEN}", remedy="submit it again")
     plan = _plan(tx, ref)
     if not plan.again and not any(plan.rest.values()):
         raise _nothing(ref, job, plan)

@@ -12,6 +12,7 @@ from farm.integrity import look
 from farm.model import Item, Range, StepSpec
 from farm.queue.cancel import cancel
 from farm.reference import parse_reference
+from farm.refusal import Conflict
 from tests.contract.queue_farm import QueueFarm
 
 DAY = timedelta(days=1)
@@ -185,3 +186,64 @@ def test_a_large_job_that_was_half_forgotten_is_forgotten_the_next_time(farm: Qu
     Watched(farm)(0)
     assert forget(farm.db, farm.clock.now(), wait=Watched(farm)).tasks == 26
     assert count(farm, t.Job) == 1
+
+
+def ended_long_ago(farm: QueueFarm, tasks: int) -> int:
+    """A job of so many failed tasks, between others."""
+    executor(farm)
+    farm.run(farm.submit(array(3)))
+    job = farm.submit(array(tasks))
+    farm.run(job, fail=lambda _work: True)
+    farm.submit(array(9))
+    farm.clock.turn(90 * 86400)
+    return job
+
+
+def test_what_is_told_to_go_again_meanwhile_is_not_forgotten(farm: QueueFarm) -> None:
+    job = ended_long_ago(farm, 3)
+    watched, again = Watched(farm), []
+
+    def retried(seconds: float) -> None:
+        if not again:
+            again.append(farm.retry(str(job)))
+        watched(seconds)
+
+    forget(farm.db, farm.clock.now(), wait=retried)
+    assert again == [3]
+    farm.run(job)
+    assert farm.state(job) == "done"
+    watched(0)
+
+
+def test_nothing_of_a_job_goes_again_of_which_a_part_is_forgotten(farm: QueueFarm) -> None:
+    job = ended_long_ago(farm, 30)
+    watched, refused = Watched(farm), []
+
+    def retried(seconds: float) -> None:
+        if 4 < count(farm, t.Task) < 30:
+            with pytest.raises(Conflict, match="a part of it is forgotten already"):
+                farm.retry(str(job))
+            refused.append(job)
+        watched(seconds)
+
+    forget(farm.db, farm.clock.now(), wait=retried)
+    assert len(refused) > 2
+    assert count(farm, t.Task) == 0
+
+
+def test_a_large_job_that_goes_again_before_its_turn_stays_whole(
+    farm: QueueFarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look for what is old and its first part."""
+    job = ended_long_ago(farm, 30)
+    large = forgetting._large
+
+    def late(*about: object) -> None:
+        farm.retry(str(job))
+        large(*about)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(forgetting, "_large", late)
+    forget(farm.db, farm.clock.now(), wait=Watched(farm))
+    assert count(farm, t.Task) == 30
+    farm.run(job)
+    assert farm.state(job) == "done"

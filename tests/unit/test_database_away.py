@@ -103,6 +103,15 @@ def test_a_farm_that_drains_goes_down_when_it_is_idle_all_the_same(yard, monkeyp
 
 
 @pytest.mark.parametrize("error", AWAY, ids=lambda error: type(error).__name__)
+def test_one_that_is_to_drain_while_its_database_is_away_drains_when_it_is_back(yard, monkeypatch, error):
+    service = RunningService.__new__(RunningService)
+    service.farm = yard.farm
+    monkeypatch.setattr(yard.farm.db, "write", Failing(yard.farm.db.write, [error]))
+    assert not service._all_drain()
+    assert service._all_drain()
+
+
+@pytest.mark.parametrize("error", AWAY, ids=lambda error: type(error).__name__)
 def test_the_porter_comes_again(yard, monkeypatch, error):
     monkeypatch.setattr(yard.farm.tokens, "write_used", Failing(yard.farm.tokens.write_used, [error]))
     porter = Porter(yard.farm)
