@@ -4,11 +4,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, or_, update
 
+from executors.errors import ProviderError, SoldOut
 from farm import fleet
 from farm import tables as t
 
 BREAKER = timedelta(seconds=60)  # after the first failure; doubles
 BREAKER_MAX = timedelta(minutes=15)
+SOLD_OUT = "sold out: "
+_QUOTA = ("quota", "limit exceeded", "limitexceeded")  # in what providers say
 
 _BREAK = (
     update(t.PoolFact)
@@ -21,6 +24,16 @@ _CLOSE = (
     .where(or_(t.PoolFact.error.contains(bindparam("e")), t.PoolFact.error == ""))  # "": one has joined meanwhile
     .values(failures=0, breaker_until=None, error="")
 )
+
+
+def told(error: ProviderError) -> str:
+    """What the provider said, and first what that means where it is told apart."""
+    return f"{SOLD_OUT}{error}" if isinstance(error, SoldOut) else str(error)
+
+
+def quota(error: str) -> bool:
+    """Whether it is the account that may have no more, by the provider's words."""
+    return any(word in error.lower() for word in _QUOTA)
 
 
 def close_breaker(tx: Connection, pool: str, error: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, FailFast, Field
 
 from farm.wording import FORMS
 
@@ -214,6 +214,7 @@ class JobSpec(Strict):
     priority: Annotated[Exact, Field(ge=-100, le=100)] = 0
     after: Many[Positive] = ()
     held: Flag = False
+    start_after: AwareDatetime | None = None  # nothing of it begins before
     steps: Annotated[Many[StepSpec], Field(min_length=1)]
     extra: Mapping[str, str] = {}  # what the workload wants to find again: film path, index folder, …
 

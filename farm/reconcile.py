@@ -15,7 +15,7 @@ from executors.errors import Lost, ProviderError, SoldOut, Throttled
 from executors.site.protocol import Message
 from farm import fleet, ledger, offers, orders
 from farm import tables as t
-from farm.breaker import BREAKER_MAX, open_breaker
+from farm.breaker import BREAKER_MAX, open_breaker, told
 from farm.clock import EPOCH, Clock
 from farm.config import FarmConfig
 from farm.db import Database, after_commit
@@ -29,6 +29,7 @@ from farm.newcomers import Newcomers
 from farm.observe import observe, prices_nano
 from farm.queue import endings
 from farm.queue.progress import Changed
+from farm.queue.start_after import release_due
 from farm.sites import Sites
 from farm.tables import AnyRow
 from schedules.gaps import Gaps
@@ -97,6 +98,7 @@ def reconcile(wheel: Fleet) -> Decision:
         _heed_the_clock(tx, wheel, now)
         _believe(tx, wheel, listing, changed, now)
         rest(tx, now)
+        changed.jobs.update(release_due(tx, now))
         seen = observe(tx, wheel.config, now)
         wheel.newcomers.tell(tx, wheel.gaps.arrivals, seen)
         seen = wheel.gaps.told(seen)
@@ -325,7 +327,7 @@ def _place(wheel: Fleet, row: AnyRow, order: Order) -> None:
     except (Throttled, Lost, OSError) as error:  # a disk that is full under its books is not full for ever
         return _again(wheel, row, str(error))
     except ProviderError as error:
-        return _refused(wheel, row, str(error))
+        return _refused(wheel, row, told(error))
     return _placed(wheel, row, placed)
 
 
@@ -333,7 +335,7 @@ def _placed(wheel: Fleet, row: AnyRow, placed: Placed) -> None:
     now = wheel.clock.now()
     with wheel.db.write() as tx:
         fresh = _place_rows(tx, wheel, placed.machines, row)
-        error = "; ".join(str(r.error) for r in placed.refused)
+        error = "; ".join(told(r.error) for r in placed.refused)
         orders.move(tx, row.token, OrderState.PLACED, error)
         if any(isinstance(r.error, SoldOut) for r in placed.refused):
             open_breaker(tx, row.pool, error, now)

@@ -12,6 +12,7 @@ import typer
 from farm.cli import values
 from farm.cli.booking import Booking
 from farm.cli.bounds import Bounds
+from farm.cli.deadline import deadline
 from farm.cli.options import FetchOption, HoldOption, HomeOption, JsonOption, NameOption, WaitOption
 from farm.cli.output import emit, say
 from farm.cli.reach import Place, place_of, submitter
@@ -29,6 +30,9 @@ def submit(
     hold: HoldOption = False,
     after: Annotated[
         list[str] | None, typer.Option(metavar="JOB", help="Start only when this job has succeeded; may be repeated.")
+    ] = None,
+    start_after: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Begin no sooner: 18:00, '2026-03-01 18:00' or +2h.")
     ] = None,
     inputs: Annotated[
         list[str] | None,
@@ -51,6 +55,8 @@ def submit(
         "after": [values.positive(one, "--after") for one in after or []],
         "held": held(hold, wait or fetch is not None),
     }
+    if start_after is not None:
+        job["start_after"] = deadline(start_after, option="--start-after") or None
     files = files_of([Path(path) for path in inputs or []])
     placing = Placing(place_of(home), wait or fetch is not None, json, fetching(fetch), booking.owner)
     return placing.place(lambda client: _send(client, job, files))

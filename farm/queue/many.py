@@ -68,8 +68,10 @@ def check_many(many: ManyJobs) -> JobSpec:
     job = many.job
     if len(job.steps) != 1 or job.steps[0].items or job.steps[0].array:
         raise Refusal("many jobs at once are commands, each of one task", "steps", "leave out array, items, more steps")
-    if job.after or job.held:
-        raise Refusal("many jobs at once come after nothing, and none is held", "job", "submit them one by one")
+    if job.after or job.held or job.start_after:
+        raise Refusal(
+            "many jobs at once come after nothing, and none is held or begins later", "job", "submit them one by one"
+        )
     return job
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 from farm import tables as t
 from farm.acts import By, record
 from farm.model import Item, JobSpec, JobState, StepSpec, TaskState
-from farm.queue import campaign, predict
+from farm.queue import campaign, predict, start_after
 from farm.queue.needs import text_of
 from farm.queue.progress import skip_unchanged
 from farm.refusal import Refusal
@@ -43,8 +43,12 @@ def submit(tx: Connection, spec: JobSpec, lanes: Mapping[str, Lane], now: dateti
     lane = _lane(spec, lanes)
     _check_names(spec)
     open_jobs = _open_jobs(tx, spec.after)
+    later = spec.start_after if spec.start_after and spec.start_after > now and not spec.held else None
+    spec = spec.model_copy(update={"held": True}) if later else spec
     job = _insert_job(tx, spec, now)
-    if spec.held:
+    if later:
+        start_after.keep(tx, job, spec.owner, later, now)
+    elif spec.held:
         record(tx, By(spec.owner, "submitted so", now), "hold", "job", str(job))
     if spec.after:
         tx.execute(_INSERT_JOB_EDGE, [{"job": job, "before": b} for b in dict.fromkeys(spec.after)])

@@ -39,6 +39,7 @@ class Cause(StrEnum):
     LANE_HELD = "lane-held"
     POOL_HELD = "pool-held"  # of a pool too
     SPENDING = "spending-stopped"  # of a pool too
+    START_AFTER = "start-after"  # its own time has not come
     SCHEDULE = "schedule-closed"  # by a window of farm.toml: its lane, or the pools; of a pool too
     AFTER = "after"  # for other jobs or steps
     NEEDS = "needs"  # for other tasks
@@ -51,6 +52,10 @@ class Cause(StrEnum):
     CEILING = "ceiling"
     BREAKER = "breaker"
     RESERVE = "reserve"  # its lane leaves the slots that are left to others
+    SOLD_OUT = "sold-out"  # its provider has no machines now; of a pool too
+    QUOTA = "quota"  # of the account at the provider; of a pool too
+    BLOCKED_HOST = "blocked-host"  # what is free is on an executor that is quarantined
+    SHARE = "share"  # others had less than their share, and go first
     BOOTING = "booting"
     QUEUE = "queue"
     AMOUNT = "amount"  # of something beside slots not enough is free: where, and when it is back

@@ -1,9 +1,10 @@
 """What a person holds: who, since when and why."""
 
+from datetime import datetime
 from typing import Any
 
 from farm import read
-from farm.queue import holds
+from farm.queue import holds, start_after
 from farm.queue.holds import Held
 from farm.tables import AnyRow
 from farm.why.answer import Why, at, many
@@ -14,6 +15,8 @@ from farm.why.look import Look
 def held_job(look: Look, about: str, state: str, row: AnyRow) -> Why:
     """Of a held job, or of one of its tasks that waits."""
     held = holds.of_job(look.tx, row.id)
+    if later := start_after.until(look.tx, row.id):
+        return _later(about, state, row, later)
     runs = "runs" if row.running == 1 else "run"
     rest = f"; {many(row.running, 'task')} still {runs}, to the end" if row.running else ""
     waits = "" if about.startswith("job ") else f"T{about[1:]} waits: "
@@ -21,6 +24,16 @@ def held_job(look: Look, about: str, state: str, row: AnyRow) -> Why:
     sentence = f"{waits}{subject} {row.id} is {_told(held) if held else 'held'}; nothing more of it starts{rest}."
     rule = "a held job hands nothing out; what runs goes on to its end"
     return Why(about, state, Cause.HELD, rule, sentence, f"farm release {row.id}", _numbers(held))
+
+
+def _later(about: str, state: str, row: AnyRow, later: datetime) -> Why:
+    """Of a job that said when it begins."""
+    mine = "" if about.startswith("job ") else f" of job {row.id}"
+    sentence = f"{about[0].upper()}{about[1:]} waits for the time{mine}: it begins after {at(later)}."
+    rule = "--start-after: nothing of it is handed out before"
+    numbers = {"start_after": read.when(later), "starts": [read.when(later), None]}
+    following = f"{at(later)} comes; or farm release {row.id}"
+    return Why(about, state, Cause.START_AFTER, rule, sentence, following, numbers)
 
 
 def held_lane(look: Look, about: str, state: str, lane: str) -> Why | None:

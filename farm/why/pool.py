@@ -8,12 +8,14 @@ from sqlalchemy import bindparam, select
 
 from farm import read
 from farm import tables as t
+from farm.breaker import SOLD_OUT, quota
 from farm.fleet import pool_fact
 from farm.joining import last_failures
 from farm.model import OrderState
 from farm.queue import quarantine
 from farm.refusal import NotFound
 from farm.why.answer import Why, at, many
+from farm.why.asked import asked
 from farm.why.cause import Cause
 from farm.why.holding import closed_pool
 from farm.why.look import Look
@@ -35,7 +37,8 @@ _LAST_REFUSED = (
 
 def pool(look: Look, name: str) -> Why:
     """Raises NotFound."""
-    why, failures = offered(look, name, _smaller(look, name, _pool(look, name))), last_failures(look.tx, name)
+    why = asked(look, name, offered(look, name, _smaller(look, name, _pool(look, name))))
+    failures = last_failures(look.tx, name)
     told = [{**failure, "at": read.when(failure["at"])} for failure in failures]
     why = replace(why, numbers={**why.numbers, "failed_joins": told})
     if not failures or look.now - failures[0]["at"] > RECENTLY:
@@ -105,11 +108,18 @@ def _numbers(look: Look, name: str, found: OpenHours) -> dict[str, Any]:
     }
 
 
+def breaking(error: str) -> Cause:
+    """Why a breaker is open, by what the provider said."""
+    if quota(error):
+        return Cause.QUOTA
+    return Cause.SOLD_OUT if SOLD_OUT in error else Cause.BREAKER
+
+
 def _shut(look: Look, seen: Pool, numbers: dict[str, Any]) -> Why:
     fact = pool_fact(look.tx, seen.name)
     until = at(seen.breaker_open_until)
     reason = fact.error or numbers["last_refused"] or "its last order gave less than was asked"
     sentence = f"Pool {seen.name} is not asked before {until}: {reason}."
-    rule = "after a failure a pool is left alone for a while, each time for longer"
+    rule, cause = "after a failure a pool is left alone for a while, each time for longer", breaking(reason)
     numbers |= {"error": fact.error, "failures": fact.failures, "asked_again": read.when(seen.breaker_open_until)}
-    return Why(f"pool {seen.name}", "shut", Cause.BREAKER, rule, sentence, f"it is asked again at {until}", numbers)
+    return Why(f"pool {seen.name}", "shut", cause, rule, sentence, f"it is asked again at {until}", numbers)

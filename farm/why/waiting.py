@@ -9,18 +9,23 @@ from sqlalchemy import text as sql
 
 from farm import expected, read
 from farm import tables as t
+from farm.fleet import pool_fact
 from farm.model import TaskState
 from farm.tables import AnyRow
 from farm.why.answer import Why, at, many
+from farm.why.blocked import blocked_host
 from farm.why.cause import Cause
 from farm.why.holding import held_lane
 from farm.why.licence import lacks_licence
 from farm.why.look import Look
 from farm.why.needs import coming, lacks_amount
 from farm.why.opening import closed_lane
+from farm.why.pool import breaking
 from farm.why.rooms import kept_room
+from farm.why.share import others_first
+from farm.why.start import told
 from schedules.model import Unmet
-from schedules.windows import hours
+from schedules.windows import hours, lane_opens
 
 _AHEAD = select(func.coalesce(func.sum(t.Step.total - t.Step.next - t.Step.early), 0)).where(
     sql(t.STEP_WAITS), t.Step.due < bindparam("d"), t.Step.next + t.Step.early < t.Step.total
@@ -51,14 +56,15 @@ def waiting(look: Look, about: str, state: str, step: AnyRow, number: int | None
     if held := held_lane(look, about, state, step.lane):
         return held
     if shut := closed_lane(look, about, state, step.lane):
-        return shut
+        return told(look, step, shut, _opens(look, step.lane))
     pause = _pause(look, step, number)
     if pause is None:
         if lack := lacks_licence(look, about, state, step):
             return lack
         if lack := lacks_amount(look, about, state, step):
             return lack
-        return _slot(look, about, state, subject, step, number)
+        why = _slot(look, about, state, subject, step, number)
+        return why if why.cause in (Cause.NO_POOL, Cause.TOO_LARGE, Cause.RESERVE) else told(look, step, why)
     return (_licence if pause.since else _no_room)(about, state, subject, pause)
 
 
@@ -100,6 +106,8 @@ def _slot(look: Look, about: str, state: str, subject: str, step: AnyRow, number
         return _unmet(look, about, state, subject, never[0], numbers)
     if room := kept_room(look, about, state, step, numbers):
         return room
+    if not numbers["booting"] and (blocked := blocked_host(look, about, state, step, numbers)):
+        return blocked
     if unmet and (not numbers["booting"] or _all_barred(look, step, unmet)):
         return _unmet(look, about, state, subject, unmet[0], numbers)
     if numbers["booting"]:
@@ -107,6 +115,8 @@ def _slot(look: Look, about: str, state: str, subject: str, step: AnyRow, number
         sentence = f"{subject} waits for an executor: {numbers['booting']} {'is' if one else 'are'} on the way."
         rule = "executors are ordered for what finds no slot in time"
         return Why(about, state, Cause.BOOTING, rule, sentence, "an executor joins", numbers)
+    if others := others_first(look, about, state, step, numbers):
+        return others
     sentence = f"{subject} waits for a free slot; {many(numbers['ahead'], 'task')} are due before it."
     rule = "lanes and owners by fair share, then earliest due first"
     return Why(about, state, Cause.QUEUE, rule, sentence, "a slot becomes free", numbers)
@@ -120,7 +130,7 @@ def _all_barred(look: Look, step: AnyRow, unmet: Sequence[Unmet]) -> bool:
 
 
 def _unmet(look: Look, about: str, state: str, subject: str, unmet: Unmet, numbers: dict[str, Any]) -> Why:
-    causes = _obstacles(unmet.obstacles)
+    causes = _obstacles(unmet.obstacles, _broken(look))
     cause, following = causes[0], "; or ".join(_remedy(look, one) for one in causes)
     return Why(about, state, cause, unmet.why, f"{subject} waits: {unmet.why}.", following, numbers)
 
@@ -136,24 +146,40 @@ _IN_THE_WAY = {
 """The one that goes away by work first; then what a person can remove at once; what is tried again anyway last."""
 
 
-def _obstacles(found: Sequence[str]) -> list[Cause]:
+def _broken(look: Look) -> str:
+    """What the provider said whose pool is asked again first."""
+    shut = [p for p in look.seen.pools if p.breaker_open_until and p.breaker_open_until > look.now]
+    first = min(shut, key=lambda p: (p.breaker_open_until, p.name), default=None)
+    return pool_fact(look.tx, first.name).error if first else ""
+
+
+def _obstacles(found: Sequence[str], error: str) -> list[Cause]:
     """Each of them, for the removal of one may be enough. That a pool is too small counts where nothing else does."""
-    named = [cause for word, cause in _IN_THE_WAY.items() if word in found]
+    named = [
+        breaking(error) if cause == Cause.BREAKER else cause for word, cause in _IN_THE_WAY.items() if word in found
+    ]
     return named or [Cause.TOO_LARGE if found else Cause.NO_POOL]
 
 
 def _remedy(look: Look, cause: Cause) -> str:
     shut = [p.breaker_open_until for p in look.seen.pools if p.breaker_open_until and p.breaker_open_until > look.now]
+    again = f"a pool is asked again at {at(min(shut))}" if shut else "a pool is asked again"
     return {
         Cause.TOO_LARGE: "a pool with larger executors in farm.toml (max_slots)",
         Cause.NO_POOL: "a pool in farm.toml",
         Cause.RESERVE: "work of its lane ends",
         Cause.CEILING: "a slot becomes free, or a window opens",
-        Cause.BREAKER: f"a pool is asked again at {at(min(shut))}" if shut else "a pool is asked again",
+        Cause.BREAKER: again,
+        Cause.SOLD_OUT: again,
+        Cause.QUOTA: f"{again}; or a higher quota",
         Cause.POOL_HELD: "farm release pool:" + next((p.name for p in look.seen.pools if p.closed == "held"), ""),
         Cause.SPENDING: "farm resume-spending",
         Cause.SCHEDULE: f"the hours change at {at(_edge(look))}",
     }[cause]
+
+
+def _opens(look: Look, lane: str) -> datetime:
+    return lane_opens(look.config.windows(), lane, look.now) or look.now
 
 
 def _edge(look: Look) -> datetime | None:

@@ -8,9 +8,11 @@ from decimal import Decimal
 from sqlalchemy import insert
 
 from executors.contract import Event, EventKind, Work
+from executors.errors import SoldOut
 from farm import tables as t
 from farm import why
 from farm.acts import By
+from farm.breaker import told
 from farm.clock import micros
 from farm.config import FarmConfig, PoolConfig
 from farm.config_reserve import ReserveConfig
@@ -22,6 +24,7 @@ from farm.queue import quarantine, settle
 from farm.queue.cancel import cancel
 from farm.queue.needs import offer_text
 from farm.queue.room import Room
+from farm.queue.start_after import release_due
 from farm.queue.verdict import HOSTS, LOSSES
 from farm.reference import parse_reference
 from farm.steering import Steering
@@ -546,7 +549,7 @@ def job_while_its_devices_are_in_use(farm: QueueFarm) -> Why:
     answer = ask(farm, str(farm.submit(step(needs={"gpus": 2}))), config)
     assert "waits for gpus=2: on e1, in pool local, 2 of 2 of gpus are in use" in answer.sentence
     assert re.fullmatch(r"by prediction so much is back at [0-9:]+ UTC.*", answer.next)
-    assert ask(farm, "pool local", config).sentence.endswith("In use: 2 of 2 of gpus.")
+    assert " In use: 2 of 2 of gpus. " in ask(farm, "pool local", config).sentence
     return answer
 
 
@@ -722,7 +725,7 @@ def pool_with_a_machine_that_is_smaller_than_it_says(farm: QueueFarm) -> Why:
     there(farm, "e1", slots=1)
     there(farm, "e2", slots=2)
     answer = ask(farm, "pool local", FarmConfig(pools={"local": PoolConfig(slots=2, ceiling=8)}))
-    assert answer.sentence.endswith("Fewer than its 2 slots each: e1 (1).")
+    assert " Fewer than its 2 slots each: e1 (1). " in answer.sentence
     assert answer.numbers["smaller"] == {"e1": 1}
     return answer
 
@@ -820,9 +823,10 @@ def job_in_a_closed_lane(farm: QueueFarm) -> Why:
     with farm.db.write() as tx:
         assert not Dispatcher(LANES, 1, windows=config.windows()).assign(tx, farm.clock.now())
     answer = ask(farm, str(job), config)
-    assert answer.sentence == (
-        f"Job {job} waits: window evening closes its lane bulk, and leaves default, interactive open."
+    assert answer.sentence.startswith(
+        f"Job {job} waits: window evening closes its lane bulk, and leaves default, interactive open. It is expected"
     )
+    assert answer.numbers["starts"][0].startswith("2026-01-05T22:00:00")
     assert answer.next == "lane bulk opens at 22:00:00 UTC on Jan 05"
     assert answer.numbers["opens"].startswith("2026-01-05T22:00:00")
     assert "goes after" in ask(farm, "executor e1", config).sentence  # nobody is kept for what may not begin
@@ -842,7 +846,7 @@ def job_whose_pools_are_closed(farm: QueueFarm) -> Why:
 def pool_that_no_window_allows(farm: QueueFarm) -> Why:
     there(farm)
     answer = ask(farm, "pool cloud", opening(pools_allowed=["local"]))
-    assert answer.sentence == (
+    assert answer.sentence.startswith(
         "Pool cloud has 0 executors and orders none: window evening allows local and not pool cloud."
     )
     assert (answer.state, answer.numbers["window"]) == ("closed", "evening")
@@ -860,3 +864,116 @@ def executor_kept_by_an_idle_target(farm: QueueFarm) -> Why:
     assert "window evening keeps 1 executor idle beside the 1 that works" in answer.sentence
     assert answer.next == "the hours change at 22:00:00 UTC on Jan 05, or work comes"
     return answer
+
+
+@shows(Cause.START_AFTER)
+def job_whose_time_has_not_come(farm: QueueFarm) -> Why:
+    there(farm)
+    job = farm.submit(step(), start_after=farm.clock.now() + timedelta(hours=2))
+    assert farm.claim() == []
+    answer = ask(farm, str(job))
+    assert answer.sentence == f"Job {job} waits for the time: it begins after 14:00:00 UTC on Jan 05."
+    assert ask(farm, f"{job}.1").cause is Cause.START_AFTER
+    farm.clock.turn(7199)
+    with farm.db.write() as tx:
+        assert release_due(tx, farm.clock.now()) == []
+    farm.clock.turn(1)
+    with farm.db.write() as tx:
+        assert release_due(tx, farm.clock.now()) == [job]
+    assert len(farm.claim()) == 1
+    return answer
+
+
+# ── why no more ──
+
+
+def full(farm: QueueFarm, *, lane: str = "default", owner: str = "ada", predicted_s: float = 600) -> int:
+    """Four executors of one slot each, all at work for this lane and owner, who have more that waits."""
+    for n in range(4):
+        there(farm, f"e{n}", idle_since=None)
+    job = farm.submit(step(array=Range(first=1, last=40), predicted_s=predicted_s), lane=lane, owner=owner)
+    farm.claim_on({f"e{n}": 1 for n in range(4)})
+    return job
+
+
+@shows(Cause.SHARE)
+def job_of_a_lane_that_had_its_share(farm: QueueFarm) -> Why:
+    job = full(farm)
+    there(farm, "e5")
+    farm.submit(step(), lane="interactive")
+    farm.submit(step(), lane="interactive")
+    assert len(farm.claim(executor="e5")) == 1
+    there(farm, "e6")
+    answer = ask(farm, str(farm.submit(step())), pools(ceiling=9))
+    assert "others come first: lane interactive (weight 4) had less of its share than lane default" in answer.sentence
+    assert answer.numbers["next_lane"] == "interactive"
+    assert job
+    return answer
+
+
+@shows(Cause.SHARE)
+def job_of_an_owner_who_had_their_share(farm: QueueFarm) -> Why:
+    full(farm)
+    there(farm, "e6")
+    farm.submit(step(), owner="bob")
+    answer = ask(farm, str(farm.submit(step())), pools(ceiling=9))
+    assert "bob had less of lane default than ada" in answer.sentence
+    return answer
+
+
+@shows(Cause.BLOCKED_HOST)
+def job_while_the_free_slots_are_on_a_quarantined_host(farm: QueueFarm) -> Why:
+    there(farm, slots=2, idle_since=None)
+    farm.submit(step(predicted_s=600))
+    begin(farm, farm.claim()[0])
+    convict(farm)
+    answer = ask(farm, str(farm.submit(step())), FarmConfig(pools={"local": PoolConfig(slots=2, ceiling=2)}))
+    assert "1 free slot of e1 is not used, for e1 is quarantined" in answer.sentence
+    assert answer.numbers["blocked"] == ["e1"]
+    return answer
+
+
+def refuses(farm: QueueFarm, error: str) -> None:
+    shut(farm)
+    with farm.db.write() as tx:
+        tx.execute(t.PoolFact.__table__.update().values(error=error))  # type: ignore[attr-defined]
+
+
+@shows(Cause.SOLD_OUT)
+def job_while_the_provider_is_sold_out(farm: QueueFarm) -> Why:
+    refuses(farm, told(SoldOut("no t3.large in eu-central-1a")))
+    answer = ask(farm, str(farm.submit(step())))
+    assert re.fullmatch(r"a pool is asked again at 12:01:00 UTC.*", answer.next)
+    return answer
+
+
+@shows(Cause.SOLD_OUT)
+def pool_whose_provider_is_sold_out(farm: QueueFarm) -> Why:
+    refuses(farm, told(SoldOut("no t3.large in eu-central-1a")))
+    row = {
+        "token": "abc",
+        "pool": "local",
+        "machines": 3,
+        "slots": 1,
+        "state": OrderState.REFUSED,
+        "why": "3 tasks wait",
+    }
+    now = farm.clock.now()
+    said = {"created": now, "not_before": now, "job": None, "error": "sold out: no t3.large in eu-central-1a"}
+    with farm.db.write() as tx:
+        tx.execute(insert(t.Order), {**row, **said})
+    farm.submit(step())
+    answer = ask(farm, "pool local")
+    assert (
+        "It was asked for 3 executors at 12:00:00 UTC on Jan 05 and refused: sold out: no t3.large" in answer.sentence
+    )
+    assert "No more are ordered: pool local had no machines and is asked again at 12:01:00." in answer.sentence
+    assert answer.numbers["asked"][0]["said"] == said["error"]
+    return answer
+
+
+@shows(Cause.QUOTA)
+def pool_whose_account_may_have_no_more(farm: QueueFarm) -> Why:
+    refuses(farm, "VcpuLimitExceeded: ask Amazon for a higher quota")
+    assert ask(farm, str(farm.submit(step()))).cause is Cause.QUOTA
+    return ask(farm, "pool local")
