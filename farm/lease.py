@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from executors.site.process import Process
+from farm import postgres
 from farm import tables as t
 from farm.clock import Clock, ServerClock
 from farm.db import Database, Superseded
@@ -26,6 +27,7 @@ RENEW_S = 1.0
 GONE_S = 10.0  # a standby whose row stood still for longer is none
 LEADS, HANDED_OVER, ENDED = "leads", "handed over", "ended"
 _LEADER, _STANDBY = "leader", "standby:"
+_LED = "led"  # in table meta: the term in which the leader of that row began, and its id
 
 _VALUE = select(t.Meta.value).where(t.Meta.key == bindparam("k"))
 _STANDBYS = select(t.Meta.key, t.Meta.value).where(t.Meta.key.like(f"{_STANDBY}%"))
@@ -88,12 +90,19 @@ def leader(tx: Connection) -> Member | None:
 
 def take(tx: Connection, who: Member) -> None:
     """From this term on it leads."""
-    _put(tx, _LEADER, who)
+    _put(tx, _LEADER, who.text())
+    _put(tx, _LED, f"{postgres.term(tx)} {who.id}")
+
+
+def leads(tx: Connection, who: Member) -> bool:
+    """Whether this row is that of who leads now: an older farm has terms, and writes no such row."""
+    term, _, led = (tx.execute(_VALUE, {"k": _LED}).scalar_one_or_none() or "").partition(" ")
+    return led != who.id or term == str(postgres.term(tx))
 
 
 def register(tx: Connection, who: Member) -> None:
     """It stands by, and did so just now."""
-    _put(tx, _STANDBY + who.id, who)
+    _put(tx, _STANDBY + who.id, who.text())
 
 
 def leave(tx: Connection, who: Member) -> None:
@@ -101,9 +110,9 @@ def leave(tx: Connection, who: Member) -> None:
     tx.execute(_DROP, {"k": _STANDBY + who.id})
 
 
-def _put(tx: Connection, key: str, who: Member) -> None:
-    if not tx.execute(_SET, {"k": key, "v": who.text()}).rowcount:
-        tx.execute(_ADD, {"key": key, "value": who.text()})
+def _put(tx: Connection, key: str, value: str) -> None:
+    if not tx.execute(_SET, {"k": key, "v": value}).rowcount:
+        tx.execute(_ADD, {"key": key, "value": value})
 
 
 class Stillness:

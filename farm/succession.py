@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from executors.site.proc import cpu_s
 from executors.site.process import Process
 from farm import home_lock, lease, postgres
+from farm.clock import ServerClock
 from farm.connection import Connection, unix
 from farm.db import BadDatabase, check
 from farm.home import BadHome, Taken
@@ -84,6 +85,7 @@ class Successor:
         self._looked = time.monotonic()
         self._before: Member | None = None  # the leader that we found first
         self._leader: Member | None = None
+        self._leased = True  # it renews a lease: an older farm does not
         self._served = 0  # by the session of somebody who has the database
         self._standing = False  # nobody knows how long the leader has stood still at the first look
         self._beats = threading.Thread(target=self._beating, name="beat", daemon=True)
@@ -110,7 +112,14 @@ class Successor:
             self._leave()
         if lock is not None:
             log.info("nobody leads the farm any longer; this one does from now on")
+            self._tell_the_time()
         return lock
+
+    def _tell_the_time(self) -> None:
+        """By the clock of the server, which may have been asked days ago."""
+        if isinstance(self._farm.clock, ServerClock):
+            with contextlib.suppress(DatabaseError, NoConnection):
+                self._farm.clock.look()
 
     def _ended(self) -> bool:
         """Whether somebody has told the whole farm to go down while we waited."""
@@ -131,6 +140,7 @@ class Successor:
     def _look(self) -> None:
         with self._db.read() as tx:
             self._leader = lease.leader(tx)
+            self._leased = self._leader is not None and lease.leads(tx, self._leader)
             self._served = 0 if self._db.sqlite else postgres.served(tx)
         now = time.monotonic()
         if now - self._looked > BLIND_S:
@@ -154,6 +164,9 @@ class Successor:
 
     def _turn(self) -> IO[str] | None:
         """The home's lock, if nobody leads."""
+        if self._leads_elsewhere():  # nobody who begins in this home meanwhile is to find it taken for a moment
+            self._free.begin()
+            return None
         lock = home_lock.taken(self._home)
         if lock is None and (self._db.sqlite or self._leader is None or self._is_here(self._leader)):
             self._suspect_here()
@@ -170,6 +183,10 @@ class Successor:
             lock.close()
         return None
 
+    def _leads_elsewhere(self) -> bool:
+        here = self._leader is None or self._is_here(self._leader)
+        return not (self._db.sqlite or here) and bool(self._served) and not self._stands_still()
+
     def _is_here(self, who: Member) -> bool:
         """Whether it leads from our own home, on our own machine."""
         return who.host == self._me.host and who.home == self._me.home
@@ -179,7 +196,7 @@ class Successor:
     def _suspect_here(self) -> None:
         """End the leader when it stands still: its lease is not renewed, and it does not answer."""
         who = self._leader
-        if who is None or self._stood_s(who) < STILL_S or not self._standing:
+        if who is None or self._stood_s(who) < STILL_S or not (self._standing and self._leased):
             return
         used = Work(who.pid)
         if self._answers():
@@ -228,7 +245,7 @@ class Successor:
 
     def _stands_still(self) -> bool:
         who = self._leader
-        return who is not None and self._standing and self._stood_s(who) >= FAR_STILL_S
+        return who is not None and self._standing and self._leased and self._stood_s(who) >= FAR_STILL_S
 
     def _stood_s(self, who: Member) -> float:
         """Counted anew for who has just taken the database, and has not yet written that it leads."""

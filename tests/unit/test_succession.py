@@ -8,17 +8,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from sqlalchemy import update
 
 from executors.contract import Order
 from executors.site.proc import cpu_s
 from executors.site.process import Process
 from farm import home_lock, lease, reconcile, succession
-from farm.clock import SystemClock
+from farm import tables as t
+from farm.clock import ServerClock, SystemClock
 from farm.context import Farm, new_term
 from farm.db import Database, Superseded
 from farm.home import Home
@@ -156,6 +159,52 @@ def test_one_that_stood_still_itself_takes_nobody_for_frozen(home: Home, db: Dat
     made._looked -= 60
     made._look()
     assert not made._stands_still()
+
+
+def test_an_older_farm_that_renews_no_lease_is_not_taken_for_frozen(home: Home, db: Database) -> None:
+    """The row is that of a leader of the past, from before somebody went back to the version before."""
+    made = Successor(cast(Farm, SimpleNamespace(home=home, db=db, clock=SystemClock())), threading.Event())
+    with db.write() as tx:
+        new_term(tx)
+        lease.take(tx, Member.here(home, SystemClock()))
+    made._standing = True
+
+    def frozen() -> bool:
+        made._look()
+        made._stands_still()  # what it saw then is what it is compared with
+        made._still._since -= 60
+        return made._stands_still()
+
+    assert frozen()
+    with db.write() as tx:
+        new_term(tx)
+    assert not frozen()
+    with db.write() as tx:  # one that has leases, and does not say of which term they are
+        tx.execute(update(t.Meta).where(t.Meta.key == "leader").values(value=Member.here(home, SystemClock()).text()))
+    assert frozen()
+
+
+def test_who_stands_by_in_a_home_of_its_own_keeps_nobody_from_it(
+    home: Home, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Successor(cast(Farm, SimpleNamespace(home=home, db=db, clock=SystemClock())), threading.Event())
+    made._leader = replace(Member.here(home, SystemClock()), home="/another")
+    made._served, made._standing, made._db = 11, True, cast(Database, SimpleNamespace(sqlite=False))
+    monkeypatch.setattr(home_lock, "taken", lambda _home: pytest.fail("it was taken for a moment"))
+    assert made._turn() is None
+
+
+def test_who_leads_after_days_of_standing_by_has_asked_for_the_time(home: Home, db: Database) -> None:
+    asked: list[int] = []
+
+    def ask() -> datetime:
+        asked.append(1)
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+    clock = ServerClock(ask)
+    made = Successor(cast(Farm, SimpleNamespace(home=home, db=db, clock=clock)), threading.Event())
+    made._tell_the_time()
+    assert len(asked) == 2
 
 
 class Recorder:
