@@ -18,6 +18,7 @@ from farm.db import Database, migrate
 from farm.feed import Feed
 from farm.home import Home
 from farm.joining import inviter
+from farm.leader_link import LeaderLink
 from farm.lease import Lease
 from farm.reconcile import Fleet
 from farm.refusals import Refusals
@@ -49,6 +50,7 @@ class Farm:
     refusals: Refusals
     watch: Watch | None = None  # of a service on PostgreSQL
     lease: Lease | None = None  # of a service
+    leader: LeaderLink | None = None  # of who serves the API and does not lead
     listener: "Listener | None" = None
     sites: Sites | None = None
     wheel: Fleet | None = None

@@ -164,6 +164,12 @@ class Database:
             finally:
                 tx.rollback()
 
+    def hurry(self, idle_s: float) -> None:
+        """From now on the server undoes a change of ours in the middle of which we stand still for so long: others
+        wait for it. Only on PostgreSQL."""
+        event.listen(self.engine, "connect", lambda connection, _record: postgres.hurry(connection, idle_s))
+        self.engine.dispose()
+
     def close(self) -> None:
         self.engine.dispose()
         if self._beside is not None:

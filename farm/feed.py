@@ -4,6 +4,7 @@ import itertools
 import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -25,6 +26,9 @@ class Feed:
         self._closed = False
         self._present: dict[int, float] = {}
         self._numbers = itertools.count()
+        self._awaited: Counter[int] = Counter()
+        self.awaited = threading.Event()  # set whenever somebody begins to wait; for who clears it
+        self.moved: Callable[[], None] = lambda: None  # told of every change, after those who wait here
         self.accepted: Callable[[Sequence[tuple[int, int]]], None] = lambda _tasks: None
 
     def publish(self, changed: Changed) -> None:
@@ -37,6 +41,7 @@ class Feed:
             for job in changed.jobs | changed.ended:
                 self._note(self._count, job)
             self._moved.notify_all()
+        self.moved()
 
     def _note(self, moves: dict[int, int], job: int) -> None:
         """The job moved last of all; the one that has not for longest is forgotten."""
@@ -68,8 +73,24 @@ class Feed:
 
         Whoever waits may have `left`; a `nudge` makes it be noticed.
         """
-        with self._moved:
+        with self._moved, self._awaiting(job):
             return self._moved.wait_for(lambda: self._closed or left() or self._beyond(job, mark, logs), seconds)
+
+    @contextmanager
+    def _awaiting(self, job: int) -> Iterator[None]:
+        self._awaited[job] += 1
+        self.awaited.set()
+        try:
+            yield
+        finally:
+            self._awaited[job] -= 1
+            if not self._awaited[job]:
+                del self._awaited[job]
+
+    def waited(self) -> list[int]:
+        """Jobs that somebody waits for just now."""
+        with self._moved:
+            return list(self._awaited)
 
     def nudge(self) -> None:
         """Those who wait look whether anybody still waits for them."""
@@ -78,7 +99,7 @@ class Feed:
 
     def wait_ended(self, job: int, seconds: float) -> bool:
         """Block until the job ends, or the time is up."""
-        with self._moved:
+        with self._moved, self._awaiting(job):
             return self._moved.wait_for(lambda: self._closed or job in self._ended, seconds)
 
     def _beyond(self, job: int, mark: tuple[int, int], logs: bool) -> bool:

@@ -60,6 +60,11 @@ class Home:
         with self._explained():
             _private_folder(self.run)
 
+    def make_doors(self) -> None:
+        """Create the folder for sockets of those who serve beside. Raises BadHome."""
+        with self._explained():
+            _private_folder(self.doors)
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         try:
@@ -149,6 +154,11 @@ class Home:
     @property
     def socket(self) -> Path:
         return self.run / "api.sock"
+
+    @property
+    def doors(self) -> Path:
+        """Sockets of those who serve the API beside the service; not in `run`, which the service may remove."""
+        return self.run.with_name(f"{self.run.name}-api")
 
     @property
     def lock(self) -> Path:

@@ -30,10 +30,10 @@ class BadListening(Unavailable):
 class Listener:
     """A port that is open. On loopback it speaks plain HTTP, everywhere else TLS and nothing but TLS."""
 
-    def __init__(self, home: Home, config: ListenConfig, place: Place, clock: Clock) -> None:
-        """Raises BadListening."""
-        self._file = home.listening
-        before = 0 if place.port else _last_port(home)
+    def __init__(self, home: Home, config: ListenConfig, place: Place, clock: Clock, *, leads: bool = True) -> None:
+        """Without `leads` nothing is written down but a certificate of its own. Raises BadListening."""
+        self._file = home.listening if leads else None
+        before = 0 if place.port or not leads else _last_port(home)
         self.socket = _bound_again(place, before)
         try:
             host, self.port = self.socket.getsockname()[:2]
@@ -43,10 +43,13 @@ class Listener:
             self.plain = ip_address(host).is_loopback
             self._host = host if place.host in EVERYWHERE else place.host
             self.url = (config.url or self._own_url()).rstrip("/")
-            self.tls = None if self.plain else _certificates(home, config, clock, self._names(config))
+            self.straight = self.url if config.certificate else self._own_url()  # past whatever `url` leads through
+            own = "" if leads else f"{socket.gethostname()}-{self.port}"
+            self.tls = None if self.plain else _certificates(home, config, clock, self._names(config), own)
             self._given_ca = home.path / config.ca if self.plain and config.ca else None
             self.told()
-            self._keep_port(home)
+            if leads:
+                self._keep_port(home)
         except BaseException:
             self.socket.close()
             raise
@@ -65,6 +68,8 @@ class Listener:
 
     def told(self) -> None:
         """Write the file anew."""
+        if self._file is None:
+            return
         coming = self._file.with_suffix(".coming")
         coming.write_text(json.dumps(self.about()) + "\n")
         coming.replace(self._file)
@@ -77,7 +82,8 @@ class Listener:
 
     def close(self) -> None:
         self.socket.close()
-        self._file.unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
 
     def _own_url(self) -> str:
         host = socket.gethostname() if self._host in EVERYWHERE else self._host
@@ -192,20 +198,24 @@ def _remedy(error: OSError, place: Place) -> str:
     return f"choose another port; `ss -ltnp 'sport = {place.port}'` names who has this one"
 
 
-def _certificates(home: Home, config: ListenConfig, clock: Clock, names: frozenset[str]) -> Certificates:
+def _certificates(home: Home, config: ListenConfig, clock: Clock, names: frozenset[str], own: str) -> Certificates:
     """Raises BadListening."""
     where = f"{home.config_file} [listen] certificate" if config.certificate else str(home.tls)
     try:
-        return Certificates(_source(home, config, clock, names))
+        return Certificates(_source(home, config, clock, names, own))
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
         remedy = "give a certificate and its key in PEM" if config.certificate else "look at that folder"
         raise BadListening(f"there is no certificate that can be used: {said}", where, remedy) from error
 
 
-def _source(home: Home, config: ListenConfig, clock: Clock, names: frozenset[str]) -> Source:
+def _source(home: Home, config: ListenConfig, clock: Clock, names: frozenset[str], own: str) -> Source:
+    """`own`: a file of its own for the certificate of who does not lead."""
     if config.certificate is None:
-        return Own(authority_of(home, clock), names)
+        authority = authority_of(home, clock)
+        if own:
+            authority.server_file = home.tls / f"server-{own}.pem"
+        return Own(authority, names)
     key = home.path / os.path.expanduser(config.key or config.certificate)
     ca = home.path / os.path.expanduser(config.ca) if config.ca else None
     return Given(home.path / os.path.expanduser(config.certificate), key, ca)

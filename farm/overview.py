@@ -1,14 +1,15 @@
 """Executors, pools and opening hours as people see them."""
 
 import os
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, func, select
 
 from executors.site.process import started_at
-from farm import lease, postgres
+from farm import lease, postgres, roll
 from farm import tables as t
 from farm.config import FarmConfig
 from farm.fleet import ALIVE, alive, pool_fact
@@ -43,6 +44,7 @@ def status(farm: "Farm") -> dict[str, Any]:
         states = [row.state for row in alive(tx)]
         spent = tx.execute(_SPENT).scalar_one()
         held = sorted(" ".join(about).strip() for about in holds.held(tx))
+    apis = roll.present(farm.db, farm.home, farm.clock.now())
     executors = {str(s): states.count(s) for s in ExecutorState if s in states}
     return {
         "farm": farm.id,
@@ -50,8 +52,9 @@ def status(farm: "Farm") -> dict[str, Any]:
         "database": farm.db.where,
         "engine": farm.config.site.engine,
         "running": farm.wheel is not None,
-        "processes": _processes(farm),
+        "processes": [*_processes(farm), *_beside(apis)],
         **_members(farm),
+        "apis": [who.about() for who in apis],
         "queue": {state: jobs.get(state, 0) for state in ("queued", "running", "held")},
         "held": held,
         "executors": executors,
@@ -82,6 +85,14 @@ def _processes(farm: "Farm") -> list[Mapping[str, Any]]:
     pid = os.getpid()
     mine: Mapping[str, Any] = {"role": "service", "pid": pid, "started": started_at(pid), "executor": "", "attempt": ""}
     return [mine, *(farm.sites.processes if farm.sites else ())]
+
+
+def _beside(apis: Sequence[lease.Member]) -> list[Mapping[str, Any]]:
+    """Those on this machine, as processes."""
+    here = [who for who in apis if who.host == socket.gethostname()]
+    return [
+        {"role": "api", "pid": who.pid, "started": started_at(who.pid), "executor": "", "attempt": ""} for who in here
+    ]
 
 
 def executors(tx: Connection, every: bool) -> list[dict[str, Any]]:

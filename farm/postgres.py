@@ -15,6 +15,7 @@ OLDEST = 15  # the oldest server that the tests run on
 _FARM = 0x6661726D  # the first half of the keys of our advisory locks
 _WRITER, _SERVICE = 1, 2
 CHANNEL = "farm"
+NEWS = "farm_news"  # from the leader to who serves the API beside it
 IDLE_S = 60  # a process that was frozen in the middle of a transaction keeps the others from writing no longer
 
 _SETTINGS = {
@@ -103,12 +104,30 @@ def announce(tx: Connection) -> None:
     tx.exec_driver_sql(f"NOTIFY {CHANNEL}")
 
 
+def tell_news(tx: Connection) -> None:
+    """Something moved, and it was the leader's doing."""
+    tx.exec_driver_sql(f"NOTIFY {NEWS}")
+
+
+def hear_news(connection: Any) -> None:
+    """This (psycopg) connection is told of every change of anybody from now on."""
+    _set(connection, _SETTINGS)
+    connection.execute(f"LISTEN {NEWS}")
+    connection.execute(f"LISTEN {CHANNEL}")
+
+
 def take_service(connection: Any, name: str) -> bool:
     """Whether this (psycopg) connection is now the one service's, for as long as it lives."""
     _set(connection, {**_SETTINGS, "application_name": name})
     connection.execute(f"LISTEN {CHANNEL}")
     row = connection.execute(f"SELECT pg_try_advisory_lock({_FARM}, {_SERVICE})").fetchone()
     return bool(row[0])
+
+
+def hurry(connection: Any, idle_s: float) -> None:
+    """For this (psycopg) connection, see `Database.hurry`."""
+    _set(connection, {"idle_in_transaction_session_timeout": f"{idle_s * 1000:.0f}"})
+    connection.commit()
 
 
 def _set(connection: Any, settings: Mapping[str, str]) -> None:

@@ -15,6 +15,7 @@ from farm import fleet, ledger
 from farm.context import Farm, new_term, outbound_pools, providers
 from farm.db import Superseded, after_commit
 from farm.dispatch import Dispatcher
+from farm.herald import Herald
 from farm.lease import ENDED, HANDED_OVER, Lease, Member, take
 from farm.policies import close as close_policy
 from farm.policies import policy_of
@@ -38,6 +39,8 @@ DRAIN_AGAIN_S = 1.0  # while the database is away
 
 class RunningService:
     """The service's threads, in this process."""
+
+    ready = "ready"  # what is said to who has started it
 
     def __init__(self, farm: Farm, lock: IO[str], listening: socket.socket, supervisor: "Supervisor") -> None:
         self.farm, self._lock, self._supervisor = farm, lock, supervisor
@@ -69,7 +72,9 @@ class RunningService:
         farm.wheel.began = farm.clock.now()
         farm.wake, farm.stop = self._wake, self.stop_soon
         if farm.watch is not None:
-            farm.watch.woken, farm.watch.lost = self._wake, self._superseded
+            farm.watch.woken, farm.watch.lost = self._hear, self._superseded
+        self._herald = Herald(farm, leader)
+        farm.feed.moved = self._herald.moved
         self._wheel = Wheel(farm.wheel)
         self._publisher = Publisher(farm)
         self._spool = SpoolReader(farm)
@@ -83,12 +88,19 @@ class RunningService:
     def _wake(self) -> None:
         self._wheel.wake()
 
+    def _hear(self) -> None:
+        """Another process has written: what it has submitted is handed out at once."""
+        assert self.farm.sites is not None
+        self.farm.sites.kick_soon()
+        self._wake()
+
     def start(self) -> None:
         assert self.farm.lease is not None
         self.farm.lease.start()
         for server in self._servers:
             server.start()
         self._porter.start()
+        self._herald.start()
         self._publisher.start()
         self._spool.start()
         self._housekeeper.start()
@@ -157,6 +169,7 @@ class RunningService:
             *with_executors,
             lambda: self._supervisor.stop(end=nobody_adopts),
             self._publisher.stop,
+            self._herald.stop,
             self.farm.sites.close,
             self.farm.feed.close,
             *(server.stop for server in self._servers),

@@ -22,6 +22,7 @@ from farm.refusal import Refusal
 from farm.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from farm.api_process import ApiProcess
     from farm.context import Farm
     from farm.running import RunningService
 
@@ -136,8 +137,9 @@ def _only_one(home: Home) -> IO[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m farm.service --home HOME [--listen HOST:PORT] [--standby]`: until `farm down`, or SIGTERM (which
-    leaves executors and work alone). With --standby it says `standing by` while another one leads.
+    """`python -m farm.service --home HOME [--listen HOST:PORT] [--standby | --api]`: until `farm down`, or SIGTERM
+    (which leaves executors and work alone). With --standby it says `standing by` while another one leads; with --api it
+    serves beside that one.
 
     Why it can't start is told as JSON, for `farm up` to read, or with `--words` as a sentence.
     """
@@ -151,7 +153,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, lambda *_: threading.Thread(target=early.set).start())
     listen = _value(arguments, "--listen")
     try:
-        service = stand_by(home, listen, early, _standing) if "--standby" in arguments else run(home, listen)
+        service = _wanted(home, listen, arguments, early)
     except Exception as error:
         known = error if isinstance(error, Refusal) else Refusal(str(error), str(home.path))
         said = json.dumps({"error": {"what": known.what, "where": known.where, "remedy": known.remedy}})
@@ -167,11 +169,22 @@ def main(arguments: list[str]) -> int:
         service.hand_over()
     gc.freeze()  # what is here now stays: to look through it again and again costs more than all rubbish is worth
     gc.set_threshold(10_000, 20, 20)
-    sys.stdout.write("ready\n")
+    sys.stdout.write(f"{service.ready}\n")
     sys.stdout.flush()
     while not service.join(3600):
         pass
     return 0
+
+
+def _wanted(
+    home: Home, listen: str | None, arguments: list[str], early: threading.Event
+) -> "RunningService | ApiProcess | None":
+    """Raises what `run`, `stand_by` and `serve` do."""
+    if "--api" in arguments:
+        from farm.api_process import serve
+
+        return serve(home, listen)
+    return stand_by(home, listen, early, _standing) if "--standby" in arguments else run(home, listen)
 
 
 def _standing() -> None:

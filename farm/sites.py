@@ -80,7 +80,7 @@ class Sites:
         self._secrets = SecretReader(self._start_late)
         self._elsewhere: dict[str, Desk] = {}
         self._making = threading.Lock()
-        self._closed = False
+        self._closed = self._kicked = False
         self._mirror = Mirror(logs, self._printed, self._active)
         self._on = ThreadPoolExecutor(1, "handing-out")  # what one decision has left
         db.doubted.append(self.settle_anew)
@@ -172,12 +172,19 @@ class Sites:
                 after_commit(tx, self._go_on_soon)
         return bool(works)
 
+    def kick_soon(self) -> None:
+        """As `kick`, beside who calls; once for all that call meanwhile."""
+        if not self._kicked:
+            self._kicked = True
+            self._go_on_soon()
+
     def _go_on_soon(self) -> None:
         with suppress(RuntimeError):  # the farm goes down
             self._on.submit(self._go_on)
 
     def _go_on(self) -> None:
         """Others that waited to write came in between."""
+        self._kicked = False
         try:
             self.kick()
         except Exception:  # the database is away, say: the next event goes on

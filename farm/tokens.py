@@ -23,6 +23,7 @@ class Tokens:
 
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db, self._clock = db, clock
+        self.fresh = FRESH
         self._lock = threading.Lock()
         self._known: dict[str, tuple[Known, datetime]] = {}  # by id, with the time of reading
         self._forgotten = 0  # how often; what was read before is not remembered after
@@ -39,7 +40,7 @@ class Tokens:
         number = auth.token_id(secret)
         known, at = self._known.get(number, (None, None))
         now = self._clock.now()
-        if known is None or at is None or now - at > FRESH or now < at or not auth.matches(secret, known):
+        if known is None or at is None or now - at > self.fresh or now < at or not auth.matches(secret, known):
             return None
         self._note(number, now)
         return known

@@ -29,6 +29,7 @@ from farm.api import (
 )
 from farm.api import why as reasons
 from farm.api.bodies import Bounded
+from farm.api.forwarding import forwarding
 
 if TYPE_CHECKING:
     from farm.context import Farm
@@ -49,6 +50,7 @@ def app(farm: "Farm") -> FastAPI:
         redoc_url=None,
     )
     made.state.farm, made.state.guard = farm, guard
+    made.state.forward = forwarding(farm) if farm.leader is not None else None
     errors.install(made)
     made.add_middleware(Bounded, largest_upload=farm.config.api.largest_upload)
     made.router.routes.insert(0, sync.route(farm, check))

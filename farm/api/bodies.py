@@ -90,6 +90,9 @@ class Checked(APIRoute):
         async def checked(request: Request) -> Response:
             await request.app.state.guard(request)
             read = _Strict(request.scope, request.receive)  # keeps the body for a second time
+            forward = request.app.state.forward
+            if forward is not None and (answer := await forward(read)) is not None:
+                return answer  # type: ignore[no-any-return]
             for _ in range(TRIES - 1):
                 try:
                     return await handle(read)

@@ -35,6 +35,9 @@ def status(farm: Farmed) -> dict[str, Any]:
 
 @router.post("/down", status_code=202)
 def down(farm: Farmed, how: Down) -> dict[str, Any]:
+    if farm.wheel is None and farm.leader is not None:
+        farm.stop()  # nobody leads, and this process is all that there is
+        return {"stopping": True, "kept": ""}
     if farm.wheel is None:
         raise Conflict("no farm is running here")
     if how.keep and (how.terminate or how.drain):

@@ -4,13 +4,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
 from farm.api.polls import Left, poll
 from farm.logbook import Part, part
 from farm.model import BIG
 from farm.reference import Reference, parse_reference
 
-router = APIRouter()
+router = APIRouter(route_class=Checked)
 
 
 @router.get("/logs/{ref}", response_class=Response)

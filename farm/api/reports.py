@@ -5,12 +5,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter
 
+from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
 from farm.api.queries import Written
 from farm.bills import bill
 from farm.costs import By
 
-router = APIRouter()
+router = APIRouter(route_class=Checked)
 
 
 Moment = Annotated[datetime, Written]

@@ -205,6 +205,7 @@ class Status(Shape):
     processes: list[Process]
     leader: Member | None
     standbys: list[Member]
+    apis: list[Member]  # those that serve the API beside the leader
     queue: Mapping[str, int]
     held: list[str]
     executors: Mapping[ExecutorState, int]

@@ -23,6 +23,8 @@ def route(farm: "Farm", check_token: Check) -> Route:
     async def sync(request: Request) -> Response:
         site = request.path_params["site"]
         check_site(await check_token(request), site)
+        if (forward := request.app.state.forward) is not None:
+            return await forward(request, "post /v1/sites/{site}/sync")  # type: ignore[no-any-return]
         body = await request.body()
         answer = await run_in_threadpool(_sync, farm, site, body)
         if not isinstance(answer, bytes):  # who waits holds up nobody

@@ -7,11 +7,12 @@ from fastapi import APIRouter
 from sqlalchemy import Connection
 
 from farm import why
+from farm.api.bodies import Checked
 from farm.api.farmed import Farmed
 from farm.reference import parse_reference
 from schedules.gaps import Gaps
 
-router = APIRouter()
+router = APIRouter(route_class=Checked)
 
 
 def _look(farm: Farmed, tx: Connection) -> why.Look:

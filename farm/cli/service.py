@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from farm.cli.beside import end_beside, tell_beside
 from farm.cli.moments import moment
 from farm.cli.options import HomeOption, JsonOption
 from farm.cli.output import emit, facts, say, table
@@ -37,6 +38,9 @@ def up(
     standby: Annotated[
         bool, typer.Option("--standby", help="Wait while another process leads this farm, and lead it after that.")
     ] = False,
+    api: Annotated[
+        bool, typer.Option("--api", help="Serve the API beside the process that leads; as many as you like.")
+    ] = False,
     home: HomeOption = None,
     json: JsonOption = False,
 ) -> int:
@@ -45,8 +49,14 @@ def up(
     place = home_of(home, "up").make()
     if listen is not None:
         parse_place(listen)
+    if standby and api:
+        raise Refusal("who serves beside the leader does not stand by", "--api", "start two processes, one with each")
+    more = [f"--{name}" for name, wanted in (("standby", standby), ("api", api)) if wanted]
     if foreground:
-        return _foreground(place, listen, json, standby)
+        return _foreground(place, listen, json, more)
+    if api:
+        process, said = begun(place, [*_command(place, listen), "--api"])
+        return tell_beside(place, process.pid, said, json)
     if standby:
         return _stand_by(place, listen, json)
     already = _status(place)
@@ -81,17 +91,28 @@ def _check_listens(status: Any, wanted: str) -> None:
         raise Refusal(f"the farm is up already and {where}", "--listen", remedy)
 
 
-def _foreground(home: Home, listen: str | None, json: bool, standby: bool) -> int:
-    more = [*(["--standby"] if standby else []), *([] if json else ["--words"])]
-    os.execv(sys.executable, [*_command(home, listen), *more])
+def _foreground(home: Home, listen: str | None, json: bool, more: list[str]) -> int:
+    os.execv(sys.executable, [*_command(home, listen), *more, *([] if json else ["--words"])])
 
 
 def _stand_by(home: Home, listen: str | None, json: bool) -> int:
     """Start a process that waits for its turn; it leads at once when nobody else does. Raises Unavailable."""
+    process, said = begun(home, [*_command(home, listen), "--standby"])
+    waits = said == "standing by"
+    if json:
+        emit({"home": str(home.path), "standing_by": waits, "pid": process.pid})
+    else:
+        what = "stands by" if waits else "leads the farm, for nobody else does"
+        print(f"process {process.pid} {what}: home {home.path}")
+    return 0
+
+
+def begun(home: Home, command: list[str]) -> tuple["subprocess.Popen[bytes]", str]:
+    """A process in a session of its own, and the line it says once it is there. Raises Unavailable."""
     with home.service_log.open("ab") as log:
         begin = log.tell()
         process = subprocess.Popen(
-            [*_command(home, listen), "--standby"],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -105,14 +126,8 @@ def _stand_by(home: Home, listen: str | None, json: bool) -> int:
     if not said and readable:
         raise _did_not_start(home, process.wait(), begin)
     if not said:
-        raise Unavailable(f"the standby said nothing within {START_S:.0f} s", str(home.service_log), _LOOK)
-    waits = said == "standing by"
-    if json:
-        emit({"home": str(home.path), "standing_by": waits, "pid": process.pid})
-    else:
-        what = "stands by" if waits else "leads the farm, for nobody else does"
-        print(f"process {process.pid} {what}: home {home.path}")
-    return 0
+        raise Unavailable(f"process {process.pid} said nothing within {START_S:.0f} s", str(home.service_log), _LOOK)
+    return process, said
 
 
 def _command(home: Home, listen: str | None) -> list[str]:
@@ -256,6 +271,7 @@ def stop(home: Home, drain: bool, *, terminate: bool = True, keep: bool = False)
     try:
         client = connect(home)
     except Unreachable:
+        end_beside(home)
         return None
     watched = _service(home)
     waiting: list[int] = []
@@ -285,9 +301,10 @@ def _service(home: Home) -> list[int]:
 
 
 def _standbys(client: Client) -> list[int]:
-    """Handles of the processes of this machine that stand by; they go with the farm."""
+    """Handles of the processes of this machine that stand by or serve beside; they go with the farm."""
     try:
-        found = client.get("/v1/status")["standbys"]
+        status = client.get("/v1/status")
+        found = [*status["standbys"], *status["apis"]]
     except (Refusal, KeyError):  # its database is away: they see for themselves
         return []
     handles = []
@@ -335,6 +352,7 @@ def _show(found: Any, client: Client) -> None:
             ("database", found.get("database")),
             ("led by", _member(found.get("leader"))),
             ("standing by", "; ".join(_member(one) or "" for one in found.get("standbys", ()))),
+            ("API also by", "; ".join(_member(one) or "" for one in found.get("apis", ()))),
             ("others reach it at", (found.get("listening") or {}).get("url")),
             ("refused calls", _refused(found)),
             ("version", found.get("version")),
