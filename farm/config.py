@@ -124,7 +124,7 @@ class KeepConfig(Part):
     jobs: Annotated[timedelta, Field(gt=timedelta())] | None = None  # and all of their tasks, after they ended
 
     logs: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=30)
-    decisions: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=7)
+    decisions: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=90)
     refused: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=90)
     durations: Annotated[timedelta, Field(gt=timedelta())] = timedelta(days=400)
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 from farm import postgres
 from farm.refusal import Unavailable
 
-HEAD = "0008"  # the newest revision below migrations/
+HEAD = "0009"  # the newest revision below migrations/
 FLOOR = "0004"  # the newest schema of the oldest farm that can work with this one
 PATIENCE_S = 30.0  # with another process that writes
 TURN_S = 1.0  # so long one waits for other writers of this process who has a connection of its own

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, bindparam, case, delete, func, insert, select
 
 from farm import outdated
 from farm import tables as t
+from farm.decisions import WHOLE_EVERY
 from farm.fleet import ALIVE
 from farm.forgetting import forget
 from farm.given import FILE
@@ -71,7 +72,7 @@ def prune(farm: "Farm", dry: bool = False) -> Pruned:
             out.logs += 1
     if not dry:
         _empty_folders(farm.home.logs, now - keep.logs)
-    out.decisions = _rows(farm, "decisions", now - keep.decisions, dry)
+    out.decisions = _rows(farm, "decisions", now - keep.decisions - WHOLE_EVERY, dry)  # others lean on it for so long
     out.refused = _rows(farm, "refused", now - keep.refused, dry)
     out.quarantines = _rows(farm, "quarantines", now - keep.refused, dry)
     out.tokens = _rows(farm, "tokens", now - keep.refused, dry)

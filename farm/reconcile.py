@@ -1,14 +1,12 @@
 """The wheel: look, decide, write, act. Safe to repeat; safe to crash anywhere in it."""
 
-import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from executors.contract import Machine, MachineState, Order, Placed, Provider
 from executors.errors import Lost, ProviderError, SoldOut, Throttled
@@ -19,6 +17,7 @@ from farm.breaker import BREAKER_MAX, open_breaker, told
 from farm.clock import EPOCH, Clock
 from farm.config import FarmConfig
 from farm.db import Database, after_commit
+from farm.decisions import Archive
 from farm.dispatch import rest
 from farm.durations import format_duration
 from farm.feed import Feed
@@ -50,7 +49,6 @@ BOOK_EVERY = timedelta(seconds=15)
 _NOT_BROKEN = update(t.PoolFact).where(t.PoolFact.breaker_until > bindparam("limit")).values(breaker_until=None)
 _TOLD_AGAIN = update(t.Executor).where(t.Executor.id == bindparam("k")).values(stopping=bindparam("at"))
 _ALL_IDS = select(t.Executor.id)
-_INSERT_DECISION = insert(t.DecisionRow)
 
 
 @dataclass(slots=True)
@@ -71,6 +69,7 @@ class Fleet:
     began: datetime = EPOCH  # when the service did
     listings: Listings = field(default_factory=Listings)
     gaps: Gaps = field(default_factory=Gaps)  # learned since the service began
+    archive: Archive = field(default_factory=Archive)  # of decisions
     newcomers: Newcomers = field(default_factory=Newcomers)
 
     def list_machines(self, *pools: str) -> None:
@@ -287,23 +286,10 @@ def stop(wheel: Fleet, executor: str) -> Callable[[], None]:
 
 
 def _remember(tx: Connection, wheel: Fleet, seen: Snapshot, decision: Decision) -> None:
-    """Keep what is worth explaining later: decisions that act, and changes of what is left unmet."""
-    before = wheel.last.unmet if wheel.last else ()
-    if decision.actions or decision.unmet != before:
-        row = {"at": seen.now, "snapshot": plain(seen), "decision": plain(decision)}
-        tx.execute(_INSERT_DECISION, row)
-
-
-def plain(value: Any) -> Any:
-    """A dataclass of the policy as JSON; `schedules` itself knows no serialisation."""
-    kinds = {"actions": [type(a).__name__ for a in value.actions]} if isinstance(value, Decision) else {}
-    return json.loads(json.dumps(asdict(value) | ({"kinds": kinds["actions"]} if kinds else {}), default=_jsonable))
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    return sorted(value) if isinstance(value, frozenset) else str(value)
+    """Keep what is worth explaining later: decisions that act, and changes of what is left unmet or undone."""
+    before = (wheel.last.unmet, wheel.last.notes) if wheel.last else ((), ())
+    if decision.actions or (decision.unmet, decision.notes) != before:
+        wheel.archive.keep(tx, seen, decision)
 
 
 # ── effect ──

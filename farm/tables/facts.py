@@ -57,13 +57,15 @@ class Duration(Base):
 
 
 class DecisionRow(Base):
-    """A decision with the snapshot it came from: replayable."""
+    """A decision with the snapshot it came from: replayable, by farm.decisions."""
 
     __tablename__ = "decision"
     id: Mapped[int] = mapped_column(ROWID, primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)
-    snapshot: Mapped[Mapping[str, Any]]
+    snapshot: Mapped[Mapping[str, Any]]  # empty where it is packed
     decision: Mapped[Mapping[str, Any]]
+    base: Mapped[int | None]  # the row of which it has parts
+    packed: Mapped[bytes | None]
 
 
 class Built(Base):

@@ -7,7 +7,9 @@ from functools import cached_property
 from sqlalchemy import Connection
 
 from farm.config import FarmConfig
+from farm.decisions import decided, last
 from farm.observe import observe
+from farm.policies import is_own
 from schedules.gaps import Gaps
 from schedules.model import Decision, Snapshot
 from schedules.policy import default
@@ -30,5 +32,7 @@ class Look:
 
     @cached_property
     def decision(self) -> Decision:
-        """What the policy would do now."""
+        """What the policy would do now; somebody's own is not asked, it has decided."""
+        if self.config.policy and is_own(self.config.policy):
+            return next((decided(kept.decision) for kept in last(self.tx, 1)), Decision(()))
         return default(self.seen)

@@ -17,6 +17,7 @@ from farm.refusal import NotFound
 from farm.why.answer import Why, at, many
 from farm.why.asked import asked
 from farm.why.cause import Cause
+from farm.why.decided import decided
 from farm.why.holding import closed_pool
 from farm.why.look import Look
 from farm.why.needs import offered
@@ -39,6 +40,7 @@ def pool(look: Look, name: str) -> Why:
     """Raises NotFound."""
     why = asked(look, name, offered(look, name, _smaller(look, name, _pool(look, name))))
     failures = last_failures(look.tx, name)
+    why = decided(look, why, name)
     told = [{**failure, "at": read.when(failure["at"])} for failure in failures]
     why = replace(why, numbers={**why.numbers, "failed_joins": told})
     if not failures or look.now - failures[0]["at"] > RECENTLY:

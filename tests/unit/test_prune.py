@@ -96,7 +96,7 @@ def test_a_dry_run_removes_nothing_and_says_the_same(farm):
     left.parent.mkdir(parents=True, exist_ok=True)
     left.write_bytes(b"half")
     os.utime(left, (1, 1))
-    decision(farm, 8 * DAY)
+    decision(farm, 91 * DAY)
     refused(farm, 91 * DAY)
     said = prune(farm, dry=True)
     assert (said.logs, said.log_bytes, said.decisions, said.refused, said.leftovers) == (1, 5000, 1, 1, 1)
@@ -109,7 +109,7 @@ def test_a_dry_run_removes_nothing_and_says_the_same(farm):
 def test_decisions_and_evidence_go_by_their_age(farm, monkeypatch):
     monkeypatch.setattr(pruning, "GROUP", 3)
     for days in range(20):
-        decision(farm, days * DAY)
+        decision(farm, days * 12 * DAY)
         refused(farm, days * 10 * DAY)
     gone = prune(farm)
     assert (gone.decisions, gone.refused) == (12, 10)
@@ -169,9 +169,9 @@ def test_what_goes_while_it_is_looked_at_is_passed_over(farm):
 
 def test_the_service_prunes_once_a_day(farm):
     keeper = Housekeeper(farm)
-    decision(farm, 8 * DAY)
+    decision(farm, 91 * DAY)
     assert keeper.look().decisions == 1
-    decision(farm, 8 * DAY)
+    decision(farm, 91 * DAY)
     farm.clock.turn(23 * 3600)
     assert Housekeeper(farm).look() is None  # also after a restart
     farm.clock.turn(3600)
