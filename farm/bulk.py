@@ -5,9 +5,10 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, CursorResult, Delete, Dialect, Insert, Update
+from sqlalchemy import BindParameter, Connection, CursorResult, Delete, Dialect, Insert, Update
+from sqlalchemy.types import NullType
 
-from farm.unnested import Unnested, array, unnested
+from farm.unnested import Unnested, array, joined, unnested
 
 Statement = Insert | Update | Delete
 Convert = Callable[[Any], Any]
@@ -23,7 +24,8 @@ def execute(tx: Connection, statement: Statement, rows: Sequence[Mapping[str, An
     made = _compiled(statement, tx.dialect, tuple(rows[0]))
     if made.at_once is None:
         return tx.exec_driver_sql(made.text, [made.shape(row) for row in rows])
-    return _at_once(tx, made, {name: made.column(name, rows) for name in made.at_once.columns})
+    columns = {name: array(made.column(name, rows)) for name in made.at_once.columns}
+    return tx.exec_driver_sql(made.at_once.text, {**made.given, **columns})
 
 
 def tuples(
@@ -34,7 +36,28 @@ def tuples(
     made = _laid_out(statement, tx.dialect, names)
     if made.at_once is None:
         return tx.exec_driver_sql(made.text, [made.shape(row) for row in rows])
-    return _at_once(tx, made, dict(zip(names, zip(*rows, strict=True), strict=True)))
+    return tx.exec_driver_sql(made.at_once.text, _arrays(made, Part(statement, names, rows)))
+
+
+class Part(NamedTuple):
+    """A statement with its rows, as `tuples` takes them."""
+
+    statement: Statement
+    names: tuple[str, ...]
+    rows: Sequence[tuple[Any, ...]]
+
+
+def together(tx: Connection, parts: Sequence[Part]) -> list[int]:
+    """Statements that do not see what the others do, and of which no two change the same row: how many rows each has
+    changed. On PostgreSQL they are one."""
+    made = [_laid_out(part.statement, tx.dialect, part.names) for part in parts]
+    if not parts or any(one.at_once is None for one in made):
+        return [tuples(tx, *part).rowcount for part in parts]
+    given: dict[str, Any] = {}
+    for n, (one, part) in enumerate(zip(made, parts, strict=True)):
+        given |= {f"p{n}_{name}": value for name, value in _arrays(one, part).items()}
+    text = joined(tuple(one.at_once.text for one in made if one.at_once))
+    return list(tx.exec_driver_sql(text, given).one())
 
 
 class _Made(NamedTuple):
@@ -51,10 +74,10 @@ class _Made(NamedTuple):
         return list(map(convert, values)) if (convert := self.converts[name]) else values
 
 
-def _at_once(tx: Connection, made: _Made, columns: Mapping[str, Sequence[Any]]) -> CursorResult[Any]:
-    assert made.at_once is not None
-    arrays = {name: array(columns[name]) for name in made.at_once.columns}
-    return tx.exec_driver_sql(made.at_once.text, {**made.given, **arrays})
+def _arrays(made: _Made, part: Part) -> dict[str, Any]:
+    columns = dict(zip(part.names, zip(*part.rows, strict=True), strict=True))
+    names = made.at_once.columns if made.at_once else ()
+    return {**made.given, **{name: array(columns[name]) for name in names}}
 
 
 @lru_cache(maxsize=200)
@@ -85,10 +108,17 @@ def _parts(statement: Statement, dialect: Dialect, keys: tuple[str, ...]) -> tup
     for column in getattr(compiled, "insert_prefetch", ()):
         fixed[column.key] = column.default.arg
     given = {name: convert(fixed[name]) if (convert := converts[name]) else fixed[name] for name in fixed}
-    text, own = str(compiled), [name for name in converts if name not in given]
-    at_once = unnested(text, own) if dialect.name == "postgresql" else None
+    own = {name: _type(bind, dialect) for bind, name in compiled.bind_names.items() if name not in given}
+    text, at_once = str(compiled), None
+    if dialect.name == "postgresql":
+        at_once = unnested(text, own)
     order = list(compiled.positiontup or ()) if compiled.positional else None
     return _Made(text, dict, given, converts, at_once), order
+
+
+def _type(bind: BindParameter[Any], dialect: Dialect) -> str:
+    """Empty where none is known."""
+    return "" if isinstance(bind.type, NullType) else bind.type.compile(dialect)
 
 
 def _positional(names: Sequence[str], made: _Made) -> Shape:

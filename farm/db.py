@@ -196,6 +196,7 @@ def _sqlite(path: Path) -> Engine:
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
+            "wal_autocheckpoint=4000",  # by a commit; long before, farm.checkpoints does it beside the writers
             "foreign_keys=ON",
             f"busy_timeout={PATIENCE_S * 1000:.0f}",
         ):

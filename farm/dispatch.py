@@ -4,16 +4,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, exists, func, select, update
+from sqlalchemy import Connection, bindparam, exists, or_, update
 
 from farm import tables as t
-from farm.model import AttemptState, ExecutorState
+from farm.gathered import gathered
+from farm.model import ExecutorState
 from farm.queue.claim import Claim
 from farm.queue.handed import Handed, Portion
 from farm.queue.needs import held_of
 from farm.queue.room import Kept, Room
 from farm.queue.settle import Settled
-from farm.tables import AnyRow
 from schedules.model import Lane, Licence, Window
 from schedules.reserve import Allowed
 from schedules.windows import closed_lanes
@@ -24,18 +24,14 @@ MOST, HELPINGS = 400, 64  # tasks that are handed out in one decision, and execu
 _FORGET = 0.2
 STEPS = 1000  # whose tasks' length is known; that of the others is learned again
 
-_ACTIVE = (AttemptState.CLAIMED, AttemptState.STARTED)
-_ROOMS = (
-    select(t.Executor.id, t.Executor.slots, t.Executor.offer)
-    .where(t.Executor.state == ExecutorState.READY)
-    .order_by(t.Executor.idle_since.is_not(None), t.Executor.idle_since.desc(), t.Executor.id)
-)
-_TAKEN = (
-    select(t.Attempt.executor, t.Attempt.job, t.Attempt.step, func.sum(t.Attempt.slots).label("slots"))
-    .join(t.Executor, t.Executor.id == t.Attempt.executor)
-    .where(t.Executor.state == ExecutorState.READY, t.Attempt.finished.is_(None))
-    .group_by(t.Attempt.executor, t.Attempt.job, t.Attempt.step)
-)
+_ROOMS = f"""
+SELECT id, slots, offer, idle_since FROM executor WHERE state = '{ExecutorState.READY}'
+ORDER BY idle_since IS NOT NULL, idle_since DESC, id"""
+_TAKEN = f"""
+SELECT attempt.executor AS executor, attempt.job AS job, attempt.step AS step, sum(attempt.slots) AS slots
+FROM attempt JOIN executor ON executor.id = attempt.executor
+WHERE executor.state = '{ExecutorState.READY}' AND attempt.finished IS NULL
+GROUP BY attempt.executor, attempt.job, attempt.step"""
 _BUSY = (
     update(t.Executor)
     .where(t.Executor.id.in_(bindparam("ids", expanding=True)), t.Executor.idle_since.is_not(None))
@@ -43,7 +39,8 @@ _BUSY = (
 )
 _IDLE = (
     update(t.Executor)
-    .where(t.Executor.state.in_([ExecutorState.READY, ExecutorState.DRAINING]), t.Executor.idle_since.is_(None))
+    .where(or_(t.Executor.state == ExecutorState.READY, t.Executor.state == ExecutorState.DRAINING))
+    .where(t.Executor.idle_since.is_(None))
     .where(~exists().where(t.Attempt.executor == t.Executor.id, t.Attempt.finished.is_(None)))
     .values(idle_since=bindparam("at"))
 )
@@ -77,8 +74,8 @@ class Dispatcher:
         claim.portion, claim.closed = Portion(MOST, HELPINGS), closed_lanes(self.windows, self.lanes, now)
         works = claim.fill(rooms, depths)
         self.cut = claim.portion.cut
-        if works:
-            tx.execute(_BUSY, {"ids": list(works)})
+        if begun := [room.executor for room in rooms if room.idle and room.executor in works]:
+            tx.execute(_BUSY, {"ids": begun})
         return works
 
     def learn(self, settled: Settled) -> None:
@@ -118,16 +115,16 @@ def kept(
 
 def _rooms(tx: Connection, depths: Mapping[tuple[int, int], int]) -> list[Room]:
     """Executors that take work, most recently busy first, and what they have."""
-    rooms = {r.id: _room(r) for r in tx.execute(_ROOMS)}
+    rooms = {row[0]: _room(*row) for row in gathered(tx, "id, slots, offer, idle_since", _ROOMS)}
     if rooms:
-        for executor, job, step, slots in tx.execute(_TAKEN):
-            rooms[executor].take(int(slots), depths.get((job, step), 0))
+        for executor, job, step, slots in gathered(tx, "executor, job, step, slots", _TAKEN):
+            rooms[executor].take(slots, depths.get((job, step), 0))
     return list(rooms.values())
 
 
-def _room(row: AnyRow) -> Room:
-    held = held_of(row.offer)
-    return Room(row.id, row.slots, 0, offer=held.offer, gpus=list(held.gpus))
+def _room(executor: str, slots: int, offer: str, idle_since: int | None) -> Room:
+    held = held_of(offer)
+    return Room(executor, slots, 0, offer=held.offer, gpus=list(held.gpus), idle=idle_since is not None)
 
 
 def rest(tx: Connection, now: datetime) -> int:

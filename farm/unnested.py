@@ -5,10 +5,11 @@ A statement for each row costs the server and us a hundred microseconds, however
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-_GIVEN = re.compile(r"%\((\w+)\)s(?:::(DOUBLE PRECISION|[A-Z]+))?")
+_GIVEN = re.compile(r"%\((\w+)\)s(?:::(?:DOUBLE PRECISION|[A-Z]+))?")
 _INSERT = re.compile(r"(INSERT INTO .+?\)) VALUES \((.*)\)", re.DOTALL)
 _CHANGE = re.compile(r"(UPDATE .+?|DELETE FROM \S+)( WHERE .*)", re.DOTALL)
 
@@ -21,18 +22,9 @@ class Unnested(NamedTuple):
     columns: tuple[str, ...]
 
 
-def unnested(text: str, varying: Collection[str]) -> Unnested | None:
-    """The same for many rows; None where that is not known. Each row has its own of `varying`."""
-    types: dict[str, str] = {}
-
-    def named(found: re.Match[str]) -> str:
-        name, type_ = found.groups()
-        if name not in varying:
-            return found.group()
-        types[name] = types.get(name) or type_ or ""
-        return f"v.v_{name}"
-
-    own = _GIVEN.sub(named, text)
+def unnested(text: str, types: Mapping[str, str]) -> Unnested | None:
+    """The same for many rows; None where that is not known. Each row has its own of those in `types`."""
+    own = _GIVEN.sub(lambda found: f"v.v_{found[1]}" if found[1] in types else found[0], text)
     if not types or not all(types.values()):
         return None
     arrays = ", ".join(f"%({name})s::{type_}[]" for name, type_ in types.items())
@@ -46,6 +38,14 @@ def _over(own: str, values: str) -> str:
     if (found := _CHANGE.fullmatch(own)) and own.count(" WHERE ") == 1:
         return f"{found[1]} {'USING' if own.startswith('DELETE') else 'FROM'} {values}{found[2]}"
     return ""
+
+
+@lru_cache(maxsize=500)
+def joined(texts: tuple[str, ...]) -> str:
+    """One statement of several, which answers how many rows each changed. Their parameters are `p0_…`, `p1_…` …"""
+    own = (text.replace("%(", f"%(p{n}_") for n, text in enumerate(texts))
+    parts = ", ".join(f"c{n} AS ({text} RETURNING 1)" for n, text in enumerate(own))
+    return f"WITH {parts} SELECT {', '.join(f'(SELECT count(*) FROM c{n})' for n in range(len(texts)))}"
 
 
 def array(values: Sequence[Any]) -> str:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from sqlalchemy.exc import InternalError, OperationalError
 
 from executors.contract import Watches
+from farm.checkpoints import Checkpoints
 from farm.db import Superseded, unusable
 from farm.reconcile import Fleet, reconcile
 
@@ -26,6 +27,7 @@ class Wheel:
         self.fleet = fleet
         self._woken = threading.Event()
         self._closed = threading.Event()
+        self._checkpoints = Checkpoints(fleet.db)
         self._listed = {pool: threading.Event() for pool in fleet.providers}
         self._listings = [
             threading.Thread(target=self._listing, args=(pool,), name="listing", daemon=True) for pool in self._listed
@@ -38,6 +40,7 @@ class Wheel:
 
     def start(self) -> None:
         """All providers are asked before the wheel turns, side by side; one that does not answer is not waited for."""
+        self._checkpoints.start()
         for thread in self._listings:
             thread.start()
         until = time.monotonic() + FIRST_S
@@ -53,6 +56,7 @@ class Wheel:
     def stop(self) -> None:
         self._closed.set()
         self._woken.set()
+        self._checkpoints.stop()
         for provider in self._watchers.values():
             provider.close()
         for thread in (*self._threads, *self._listings):

@@ -19,6 +19,8 @@ ADVANCE = (
 class Advance:
     """How far an array was handed out, and is now; what was cancelled before its turn (`early`) is passed over."""
 
+    NAMES = ("j", "o", "was", "had", "now_next", "passed")
+
     def __init__(self, step: AnyRow, early: Collection[int]) -> None:
         self._step, self._early = step, early
         self._next, self._passed = step.next, 0

@@ -10,23 +10,22 @@ from datetime import datetime
 from math import inf
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection
 
-from farm import bulk
-from farm import tables as t
 from farm.clock import micros
-from farm.model import AttemptState, JobState, TaskState
-from farm.queue import early, holds, template
-from farm.queue.advance import ADVANCE, Advance
+from farm.model import AttemptState, TaskState
+from farm.queue import early, template
+from farm.queue.advance import Advance
 from farm.queue.campaign import Halves
+from farm.queue.entry import Entry
 from farm.queue.handed import Handed, Number, Portion
 from farm.queue.licence import Licences
 from farm.queue.needs import given, needs_of
 from farm.queue.needy import Needy
 from farm.queue.reserved import Reserved
 from farm.queue.room import Kept, Room, Rooms
-from farm.queue.shares import Fact, Shares
-from farm.queue.table import SYSTEM, Table, shares_of
+from farm.queue.standing import Standing
+from farm.queue.table import Table, shares_of
 from farm.queue.waiting import Candidate, Queue, Waiting
 from farm.tables import AnyRow
 from schedules.model import Lane, Licence
@@ -36,48 +35,8 @@ from schedules.reserve import Allowed
 _TOKENS = random.Random()
 _LOOK = 64  # candidates of an owner looked at in one go; a claim that uses them all looks again at the next event
 
-_INSERT_TASKS = insert(t.Task)
-_OWN = ("job", "step", "lane", "owner", "slots", "needs")
-_TASK = (*_OWN, "state", "due", "attempts", "executor", "number", "position", "name")
-_START_TASK = (
-    update(t.Task)
-    .where(t.Task.job == bindparam("j"), t.Task.number == bindparam("n"), t.Task.state == TaskState.READY)
-    .values(state=TaskState.RUNNING, attempts=bindparam("ordinal"), executor=bindparam("on"), lead=bindparam("lead"))
-)
-_INSERT_ATTEMPTS = insert(t.Attempt)
-_ATTEMPT = ("job", "number", "ordinal", "step", "executor", "token", "slots", "state", "claimed", "given")
-_COUNT = (
-    update(t.Job)
-    .where(t.Job.id == bindparam("j"))
-    .values(running=t.Job.running + bindparam("more"), changes=t.Job.changes + 1)
-)
-_BEGIN = (
-    update(t.Job)
-    .where(t.Job.id == bindparam("j"), t.Job.state == JobState.QUEUED)
-    .values(state=JobState.RUNNING, started=func.coalesce(t.Job.started, bindparam("at", type_=t.Utc())))
-)
 _ALIKE: Mapping[str, float] = {}
 _NONE: Mapping[str, Licence] = {}
-_LANES = select(t.LaneFact.name, t.LaneFact.virtual_s, t.LaneFact.backlogged)
-_NOBODY_WAITS = update(t.LaneFact).values(backlogged=False)
-_SPEND = (
-    update(t.LaneFact)
-    .where(t.LaneFact.name == bindparam("l"))
-    .values(virtual_s=bindparam("v"), backlogged=bindparam("b"))
-)
-_ADD_LANE = insert(t.LaneFact)
-_OWNERS = select(t.OwnerFact).where(t.OwnerFact.lane.in_(bindparam("lanes", expanding=True)))
-_NO_OWNER_WAITS = (
-    update(t.OwnerFact)
-    .where(t.OwnerFact.backlogged, t.OwnerFact.lane.not_in(bindparam("lanes", expanding=True)))
-    .values(backlogged=False)
-)
-_SPEND_OWNER = (
-    update(t.OwnerFact)
-    .where(t.OwnerFact.lane == bindparam("l"), t.OwnerFact.owner == bindparam("o"))
-    .values(virtual_s=bindparam("v"), backlogged=bindparam("b"))
-)
-_ADD_OWNER = insert(t.OwnerFact)
 
 
 class Claim:
@@ -96,12 +55,8 @@ class Claim:
         """`owners`: weights of those whose is not 1. `allowed`: what some lanes may have at once."""
         self._tx, self._lanes, self._term, self._now, self._owners = tx, lanes, term, now, owners
         self._at = micros(now)
-        self._tasks: list[tuple[Any, ...]] = []
-        self._restarts: list[dict[str, Any]] = []
-        self._attempts: list[tuple[Any, ...]] = []
-        self._steps: dict[tuple[int, int], Advance] = {}
+        self._entry, self._standing = Entry(self._at), Standing()
         self._works: dict[str, Handed] = {}
-        self._jobs: dict[int, int] = {}
         self._templates: dict[tuple[int, int], template.Template] = {}
         self._halves = Halves(tx, now, _LOOK)
         self._licences = Licences(tx, licences)
@@ -119,9 +74,8 @@ class Claim:
         """Hand out work to `rooms`. `depth`: (job, step) → how many short tasks may wait behind a slot's own."""
         self._halves.claims = True
         table = self._share_out(rooms, depth)
-        if table and self._attempts:
-            self._write()
-            self._spend(table, max(room.slots for room in rooms))
+        if table and self._entry.attempts:
+            self._write(table, max(room.slots for room in rooms))
         return self._works
 
     def kept(self, rooms: Sequence[Room]) -> Collection[Kept]:
@@ -135,16 +89,19 @@ class Claim:
         if free <= 0 and not depth:
             return None
         self._reserved = Reserved.look(self._tx, self._allowed, depth)
-        self._held = holds.lanes(self._tx) | frozenset(self.closed) | self._reserved.full
+        self._standing = standing = Standing.look(self._tx, self._now, largest)
+        self._held = standing.held | frozenset(self.closed) | self._reserved.full
         claims = self._halves.claims
         more = self._licences.more
-        self._needy = Needy(self._tx, self._now, self._rooms, self._held, claims).look()
+        self._needy = Needy(self._tx, self._now, self._rooms, self._held, claims)
+        self._needy.look(standing.needy)
         waiting = Waiting(self._tx, self._now, max(1, free), largest=largest, held=self._held, claims=claims, more=more)
+        waiting = replace(waiting, having=(standing.tasks, standing.steps))
         limit = sum(r.slots for r in rooms) + _LOOK
         self._halves.limit = limit + more
         table = self._table(waiting, limit)
         self._look_overdue(table, depth)
-        while self.portion.more(len(self._attempts)) and (turn := table.next()) and self._may(turn, depth):
+        while self.portion.more(len(self._entry.attempts)) and (turn := table.next()) and self._may(turn, depth):
             lane, owner, seconds = turn
             took = self._serve((lane, owner), table.queue(lane, owner), depth, seconds)
             if took is None:
@@ -153,7 +110,6 @@ class Claim:
                     table.leave_wide()
             else:
                 table.charge(lane, owner, took)
-                self.portion.helped += 1
         table.close()
         return table
 
@@ -202,14 +158,11 @@ class Claim:
 
     def _table(self, waiting: Waiting, limit: int) -> Table:
         """Whose turn it is, as it was left at the last claim."""
-        pairs = waiting.pairs() | self._needy.pairs()
+        standing = self._standing
+        pairs = {pair for pair in standing.pairs if pair[0] not in self._held} | self._needy.pairs()
         lanes = sorted({lane for lane, _ in pairs})
-        known = {row.name: Fact(row.virtual_s, row.backlogged) for row in self._tx.execute(_LANES)}
-        mine: dict[str, dict[str, Fact]] = {lane: {} for lane in lanes}
-        for row in self._tx.execute(_OWNERS, {"lanes": lanes}):
-            mine[row.lane][row.owner] = Fact(row.virtual_s, row.backlogged)
-        owners = {lane: shares_of(facts, self._owner_weight) for lane, facts in mine.items()}
-        table = Table(waiting, limit, shares_of(known, self._weight), owners, self._needy)
+        owners = {lane: shares_of(standing.owners.get(lane, {}), self._owner_weight) for lane in lanes}
+        table = Table(waiting, limit, shares_of(standing.lanes, self._weight), owners, self._needy)
         table.join(pairs)
         return table
 
@@ -238,18 +191,10 @@ class Claim:
             most = most if seconds == inf else min(most, int(seconds / each) + 1)
             reach = 0 if self._crowded else deep
             rooms = self._rooms.best(needs) if needs else self._rooms.may(step.slots, reach)
-            for room in _better(rooms, candidate):
-                may = self._licences.now.room(step.licences, room.executor) if step.licences else most
-                if n := min(room.takes(needs) if needs else room.fits(step.slots, reach), most, may):
-                    if needs:
-                        room.begin(needs, n)
-                    else:
-                        room.take(n * step.slots, deep)
-                    self._take(candidate, room, n)
-                    self._reserved.take(step.lane, 0 if deep else n * step.slots)
-                    if not candidate.remaining:
-                        queue.remove(candidate)
-                    return float(n * each)
+            if taken := self._fill(candidate, _better(rooms, candidate), most, (deep, reach), alone=seconds == inf):
+                if not candidate.remaining:
+                    queue.remove(candidate)
+                return float(taken * each)
             if step.licences and not self._licences.now.spare(step.licences):
                 lacks = True
                 continue  # it waits for a licence, and not for a slot
@@ -264,6 +209,30 @@ class Claim:
             self._lacking.add(pair)
         return None
 
+    def _fill(self, candidate: Candidate, rooms: Sequence[Room], most: int, depth: tuple[int, int], alone: bool) -> int:
+        """The first that takes any. Who is `alone` fills all, since it would be its turn again at once; but for what
+        is near its end, and shared.
+
+        How many were taken. `depth`: as such work goes behind slots, and as it does now.
+        """
+        step, taken, (deep, reach) = candidate.row, 0, depth
+        needs = needs_of(step.needs) if step.needs else None
+        alone = alone and candidate.number is None and not needs and not step.licences
+        for room in rooms:
+            may = self._licences.now.room(step.licences, room.executor) if step.licences else most
+            if n := min(room.takes(needs) if needs else room.fits(step.slots, reach), most - taken, may):
+                if needs:
+                    room.begin(needs, n)
+                else:
+                    room.take(n * step.slots, deep)
+                self._take(candidate, room, n)
+                self._reserved.take(step.lane, 0 if deep else n * step.slots)
+                self.portion.helped, taken = self.portion.helped + 1, taken + n
+                more = self.portion.more(len(self._entry.attempts))
+                if not (alone and more and candidate.remaining > deep * len(self._rooms.open)):
+                    break
+        return taken
+
     def _later(self, pair: tuple[str, str], candidate: Candidate, needs: Needs) -> None:
         """Others go before it until it is due; from then on what it needs is kept for it."""
         if candidate.due <= self._now:
@@ -274,7 +243,7 @@ class Claim:
         candidate.remaining -= n
         if step.licences:
             self._licences.now.take(step.licences, room.executor, n)
-        self._jobs[step.job] = self._jobs.get(step.job, 0) + n
+        self._entry.began(step, n)
         if candidate.number is not None:
             self._again(candidate, room)
         else:
@@ -284,24 +253,25 @@ class Claim:
         row = candidate.row
         ordinal = row.attempts + 1
         lead = self._halves.took(candidate)
-        self._restarts.append({"j": row.job, "n": row.number, "ordinal": ordinal, "on": room.executor, "lead": lead})
+        self._entry.restarts.append((row.job, row.number, ordinal, room.executor, lead))
         self._attempt(row, row.number, row.position, ordinal, room, row.params, row.task_memory)
 
     def _advance(self, step: AnyRow, room: Room, n: int) -> None:
         key = (step.job, step.ordinal)
-        if key not in self._steps:
-            self._steps[key] = Advance(step, early.positions(self._tx, step) if step.early else ())
+        steps = self._entry.steps
+        if key not in steps:
+            steps[key] = Advance(step, early.positions(self._tx, step) if step.early else ())
         where, due, first = (step.lane, step.owner, step.slots, step.needs), micros(step.due), step.first_number
         same = (*key, *where, TaskState.RUNNING, due, 1, room.executor)
-        positions, made = list(self._steps[key].take(n)), self._template(step)
-        self._tasks += [(*same, first + p, p, made.name(p)) for p in positions]
+        positions, made = list(steps[key].take(n)), self._template(step)
+        self._entry.tasks += [(*same, first + p, p, made.name(p)) for p in positions]
         if step.needs or not made.simple:
             for p in positions:
                 self._attempt(step, first + p, p, 1, room, None, 0)
             return
         numbers = [Number(first + p, p, _TOKENS.getrandbits(52)) for p in positions]
         rest, slots, at = (step.ordinal, room.executor), (step.slots, AttemptState.CLAIMED), self._at
-        self._attempts += [(step.job, n, 1, *rest, token, *slots, at, None) for n, _, token in numbers]
+        self._entry.attempts += [(step.job, n, 1, *rest, token, *slots, at, None) for n, _, token in numbers]
         self._handed(room).alike(made, self._term, numbers)
 
     def _attempt(
@@ -318,7 +288,7 @@ class Claim:
         job, about = step.job, step.ordinal
         state, at = AttemptState.CLAIMED, self._at
         had, env = given(step.needs, room.gpus) if step.needs else (None, None)
-        self._attempts.append((job, number, ordinal, about, room.executor, token, step.slots, state, at, had))
+        self._entry.attempts.append((job, number, ordinal, about, room.executor, token, step.slots, state, at, had))
         made = self._template(step)
         gathered = template.gathered(self._tx, step, number, params) if made.gathers else ()
         work = made.work(number, position, ordinal, token, self._term, params, gathered, memory)
@@ -335,50 +305,14 @@ class Claim:
             self._templates[key] = template.Template(step)
         return self._templates[key]
 
-    def _write(self) -> None:
-        tx = self._tx
-        for advance in self._steps.values():
-            _one(tx.execute(ADVANCE, advance.row()).rowcount, 1)
-        if self._tasks:
-            bulk.tuples(tx, _INSERT_TASKS, _TASK, self._tasks)
-        if self._restarts:
-            _one(bulk.execute(tx, _START_TASK, self._restarts).rowcount, len(self._restarts))
-        bulk.tuples(tx, _INSERT_ATTEMPTS, _ATTEMPT, self._attempts)
-        for job, more in self._jobs.items():
-            tx.execute(_COUNT, {"j": job, "more": more})
-            tx.execute(_BEGIN, {"j": job, "at": self._now})
-
-    def _spend(self, table: Table, largest: int) -> None:
-        """Remember virtual times, and who still waits for an executor as large as the `largest` here."""
-        left = Waiting(self._tx, self._now, largest, held=self._held).pairs() | self._needy.left()
-        left -= self._lacking
-        self._tx.execute(_NOBODY_WAITS)
-        self._tx.execute(_NO_OWNER_WAITS, {"lanes": [*table.owners, *self._reserved.full]})
-        facts = table.lanes.facts(lane for lane, _ in left - self._reserved.barred)
-        for lane, fact in {**facts, SYSTEM: Fact(table.lanes.system, False)}.items():
-            if lane in table.lanes.known:
-                self._tx.execute(_SPEND, {"l": lane, "v": fact.virtual, "b": fact.backlogged})
-            else:
-                self._tx.execute(_ADD_LANE, {"name": lane, "virtual_s": fact.virtual, "backlogged": fact.backlogged})
-        for lane, owners in table.owners.items():
-            self._spend_owners(lane, owners, {owner for name, owner in left if name == lane})
-
-    def _spend_owners(self, lane: str, owners: Shares, left: Collection[str]) -> None:
-        """Only what changed: there may be thousands of owners."""
-        away = {o: Fact(f.virtual, False) for o, f in owners.known.items() if o not in owners.virtual}
-        facts = {**away, **owners.facts(left)}
-        facts[SYSTEM] = Fact(owners.system, False)
-        rows = {o: fact for o, fact in facts.items() if owners.known.get(o) != fact}
-        old = [{"l": lane, "o": o, "v": f.virtual, "b": f.backlogged} for o, f in rows.items() if o in owners.known]
-        new = [
-            {"lane": lane, "owner": o, "virtual_s": f.virtual, "backlogged": f.backlogged}
-            for o, f in rows.items()
-            if o not in owners.known
-        ]
-        if old:
-            self._tx.execute(_SPEND_OWNER, old)
-        if new:
-            self._tx.execute(_ADD_OWNER, new)
+    def _write(self, table: Table, largest: int) -> None:
+        """With virtual times, and who still waits for an executor as large as the `largest` here."""
+        left = None if self._needy.found else table.left()
+        if left is None:
+            self._entry.write(self._tx)
+            left = Waiting(self._tx, self._now, largest, held=self._held).pairs() | self._needy.left()
+        self._entry.spend(table, self._standing, left - self._lacking, self._reserved)
+        self._entry.write(self._tx)
 
 
 def _better(rooms: Sequence[Room], candidate: Candidate) -> Sequence[Room]:
@@ -389,8 +323,3 @@ def _better(rooms: Sequence[Room], candidate: Candidate) -> Sequence[Room]:
 
 def _bad(candidate: Candidate) -> Sequence[str]:
     return (candidate.row.failed_on or ()) if candidate.number is not None else ()
-
-
-def _one(changed: int, expected: int) -> None:
-    if changed != expected:
-        raise RuntimeError(f"the queue moved under a claim: {changed} rows instead of {expected}")

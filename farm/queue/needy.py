@@ -42,19 +42,20 @@ def _walk(table: str, waits: str) -> str:
 
 
 _UNPAUSED = "(task.not_before IS NULL OR task.not_before <= :now)"
+WALK = f"{_walk('step', _STEP_WAITS)}, {_walk('task', f'{_TASK_WAITS} AND {_UNPAUSED}')}"
+"""Parts of a WITH RECURSIVE, to the rows of `step_owners` and `task_owners`."""
 _ALL = text(
-    f"WITH RECURSIVE {_walk('step', _STEP_WAITS)}, {_walk('task', f'{_TASK_WAITS} AND {_UNPAUSED}')}"
-    " SELECT kind, lane, owner FROM step_owners WHERE owner IS NOT NULL"
+    f"WITH RECURSIVE {WALK} SELECT kind, lane, owner FROM step_owners WHERE owner IS NOT NULL"
     " UNION SELECT kind, lane, owner FROM task_owners WHERE owner IS NOT NULL"
 ).bindparams(bindparam("now", type_=t.Utc()))
 _STEPS: Any = (
-    STEP_ROWS.where(text(_STEP_WAITS), t.Job.state.in_(OPEN), t.Step.needs == bindparam("kind"))
+    STEP_ROWS.where(text(_STEP_WAITS), OPEN, t.Step.needs == bindparam("kind"))
     .where(t.Step.lane == bindparam("lane"), t.Step.owner == bindparam("owner"))
     .order_by(t.Step.due, t.Step.job, t.Step.ordinal)
     .limit(bindparam("limit"))
 )
 _TASKS: Any = (
-    TASK_ROWS.where(text(_TASK_WAITS), t.Job.state.in_(OPEN), t.Task.needs == bindparam("kind"), UNPAUSED)
+    TASK_ROWS.where(text(_TASK_WAITS), OPEN, t.Task.needs == bindparam("kind"), UNPAUSED)
     .where(t.Task.lane == bindparam("lane"), t.Task.owner == bindparam("owner"))
     .order_by(t.Task.due, t.Task.job, t.Task.number)
     .limit(bindparam("limit"))
@@ -90,15 +91,16 @@ class Needy:
     found: dict[Needs, set[tuple[str, str]]] = field(default_factory=dict)  # who has such work
     names: dict[Needs, str] = field(default_factory=dict)
 
-    def look(self) -> "Needy":
-        if rows := self.tx.execute(_ALL, {"now": self.now}).all():
+    def look(self, waiting: Collection[tuple[str, str, str]]) -> "Needy":
+        """`waiting`: kind of needs, lane and owner of all that waits and has needs."""
+        if waiting:
             in_use(self.tx, self.rooms.open)
-        self.names = {needs_of(row.kind): row.kind for row in rows}
+        self.names = {needs_of(kind): kind for kind, _, _ in waiting}
         possible = {needs for needs in self.names if any(room.could(needs) for room in self.rooms.open)}
         self.found = {needs: set() for needs in possible}
-        for row in rows:
-            if row.lane not in self.held and (needs := needs_of(row.kind)) in possible:
-                self.found[needs].add((row.lane, row.owner))
+        for kind, lane, owner in waiting:
+            if lane not in self.held and (needs := needs_of(kind)) in possible:
+                self.found[needs].add((lane, owner))
         return self
 
     def pairs(self, now: bool = False) -> set[tuple[str, str]]:

@@ -21,6 +21,7 @@ class Room:
     gpus: list[int] = field(default_factory=list)  # devices that no attempt has
     used: dict[str, int] = field(default_factory=dict)  # of what it offers
     aside: int = 0  # slots that are kept for tasks with needs
+    idle: bool = False  # nothing ran there before this claim
 
     def fits(self, slots: int, depth: int) -> int:
         """How many tasks of this size it takes now: into free slots, and `depth` short ones behind each short one."""

@@ -21,8 +21,10 @@ class Table:
     needy: Needy
     queues: dict[tuple[str, str], Queue] = field(default_factory=dict)
     present: dict[str, set[str]] = field(default_factory=dict)
+    joined: Collection[tuple[str, str]] = ()  # lanes and owners that had something to begin with
 
     def join(self, pairs: Collection[tuple[str, str]]) -> None:
+        self.joined = pairs
         self.lanes.join(self.owners)
         for lane, shares in self.owners.items():
             self.present[lane] = {owner for name, owner in pairs if name == lane}
@@ -57,6 +59,11 @@ class Table:
                 found.beside(others)
             self.queues[lane, owner] = found
         return self.queues[lane, owner]
+
+    def left(self) -> set[tuple[str, str]] | None:
+        """Who still has something after what was handed out; None where that is not known without asking."""
+        known = all(queue.left for queue in self.queues.values())
+        return {*self.joined} if known else None
 
     def close(self) -> None:
         for queue in self.queues.values():

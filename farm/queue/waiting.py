@@ -12,7 +12,10 @@ from farm import tables as t
 from farm.model import JobState
 from farm.tables import AnyRow
 
-OPEN = (JobState.QUEUED, JobState.RUNNING)
+Pair = tuple[str, str]
+"""Lane and owner."""
+Rows = CursorResult[Any] | tuple[()]
+OPEN = or_(t.Job.state == JobState.QUEUED, t.Job.state == JobState.RUNNING)  # IN is written out anew each time
 _STEP_WAITS = text(f"{t.STEP_WAITS} AND step.needs = '' AND step.next + step.early < step.total")
 _TASK_WAITS = text(f"{t.TASK_WAITS} AND task.needs = ''")  # what needs more than slots is in farm.queue.needy
 _FROM: Any = bindparam("from_", 0)
@@ -23,22 +26,27 @@ def _of_jobs(query: Any, job: Any) -> Any:
     return query.where(job.in_(bindparam("jobs", expanding=True)))
 
 
-def _each_pair(table: str, waits: str) -> TextClause:
-    """From lane to lane and from owner to owner along the index of what waits: DISTINCT would look at all of it."""
+def pair_walk(table: str, waits: str) -> str:
+    """Parts of a WITH RECURSIVE: from lane to lane and from owner to owner along the index of what waits, to the rows
+    of `…_pairs`, the last of each lane without an owner. DISTINCT would look at all of it."""
 
     def first(column: str, where: str) -> str:
         return f"(SELECT {column} FROM {table} WHERE {waits}{where} ORDER BY {table}.lane, {table}.owner LIMIT 1)"
 
-    lane, owner = f"{table}.lane", f"{table}.owner"
-    return text(f"""
-WITH RECURSIVE lanes(lane) AS (
+    lane, owner, in_lane, pairs = f"{table}.lane", f"{table}.owner", f"{table}_in_lane", f"{table}_pairs"
+    return f"""{in_lane}(lane) AS (
   SELECT {first(lane, "")}
-  UNION ALL SELECT {first(lane, f" AND {lane} > lanes.lane")} FROM lanes WHERE lanes.lane IS NOT NULL
-), pairs(lane, owner) AS (
-  SELECT lanes.lane, {first(owner, f" AND {lane} = lanes.lane")} FROM lanes WHERE lanes.lane IS NOT NULL
-  UNION ALL SELECT pairs.lane, {first(owner, f" AND {lane} = pairs.lane AND {owner} > pairs.owner")}
-  FROM pairs WHERE pairs.owner IS NOT NULL
-) SELECT lane, owner FROM pairs WHERE owner IS NOT NULL""")
+  UNION ALL SELECT {first(lane, f" AND {lane} > {in_lane}.lane")} FROM {in_lane} WHERE {in_lane}.lane IS NOT NULL
+), {pairs}(lane, owner) AS (
+  SELECT {in_lane}.lane, {first(owner, f" AND {lane} = {in_lane}.lane")} FROM {in_lane} WHERE {in_lane}.lane IS NOT NULL
+  UNION ALL SELECT {pairs}.lane, {first(owner, f" AND {lane} = {pairs}.lane AND {owner} > {pairs}.owner")}
+  FROM {pairs} WHERE {pairs}.owner IS NOT NULL
+)"""
+
+
+def _each_pair(table: str, waits: str) -> TextClause:
+    pairs = f"SELECT lane, owner FROM {table}_pairs WHERE owner IS NOT NULL"
+    return text(f"WITH RECURSIVE {pair_walk(table, waits)} {pairs}")
 
 
 _STEP_PAIRS: Any = select(t.Step.lane, t.Step.owner).where(_STEP_WAITS, t.Step.slots <= bindparam("slots")).distinct()
@@ -47,7 +55,7 @@ _TASK_PAIRS: Any = (
 )
 STEP_ROWS: Any = select(t.Step, t.Job.state.label("job_state")).join(t.Job, t.Job.id == t.Step.job)
 _STEPS: Any = (
-    STEP_ROWS.where(_STEP_WAITS, t.Job.state.in_(OPEN), t.Step.slots <= bindparam("slots"))
+    STEP_ROWS.where(_STEP_WAITS, OPEN, t.Step.slots <= bindparam("slots"))
     .where(t.Step.lane == bindparam("lane"), t.Step.owner == bindparam("owner"))
     .order_by(t.Step.due, t.Step.job, t.Step.ordinal)
     .limit(bindparam("limit"))
@@ -73,23 +81,23 @@ TASK_ROWS: Any = (
     .join(t.Job, t.Job.id == t.Task.job)
 )
 _TASKS: Any = (
-    TASK_ROWS.where(_TASK_WAITS, t.Job.state.in_(OPEN), UNPAUSED, t.Task.slots <= bindparam("slots"))
+    TASK_ROWS.where(_TASK_WAITS, OPEN, UNPAUSED, t.Task.slots <= bindparam("slots"))
     .where(t.Task.lane == bindparam("lane"), t.Task.owner == bindparam("owner"))
     .order_by(t.Task.due, t.Task.job, t.Task.number)
     .limit(bindparam("limit"))
     .offset(_FROM)
 )
 _SHORTEST: Any = (
-    TASK_ROWS.where(text(t.TASK_WAITS), t.Job.state.in_(OPEN), UNPAUSED, t.Task.path_s.is_not(None))
+    TASK_ROWS.where(text(t.TASK_WAITS), OPEN, UNPAUSED, t.Task.path_s.is_not(None))
     .where(t.Task.job == bindparam("job"), t.Task.step == bindparam("step"))
     .order_by(t.Task.predicted_s, t.Task.number)
     .limit(bindparam("limit"))
 )
+PLAIN_STEPS = f"{_STEP_WAITS.text} AND step.slots <= :slots"
+PLAIN_TASKS = f"{_TASK_WAITS.text} AND task.slots <= :slots AND (task.not_before IS NULL OR task.not_before <= :now)"
 _PAIRS = (
-    _each_pair("step", f"{_STEP_WAITS.text} AND step.slots <= :slots"),
-    _each_pair(
-        "task", f"{_TASK_WAITS.text} AND task.slots <= :slots AND (task.not_before IS NULL OR task.not_before <= :now)"
-    ).bindparams(bindparam("now", type_=t.Utc())),
+    _each_pair("step", PLAIN_STEPS),
+    _each_pair("task", PLAIN_TASKS).bindparams(bindparam("now", type_=t.Utc())),
 )
 _PAIRS_OF = (_of_jobs(_STEP_PAIRS, t.Step.job), _of_jobs(_TASK_PAIRS, t.Task.job))
 _STEPS_OF, _TASKS_OF = _of_jobs(_STEPS, t.Step.job), _of_jobs(_TASKS, t.Task.job)
@@ -140,6 +148,7 @@ class Waiting:
     held: Collection[str] = ()  # lanes of which nothing is handed out
     claims: bool = False  # what is found is to be taken
     more: int = 0  # candidates beyond the first, for who finds nothing among those: PostgreSQL locks all that it gives
+    having: tuple[Collection[Pair], Collection[Pair]] | None = None  # who has tasks with rows, who steps, if known
 
     def pairs(self) -> set[tuple[str, str]]:
         """Lanes and owners that have something."""
@@ -158,12 +167,19 @@ class Waiting:
         tasks, steps = (_TASKS, _STEPS) if self.jobs is None else (_TASKS_OF, _STEPS_OF)
         about |= {"now": self.now}
         tasks, steps = (_UNLOCKED[tasks], _UNLOCKED[steps]) if self.claims else (tasks, steps)
+        asked = [pairs is None or (lane, owner) in pairs for pairs in self.having or (None, None)]
         wide = self._wide(tasks, steps, about) if self.largest > self.slots else None
-        found = Queue(self.tx.execute(tasks, about), self.tx.execute(steps, about), wide)
+        found = self._found(tasks, steps, about, asked, wide)
         if self.more:
             later = about | {"limit": self.more, "from_": limit}
-            found.behind(limit, lambda: Queue(self.tx.execute(tasks, later), self.tx.execute(steps, later)))
+            found.behind(limit, lambda: self._found(tasks, steps, later, asked))
         return found
+
+    def _found(
+        self, tasks: Any, steps: Any, about: dict[str, Any], asked: Sequence[bool], wide: "Candidate | None" = None
+    ) -> "Queue":
+        single, arrays = (self.tx.execute(q, about) if a else () for q, a in zip((tasks, steps), asked, strict=True))
+        return Queue(single, arrays, wide)
 
     def _wide(self, tasks: Any, steps: Any, about: dict[str, Any]) -> Candidate | None:
         """What comes first of all, if it needs more than `slots`."""
@@ -184,8 +200,8 @@ def shortest(tx: Connection, job: int, step: int, now: datetime, limit: int, cla
 class Queue:
     """Candidates of one owner in one lane, fetched as far as somebody looks."""
 
-    def __init__(self, tasks: CursorResult[Any], steps: CursorResult[Any], wide: Candidate | None = None) -> None:
-        self._results: tuple[CursorResult[Any], ...] = (tasks, steps)
+    def __init__(self, tasks: Rows, steps: Rows, wide: Candidate | None = None) -> None:
+        self._results: tuple[Rows, ...] = (tasks, steps)
         single = (Candidate(row, 1, row.number) for row in tasks)
         arrays = (Candidate(row, row.total - row.next - row.early) for row in steps)
         self._more: Iterator[Candidate] = merge(single, arrays, key=lambda c: c.row.task_due if c.number else c.row.due)
@@ -220,6 +236,12 @@ class Queue:
         if candidate in self._here:  # the shortest of a campaign may be none of those
             self._here.remove(candidate)
 
+    @property
+    def left(self) -> bool:
+        """Whether something is for sure left that was looked at. Of a campaign something else may have been taken."""
+        return any(c.remaining and (c.number is None or c.row.path_s is None) for c in self._here)
+
     def close(self) -> None:
         for result in self._results:
-            result.close()
+            if isinstance(result, CursorResult):
+                result.close()

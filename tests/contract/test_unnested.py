@@ -96,8 +96,7 @@ def test_on_postgresql_it_is_one_statement(tx):
         "UPDATE t SET a=%(a)s::BIGINT",
         "UPDATE t SET a=(SELECT b FROM u WHERE u.b = 1) WHERE t.a = %(a)s::BIGINT",
         "SELECT %(a)s::BIGINT",
-        "INSERT INTO t (a) VALUES (1)",
     ],
 )
 def test_what_it_does_not_understand_it_leaves_alone(text):
-    assert unnested(text, ["a"]) is None
+    assert unnested(text, {"a": "" if "(a) VALUES (%(a)s)" in text else "BIGINT"}) is None
