@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,23 @@ def test_what_is_missing_and_where_is_told(farm: Shell) -> None:
     assert why["numbers"]["short"] == {"gpus": {"needs": 2, "has": 2, "used": 2}}
     farm("cancel", holds)
     farm("wait", waits)
+
+
+def test_a_device_is_the_next_ones_when_the_cancelled_task_has_really_ended(farm: Shell) -> None:
+    """Each task locks the devices that it has; the first two hear nothing of TERM, and have them until KILL."""
+    told = farm.cwd / "held"
+    told.mkdir()
+    lock = 'exec 9> "$0/lock-$FARM_GPUS"; flock -n 9 || exit 9; : > "$0/begun-$FARM_GPUS"; '
+    deaf = f"trap '' TERM; {lock} while :; do sleep 1; done"
+    first = submitted(farm, "--gpus", "2", "--array", "1-2", "--timeout", "300s", "--", "sh", "-c", deaf, str(told))
+    pause = threading.Event()
+    for _ in range(1200):
+        if len([*told.glob("begun-*")]) == 2:
+            break
+        pause.wait(0.1)
+    second = submitted(farm, "--gpus", "2", "--array", "1-2", "--", "sh", "-c", lock, str(told))
+    farm("cancel", first)
+    farm("wait", second)
 
 
 def test_what_nobody_can_give_is_refused(farm: Shell) -> None:
