@@ -7,6 +7,8 @@ import pytest
 
 from farm.wheel import Wheel
 
+DB = SimpleNamespace(sqlite=False, where="a server")
+
 
 def test_it_can_be_stopped_while_the_first_listing_is_under_way():
     asked, answer = threading.Event(), threading.Event()
@@ -15,7 +17,7 @@ def test_it_can_be_stopped_while_the_first_listing_is_under_way():
         asked.set()
         assert answer.wait(60)
 
-    wheel = Wheel(SimpleNamespace(providers={"slow": None}, list_machines=slow))
+    wheel = Wheel(SimpleNamespace(db=DB, providers={"slow": None}, list_machines=slow))
     starting = threading.Thread(target=wheel.start)
     starting.start()
     assert asked.wait(60)
@@ -43,7 +45,7 @@ def test_a_provider_that_hangs_holds_up_no_other_listing(monkeypatch: pytest.Mon
             elif "hangs" in seen:
                 asked.set()
 
-    fleet = SimpleNamespace(providers={"hangs": None, "answers": None}, list_machines=listed)
+    fleet = SimpleNamespace(db=DB, providers={"hangs": None, "answers": None}, list_machines=listed)
     wheel = Wheel(fleet)
     wheel.start()
     try:
@@ -67,7 +69,7 @@ def test_the_first_listings_are_taken_side_by_side_and_a_dead_provider_is_not_wa
             seen.add(pool)
             others.wait(60)  # each of them waits for the other
 
-    wheel = Wheel(SimpleNamespace(providers={"dead": None, "a": None, "b": None}, list_machines=listed))
+    wheel = Wheel(SimpleNamespace(db=DB, providers={"dead": None, "a": None, "b": None}, list_machines=listed))
     starting = threading.Thread(target=wheel.start)
     starting.start()
     starting.join(60)
