@@ -21,6 +21,7 @@ from farm.listening import Listener
 from farm.news import News
 from farm.place import parse_place
 from farm.server import Server
+from farm.watch import check_session
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ def serve(home: Home, listen: str | None) -> "ApiProcess":
     try:
         with explained(farm.db.where):
             if not farm.db.sqlite:
+                check_session(farm.db)
                 farm.db.hurry(IDLE_S)
             return _made(farm, listen)
     except BaseException:

@@ -1,7 +1,8 @@
 """PostgreSQL: how it is reached, who may write, and in a sentence why it can't be used just now."""
 
 import re
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
@@ -16,6 +17,11 @@ _FARM = 0x6661726D  # the first half of the keys of our advisory locks
 _WRITER, _SERVICE = 1, 2
 CHANNEL = "farm"
 NEWS = "farm_news"  # from the leader to who serves the API beside it
+HEARD_S = 3.0  # a notification of our own comes sooner
+NO_SESSION = (
+    "a PgBouncer gives the farm another session for each transaction, and a process that stays needs one of its own; "
+    "set pool_mode = session for this database, or name the server itself"
+)
 IDLE_S = 60  # a process that was frozen in the middle of a transaction keeps the others from writing no longer
 
 _SETTINGS = {
@@ -37,8 +43,9 @@ _REACHED: dict[str, Any] = {
 
 
 def engine(url: URL, patience_s: float) -> Engine:
-    """Pooled. `?prepare_threshold=none` in the URL switches prepared statements off, as some PgBouncers need."""
-    threshold = str(url.query.get("prepare_threshold", "5"))
+    """Pooled. `?prepare_threshold=none` in the URL switches prepared statements off; behind a PgBouncer they are off
+    unless it names a number: not every one keeps them."""
+    threshold, said = str(url.query.get("prepare_threshold", "5")), "prepare_threshold" in url.query
     plain = url.set(drivername="postgresql+psycopg").difference_update_query(["prepare_threshold"])
     made = create_engine(
         plain,
@@ -52,6 +59,8 @@ def engine(url: URL, patience_s: float) -> Engine:
     @event.listens_for(made, "connect")
     def _prepare(connection: Any, _record: object) -> None:
         connection.adapters.register_loader("numeric", _plain_numbers())
+        if not said and pooled(connection):
+            connection.prepare_threshold = None
         _set(connection, {**_SETTINGS, "lock_timeout": f"{patience_s * 1000:.0f}"})
         connection.commit()
 
@@ -61,6 +70,24 @@ def engine(url: URL, patience_s: float) -> Engine:
             context.is_disconnect = True
 
     return made
+
+
+def pooled(connection: Any) -> bool:
+    """Whether a PgBouncer stands between this (psycopg) connection and the server: it has numbers of its own."""
+    return bool(connection.execute("SELECT pg_backend_pid()").fetchone()[0] != connection.info.backend_pid)
+
+
+def keeps_session(connection: Any, tell: Callable[[str], None]) -> bool:
+    """Whether what is said by this (psycopg) connection, which commits each statement, is of one session of the server.
+    `tell` says NOTIFY for a channel by another connection."""
+    if not pooled(connection):
+        return True
+    channel = f"farm_{secrets.token_hex(8)}"
+    connection.execute(f"LISTEN {channel}")
+    tell(channel)
+    heard = any(True for _ in connection.notifies(timeout=HEARD_S, stop_after=1))
+    connection.execute(f"UNLISTEN {channel}")
+    return heard
 
 
 @cache

@@ -47,11 +47,14 @@ def stand_by(
     from farm.context import open_farm
     from farm.db import explained
     from farm.succession import Successor, warm
+    from farm.watch import check_session
 
     farm = open_farm(home)
     try:
         warm()
         with explained(farm.db.where):
+            if not farm.db.sqlite:
+                check_session(farm.db)
             lock = Successor(farm, told).wait(standing)
     except BaseException:
         farm.close()

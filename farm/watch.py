@@ -20,6 +20,26 @@ LOOK_S = 1.0  # how soon a lost connection is seen; a lost notification is made 
 AGAIN_S = 1.0  # between two tries to come back
 
 
+def check_session(db: Database) -> None:
+    """For a process that stays, before it relies on it. Raises BadDatabase where it has no session of its own."""
+    import psycopg
+
+    try:
+        with postgres.alone(db.engine) as connection:
+            _check_session(db, connection)
+    except psycopg.Error as error:
+        raise BadDatabase(db.where, postgres.sentence(error, lost=True)) from error
+
+
+def _check_session(db: Database, connection: Any) -> None:
+    def tell(channel: str) -> None:
+        with db.aside() as tx:
+            tx.exec_driver_sql(f"NOTIFY {channel}")
+
+    if not postgres.keeps_session(connection, tell):
+        raise BadDatabase(db.where, postgres.NO_SESSION)
+
+
 class Watch:
     """A thread and a connection of its own, whose life is the service's claim to the database."""
 
@@ -85,7 +105,8 @@ class Watch:
                 return
 
     def _take(self, connection: Any) -> None:
-        """Raises Taken."""
+        """Raises Taken, BadDatabase."""
+        _check_session(self._db, connection)  # before the lock, which would stay with whatever session has it
         name = f"farm service {os.getpid()} on {socket.gethostname()}"[:63]
         if not postgres.take_service(connection, name):
             who = postgres.who_serves(connection) or "a service"

@@ -30,7 +30,7 @@ class Postgres:
         self._options = ("listen_addresses=", f"unix_socket_directories={self.folder}", *options)
         self._numbers = count(1)
         self._process: subprocess.Popen[bytes] | None = None
-        _give(self.folder)
+        give(self.folder)
         words = ["--username", USER, "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8"]
         words.append("--wal-segsize=1")
         done = _run([_program("initdb"), "--pgdata", str(self.folder / "data"), *words], self.folder)
@@ -44,7 +44,7 @@ class Postgres:
         server = [_program("postgres"), "-D", str(self.folder / "data"), *settings]
         log = open(self.folder / "log", "ab")
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "QUIT", *_as(), *server],  # it ends with us, however we end
+            ["setpriv", "--pdeathsig", "QUIT", *as_owner(), *server],  # it ends with us, however we end
             stdout=log,
             stderr=log,
             cwd=self.folder,
@@ -183,20 +183,20 @@ def _owner() -> str:
     return "postgres" if "postgres" in names else "nobody"
 
 
-def _as() -> list[str]:
+def as_owner() -> list[str]:
     if os.getuid() != 0:
         return []
     entry = pwd.getpwnam(_owner())
     return ["--reuid", str(entry.pw_uid), "--regid", str(entry.pw_gid), "--clear-groups"]
 
 
-def _give(folder: Path) -> None:
+def give(folder: Path) -> None:
     if os.getuid() == 0:
         shutil.chown(folder, _owner())
 
 
 def _run(words: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["setpriv", *_as(), *words], cwd=folder, capture_output=True, text=True)
+    return subprocess.run(["setpriv", *as_owner(), *words], cwd=folder, capture_output=True, text=True)
 
 
 def tell(pid: int, what: signal.Signals) -> None:

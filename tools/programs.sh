@@ -40,6 +40,7 @@ missing() {
 		;;
 	database)
 		ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
+		[ -x /usr/sbin/pgbouncer ] || need pgbouncer pgbouncer
 		need setpriv util-linux
 		;;
 	esac

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ ceiling = 4
 provider = "static"
 """
 PATIENCE_S = 60
+ENDED = ("done", "failed", "cancelled")
 
 
 class Beside:
@@ -103,3 +105,14 @@ def beside(url: str = "") -> Iterator[Beside]:
 
 def job(name: str, *argv: str, **step: Any) -> dict[str, Any]:
     return {"name": name, "owner": "ada", "steps": [{"name": "main", "argv": argv, **step}]}
+
+
+def ended(client: Client, number: int) -> Any:
+    """The job, once it has ended; however many polls that takes."""
+    seen, until_s = 0, time.monotonic() + PATIENCE_S
+    while time.monotonic() < until_s:
+        found = client.get(f"/v1/jobs/{number}/wait", timeout=30, seen=seen, tasks=False)
+        if found["state"] in ENDED:
+            return found
+        seen = found["seen"]
+    raise AssertionError(f"job {number} has not ended")

@@ -19,13 +19,12 @@ from farm.api.access import NEEDS
 from farm.api.forwarding import ASKED
 from farm.client import Client
 from farm.refusal import Refusal
-from tests.contract.beside import PATIENCE_S, Beside, beside, job
+from tests.contract.beside import PATIENCE_S, Beside, beside, ended, job
 from tests.journeys.relay import until
 from tests.journeys.shell import Shell
 from tests.postgres import Postgres
 
 HELD = "bulk"  # a lane
-ENDED = ("done", "failed", "cancelled")
 STILL = ("jobs", "tasks", "logs", "acts", "store", "ca", "executor.pyz", "health", "openapi.json")
 """Begins of paths where the answer is the same a moment later; of the others the keys are compared."""
 
@@ -49,17 +48,6 @@ def other(farm: Beside) -> Iterator[Client]:
         farm.serve()
     with farm.client(farm.others()[0]) as client:
         yield client
-
-
-def ended(client: Client, number: int) -> Any:
-    """The job, once it has ended; however many polls that takes."""
-    seen, until_s = 0, time.monotonic() + PATIENCE_S
-    while time.monotonic() < until_s:
-        found = client.get(f"/v1/jobs/{number}/wait", timeout=30, seen=seen, tasks=False)
-        if found["state"] in ENDED:
-            return found
-        seen = found["seen"]
-    raise AssertionError(f"job {number} has not ended")
 
 
 def submit(client: Client, *argv: str, **more: Any) -> int:
