@@ -20,7 +20,9 @@ from farm.queue.retry import FORGOTTEN
 from farm.tables import AnyRow
 
 GROUP = 500  # tasks of one transaction: whoever wants to write meanwhile waits for some milliseconds
-UPTO = "forgotten"  # in table meta: rows of the bill up to this microsecond may be for jobs that are no more
+UPTO = (
+    "forgotten"  # in table meta: rows of the bill up to this microsecond may be for jobs and executors that are no more
+)
 PAUSE_S = 0.01  # between two transactions others come first
 
 _ENDED = (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
@@ -109,14 +111,15 @@ def forget(
             return out
         last = old[-1].id
         if not out.jobs and not dry:
-            _say(database, cut)
+            say(database, cut)
         out.jobs += len(old)
         out.tasks += sum(row.total for row in old)
         if not dry:
             _all(database, cut, old, pause)
 
 
-def _say(database: Database, cut: datetime) -> None:
+def say(database: Database, cut: datetime) -> None:
+    """Rows of the bill up to then may be about what is no more."""
     with database.write() as tx:
         said = tx.execute(_READ).scalar_one_or_none()
         if said is None:

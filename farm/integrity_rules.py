@@ -42,6 +42,7 @@ _ENDED = "'done', 'failed', 'cancelled', 'skipped'"
 _ACTIVE = "'claimed', 'started'"
 _ALIVE = "'booting', 'ready', 'draining'"
 _BAD = "(state IN ('failed', 'cancelled') OR (state = 'skipped' AND cause = 'needs'))"
+_FORGOTTEN = "COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'forgotten'), 0)"
 _TASK = "job || '.' || number"
 _ATTEMPT = "job || '.' || number || '.' || ordinal"
 
@@ -132,12 +133,13 @@ ORPHANS = (
     ),
     _orphan(
         "ledger row {id} is about executor {executor}, which is not there",
-        "SELECT id, executor FROM ledger WHERE NOT EXISTS (SELECT 1 FROM executor WHERE executor.id = ledger.executor)",
+        "SELECT id, executor FROM ledger WHERE NOT EXISTS (SELECT 1 FROM executor WHERE executor.id = ledger.executor) "
+        f"AND until > {_FORGOTTEN}",
     ),
     _orphan(
         "ledger row {id} is for job {job}, which is not there",
         "SELECT id, job FROM ledger WHERE job IS NOT NULL AND NOT EXISTS (SELECT 1 FROM job WHERE job.id = ledger.job) "
-        "AND until > COALESCE((SELECT CAST(value AS BIGINT) FROM meta WHERE key = 'forgotten'), 0)",
+        f"AND until > {_FORGOTTEN}",
     ),
     _orphan(
         "executor {id} is for job {job}, which is not there",

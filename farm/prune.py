@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
 
-from farm import outdated
+from farm import bygone, outdated
 from farm import tables as t
 from farm.decisions import WHOLE_EVERY
 from farm.fleet import ALIVE
@@ -56,6 +56,7 @@ class Pruned:
     tokens: int = 0  # that are good no more
     jobs: int = 0  # that ended long ago
     tasks: int = 0  # of those
+    executors: int = 0  # that went long ago, and ran nothing of which is told any more
     durations: int = 0  # of what has not run for long
     leftovers: int = 0  # of broken uploads
 
@@ -79,6 +80,10 @@ def prune(farm: "Farm", dry: bool = False) -> Pruned:
     if keep.jobs is not None:
         old = forget(farm.db, now - keep.jobs, dry)
         out.jobs, out.tasks = old.jobs, old.tasks
+        if farm.wheel is not None:  # what machines there are only a farm that runs knows
+            out.executors = bygone.forget(
+                farm.db, now - keep.jobs, farm.wheel.last_listing(), farm.wheel.providers, dry
+            )
     if not dry:
         outdated.notice(farm.db, now)
     out.durations = outdated.forget(farm.db, now - keep.durations, dry)

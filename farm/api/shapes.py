@@ -322,6 +322,7 @@ class Pruned(Shape):
     tokens: int
     jobs: int
     tasks: int
+    executors: int
     durations: int
     leftovers: int
 

@@ -17,6 +17,7 @@ WORDS = {
     "tokens": "tokens that were good no more",
     "jobs": "jobs that ended long ago",
     "tasks": "tasks of theirs",
+    "executors": "executors that went long ago",
     "durations": "durations of what has not run for long",
     "leftovers": "files of broken uploads",
 }
