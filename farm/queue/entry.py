@@ -75,7 +75,7 @@ class Entry:
         lanes = {name: Fact(fact.virtual, False) for name, fact in standing.lanes.items()}
         lanes |= table.lanes.facts(lane for lane, owner in left if (lane, owner) not in reserved.barred)
         lanes[SYSTEM] = Fact(table.lanes.system, False)
-        kept = standing.owners.keys() - reserved.full
+        kept = standing.owners.keys() - (reserved.full - table.owners.keys())  # one may be full since it was served
         owners = {(lane, o): f for lane in kept for o, f in standing.owners[lane].items()}
         now = {key: Fact(fact.virtual, False) for key, fact in owners.items()}
         for lane, shares in table.owners.items():
