@@ -61,6 +61,22 @@ class WindowConfig(Part):
     def _listed(cls, value: Any) -> Any:
         return ",".join(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
+    @field_validator("hours", mode="before")
+    @classmethod
+    def _one_span(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            raise ValueError(
+                "a window has one span of hours; write one text such as '08:00-12:00', and a window for each"
+            )
+        return value
+
+    @field_validator("pools", mode="before")
+    @classmethod
+    def _tables(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            raise ValueError("pools are tables with what holds for each; the pools that may order are pools_allowed")
+        return value
+
     @field_validator("zone", "days", "hours")
     @classmethod
     def _makes_sense(cls, value: str, about: ValidationInfo) -> str:
@@ -124,7 +140,7 @@ def _check_effects(windows: Sequence[Window]) -> None:
             remedy = "say floor, ceiling, … below [schedules.pools.NAME], or pools_allowed, price_cap or lanes_open"
             raise Misplaced(f"{what}; {remedy}", "schedules", number, "name")
         if never_opens(window):
-            what = f"the window {window.name!r} never opens: none of its dates is one of its days, and no holiday"
+            what = f"the window {window.name!r} never opens: each of its dates is a holiday or none of its days"
             raise Misplaced(f"{what}; correct dates, days or holidays", "schedules", number, "name")
         if effects[number] > effects[number + 1]:
             over = ", ".join(repr(name) for name in covering(windows, number))

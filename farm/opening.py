@@ -4,6 +4,7 @@ from datetime import time
 
 from farm.wording import nearest
 
+LONG_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -27,12 +28,17 @@ def _time(text: str) -> time:
 def days(text: str) -> frozenset[int]:
     found: set[int] = set()
     for part in text.lower().split(","):
-        first, dash, last = (p.strip() for p in part.partition("-"))
+        first, dash, last = (_short(p.strip()) for p in part.partition("-"))
         if first not in DAYS or (dash and last not in DAYS):
             raise ValueError(f"days {text!r} mean nothing; write mon-fri or sat,sun")
         a, b = DAYS.index(first), DAYS.index(last) if dash else DAYS.index(first)
         found |= {d % 7 for d in range(a, (b if b >= a else b + 7) + 1)}
     return frozenset(found)
+
+
+def _short(day: str) -> str:
+    """`monday` is as good as `mon`."""
+    return day[:3] if day in LONG_DAYS else day
 
 
 def zone(name: str) -> None:

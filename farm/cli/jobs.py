@@ -71,13 +71,14 @@ def show(
             found = _job(client, about.job, state, limit, offset)
         else:
             found = client.get(f"/v1/tasks/{about}")
+        waits = client.get(f"/v1/why/{about}")["sentence"] if found.get("state") in WAITS and not json else ""
         note = client.log(ref, 1 << 40).note if about.ordinal else ""
     if json:
         emit(found)
     elif about.number is None:
-        _show_job(found, state, offset)
+        _show_job(found | {"waits": waits}, state, offset)
     elif about.ordinal is None:
-        _show_task(found)
+        _show_task(found | {"waits": waits})
     else:
         _show_attempt(found["attempts"][0], note)
     return 0
@@ -89,6 +90,9 @@ def _show_attempt(attempt: dict[str, Any], note: str) -> None:
     times = [(name, moment(attempt[name])) for name in ("claimed", "started", "finished")]
     facts([*times, ("took", span(attempt["started"], attempt["finished"])), ("log", note or None)])
     facts(("refused", _late(attempt["ref"], late)) for late in attempt["refused"])
+
+
+WAITS = ("held", "queued", "blocked", "ready")  # `farm why` says for what
 
 
 def _job(client: Client, job: int, state: str | None, limit: int, offset: int) -> dict[str, Any]:
@@ -103,7 +107,9 @@ def _show_job(job: dict[str, Any], state: str | None, offset: int) -> None:
     took = span(job["started"], job["finished"])
     facts([("job", job["id"]), *shown, ("submitted", moment(job["submitted"])), ("took", took)])
     late = ("deadline", moment(job.get("deadline")))
-    facts([("tasks", progress(job["tasks"])), late, ("cost", job["cost"]), *job["extra"].items()])
+    facts(
+        [("tasks", progress(job["tasks"])), ("waits", job["waits"]), late, ("cost", job["cost"]), *job["extra"].items()]
+    )
     many = len(job.get("predicted", ())) > 1
     facts((f"expected {one['step']}" if many else "expected", expected(one)) for one in job.get("predicted", ()))
     if not job["listed"]:
@@ -128,7 +134,7 @@ def _task_row(task: dict[str, Any]) -> list[Any]:
 
 def _show_task(task: dict[str, Any]) -> None:
     facts((name, task.get(name)) for name in ("ref", "name", "index", "state", "exit", "cause", "cpu_s", "rss_mib"))
-    facts([("expected", expected(task["predicted"]) if "predicted" in task else None)])
+    facts([("expected", expected(task["predicted"]) if "predicted" in task else None), ("waits", task["waits"])])
     for file in task.get("outputs") or ():
         facts([("output", f"{file['path']} ({file['size']} bytes)")])
     if not task["attempts"]:

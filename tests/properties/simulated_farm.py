@@ -142,7 +142,7 @@ class SimulatedFarm:
         self.term += 1
         self.provider = SimulatedProvider(self.cloud, "cloud")
         feed = self.feed = Feed()
-        dispatcher = Dispatcher(self.config.all_lanes(), self.term)
+        dispatcher = Dispatcher(self.config.all_lanes(), self.term, windows=self.config.windows())
         self.sites = Sites(self.db, self.clock, dispatcher, Path("/nonexistent"), feed, lambda: None, 60)
         self.fleet = Fleet(self.db, self.clock, self.config, {"cloud": self.provider}, default, self.sites, feed)
         self.fleet.began = self.clock.now()

@@ -97,3 +97,75 @@ def test_an_edge_drains_what_is_too_much(new: Callable[..., Any]) -> None:
         farm.submit(array(1))
         farm.run()
         assert ends(farm) == [("succeeded", 1)] * 5
+
+
+def turns(farm: SimulatedFarm, seconds: int) -> set[int]:
+    """The jobs that were seen running meanwhile."""
+    seen: set[int] = set()
+    for _ in range(seconds // 5):
+        farm.turn(5)
+        seen |= {int(attempt.split(".")[0]) for attempt in farm.gateway.running}
+    return seen
+
+
+def test_a_closed_lane_begins_when_it_opens_and_others_do_not_wait_for_it(new: Callable[..., Any]) -> None:
+    day = {"name": "day", "hours": "12:00-12:03", "lanes_open": ["interactive", "default"]}
+    with new(day) as farm:
+        farm.duration = lambda _work: 20.0
+        bulk = farm.submit(array(1), lane="bulk")
+        other = farm.submit(array(1))
+        assert turns(farm, 175) == {other}
+        assert (farm.machines(), farm.gateway.running) == ([], {})  # nobody is ordered or kept for what may not begin
+        assert turns(farm, 60) == {bulk}
+        farm.run()
+        assert ends(farm) == [("succeeded", 1)] * 2
+
+
+def test_what_runs_in_a_lane_that_closes_goes_on_to_its_end(new: Callable[..., Any]) -> None:
+    night = {"name": "night", "hours": "12:01-12:05", "lanes_open": []}
+    with new(night) as farm:
+        farm.duration = lambda _work: 100.0
+        farm.submit(array(5))
+        turns(farm, 90)
+        assert len(farm.gateway.running) == 4
+        turns(farm, 60)
+        assert not farm.gateway.running  # the fifth waits for the morning
+        farm.run()
+        assert ends(farm) == [("succeeded", 1)] * 5
+
+
+@pytest.mark.parametrize("said", [{"pools_allowed": []}, {"price_cap": "0.1"}])
+def test_a_pool_that_is_closed_orders_nothing_until_it_opens(new: Callable[..., Any], said: dict[str, Any]) -> None:
+    with new({"name": "day", "hours": "12:00-12:02", **said}) as farm:
+        farm.submit(array(1))
+        turns(farm, 115)
+        assert farm.machines() == []
+        turns(farm, 15)
+        assert len(farm.machines()) == 1
+
+
+def test_a_pool_that_closes_drains(new: Callable[..., Any]) -> None:
+    with new({"name": "late", "hours": "12:01-12:30", "pools_allowed": []}) as farm:
+        farm.duration = lambda _work: 100.0
+        farm.submit(array(2))
+        turns(farm, 75)
+        with farm.db.read() as tx:
+            found = [(row.state, row.why) for row in tx.execute(select(t.Executor)) if row.state != "gone"]
+        assert found == [("draining", "window late allows no pool and not pool cloud")] * 2
+        assert len(farm.gateway.running) == 2
+        farm.run()
+        assert ends(farm) == [("succeeded", 1)] * 2
+
+
+def test_an_idle_target_follows_those_that_work(new: Callable[..., Any]) -> None:
+    with new({"name": "day", "hours": "12:00-12:04", "pools": {"cloud": {"idle_target": 1}}}) as farm:
+        farm.duration = lambda _work: 60.0
+        turns(farm, 20)
+        assert len(farm.machines()) == 1
+        farm.submit(array(2))
+        turns(farm, 30)
+        assert (len(farm.gateway.running), len(farm.machines())) == (2, 3)
+        turns(farm, 120)
+        assert len(farm.machines()) == 1
+        turns(farm, 100)  # the window's edge lets it go
+        assert farm.machines() == []

@@ -56,6 +56,8 @@ def refused(tmp_path, text: str | bytes) -> BadConfig:
         (f"{SAYS}pools_allowed = ['lokal']", 3, ("there is no pool 'lokal'", "did you mean 'local'")),
         (f"{SAYS}pools_allowed = 'local'", 3, ("'local' is no list", "brackets")),
         (f"{SAYS}lanes_open = ['interactiv']", 3, ("there is no lane 'interactiv'", "did you mean 'interactive'")),
+        (f"{SAYS}pools = ['local']", 3, ("pools_allowed",)),
+        (f"{SAYS}price_cap = 1\nhours = ['08:00-12:00']", 4, ("one span of hours", "a window for each")),
         (f"{SAYS}price_cap = -1", 3, ("-1 is too small", "0 or more")),
         (f"{SAYS}price_cap = nan", 3, ("nan is no number",)),
         (f"{SAYS}price_cap = 1\nholidays = ['25.12.']", 4, ("'25.12.' is no day", "2026-12-25")),
@@ -146,7 +148,7 @@ def test_a_calendar_stands_beside_farm_toml(tmp_path):
 
 
 def test_days_may_be_a_list_and_everything_may_be_closed(tmp_path):
-    said = "days = ['mon', 'wed-thu']\nlanes_open = []\npools_allowed = []\ndates = '2026-12-21..2026-12-31'"
+    said = "days = ['Monday', 'wed-thursday']\nlanes_open = []\npools_allowed = []\ndates = '2026-12-21..2026-12-31'"
     (tmp_path / "farm.toml").write_text(f"{SAYS}{said}")
     window = load(tmp_path / "farm.toml").windows()[0]
     assert (window.days, window.lanes, window.allowed) == (frozenset({0, 2, 3}), frozenset(), frozenset())
