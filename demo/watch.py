@@ -26,7 +26,13 @@ class Watch:
         self._gallery.flush()
         if found["state"] != "done":
             self._story.text(self._user.farm("logs", str(self._job))[-3000:])
-        self._story.claim("the job is done", found["state"] == "done", found["why"] or found["state"])
+        why = found["state"] if found["state"] == "done" else self._why() or found["why"]
+        self._story.claim("the job is done", found["state"] == "done", why)
+
+    def _why(self) -> str:
+        """What became of the tasks that failed."""
+        failed = [task for task in self._user.tasks(self._job) if task["state"] == "failed"]
+        return "; ".join(f"task {t['ref']}: {t['cause']}, exit {t['exit']}, {t['message']}" for t in failed)
 
     def _step(self, found: dict[str, Any], bar: Bar) -> None:
         self._fleet.look()

@@ -204,6 +204,7 @@ def _connect(options: KubernetesOptions) -> tuple[Any, str]:
     """A client and the namespace one is in. Raises Refused."""
     from kubernetes import client, config
     from kubernetes.config.config_exception import ConfigException
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     settings = client.Configuration()
     settings.retries = False
@@ -214,9 +215,16 @@ def _connect(options: KubernetesOptions) -> tuple[Any, str]:
             here = (ACCOUNT / "namespace").read_text().strip()
         else:
             here = _outside(options, settings)
-    except (ConfigException, OSError) as error:
-        raise Refused(f"there is no way to a cluster: {error}") from error
+    except (ConfigException, YAMLError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise Refused(_no_way(options, error)) from error  # the client takes files of another shape to pieces as it may
     return client.ApiClient(settings), here
+
+
+def _no_way(options: KubernetesOptions, error: Exception) -> str:
+    file = options.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    why = " ".join(str(error).split()).rstrip(".")[:300]
+    remedy = "name a file that kubectl takes, and one of its contexts, by kubeconfig and context of the pool's options"
+    return f"there is no way to a cluster by {file}: {why}; {remedy}"
 
 
 def _outside(options: KubernetesOptions, settings: Any) -> str:

@@ -71,7 +71,11 @@ def _debian(recipe: Recipe, place: Path) -> None:
         *(f"--{when}-hook={what}" for when, what in hooks),
         *(recipe.release, str(place / "root"), "-"),
     ]
-    run(command, mirrors(recipe.release))
+    try:
+        run(command, mirrors(recipe.release))
+    except Refused as error:
+        what = f"no Debian {recipe.release!r} could be made: look at the pool's image, packages and setup"
+        raise Refused(f"{what}; {error}") from error
 
 
 def mirrors(release: str) -> str:

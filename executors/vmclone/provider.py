@@ -11,7 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from executors.contract import Machine, Offer, Order, Placed, Prepared, Surroundings
 from executors.errors import Refused, Throttled
@@ -28,6 +30,7 @@ from executors.vmclone.template import Template, build, building, folder_of, ope
 
 OFFER = "vmclone"
 SEAM = "executors.vmclone.seam"
+LEAST_MIB = 256  # with less its Debian does not come up with what works in it
 
 
 class VmcloneOptions(Options):
@@ -35,9 +38,9 @@ class VmcloneOptions(Options):
     `packages` are more packages of Debian in it; `warm` is a script that is run in it before it is frozen."""
 
     price_per_hour: Decimal = Decimal(0)
-    slots: int = 1
-    ceiling: int | None = None
-    mib: int = 512
+    slots: Annotated[int, Field(ge=1)] = 1
+    ceiling: Annotated[int, Field(ge=0)] | None = None
+    mib: Annotated[int, Field(ge=LEAST_MIB)] = 512
     packages: tuple[str, ...] = ()
     warm: str = ""
     accel: Literal["tcg", "kvm"] = "tcg"

@@ -15,7 +15,7 @@ from executors.contract import EventKind, FileRef, Order, Surroundings
 from executors.errors import Refused, Throttled
 from executors.packed import Events
 from executors.store import FolderStore, Missing
-from executors.vmclone import guest, identity, init, program, qemu
+from executors.vmclone import guest, identity, image, init, program, qemu
 from executors.vmclone.facts import unfit
 from executors.vmclone.far_store import Counter, FarStore
 from executors.vmclone.frames import LENGTHS, MOST_DATA, Garbled, packed, unpacked
@@ -23,6 +23,7 @@ from executors.vmclone.identity import Identity
 from executors.vmclone.peer import Failed, Gone, Peer, plainly
 from executors.vmclone.provider import provider
 from executors.vmclone.proxy import Proxy
+from executors.vmclone.recipe import Recipe
 from executors.vmclone.template import folder_of
 from tests.journeys.shell import Shell
 
@@ -330,6 +331,8 @@ def test_what_is_frozen_together_has_one_name_and_nothing_else_has(around: Surro
 def test_options_that_make_no_sense_are_refused(around: Surroundings):
     with pytest.raises(Refused, match="there is no option mb, did you mean mib"):
         provider({"mb": 1}, around)
+    with pytest.raises(Refused, match="mib: Input should be greater than or equal to 256"):
+        provider({"mib": 255}, around)
     with pytest.raises(Refused, match="clones work beside the farm"):
         provider({}, Surroundings(**{f: getattr(around, f) for f in around.__slots__} | {"network": "outbound"}))
 
@@ -339,6 +342,16 @@ def test_a_newer_qemu_reads_the_state_by_its_name(around: Surroundings):
     assert qemu.state_uri(form, Path("/t/state"), 7) == "fd:7"
     newer = qemu.Shape(1, 512, "tcg", "8.2.0", "pc-q35-8.2")
     assert qemu.state_uri(newer, Path("/t/state"), 7) == "file:/t/state"
+
+
+def test_a_debian_that_can_not_be_made_is_told_by_what_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(image, "mirrors", lambda _release: "")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "unshare").write_text("#!/bin/sh\necho E: no such release >&2\nexit 25\n")
+    (tmp_path / "unshare").chmod(0o700)
+    said = r"no Debian 'wooden' could be made: look at the pool's image, packages and setup; unshare failed \(25\)"
+    with pytest.raises(Refused, match=said):
+        image._debian(Recipe("wooden"), tmp_path)
 
 
 # ── templates ahead of time, as a person asks for them ──
