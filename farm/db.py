@@ -16,7 +16,7 @@ from farm import postgres
 from farm.refusal import Unavailable
 
 HEAD = "0009"  # the newest revision below migrations/
-FLOOR = "0004"  # the newest schema of the oldest farm that can work with this one
+FLOOR = "0007"  # the newest schema of the oldest farm that can work with this one; those before know no needs
 PATIENCE_S = 30.0  # with another process that writes
 TURN_S = 1.0  # so long one waits for other writers of this process who has a connection of its own
 _OURS = ("meta", "job", "task", "attempt", "executor", "ledger")  # tables that every revision has

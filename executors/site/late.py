@@ -4,32 +4,43 @@ Measured with Ray 2.60: 7 MiB of 33 in each process that imports it, of which an
 """
 
 import sys
-import threading
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
 
+_bootstrap: Any = sys.modules["importlib._bootstrap"]
 OF_RAY = ("jsonschema", "requests", "yaml")
-_loading = threading.RLock()
+_IMPORT = frozenset(f"__{name}__" for name in ("path", "file", "cached", "loader", "spec", "package", "wrapped"))
+"""Looked for by who goes through all modules there are; where a module has them, they are there from the start."""
 
 
 class _Late(ModuleType):
     """Is loaded by the first look at a name of its own; whoever comes meanwhile waits."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__all__":  # those of the import itself are there
+        if name in _IMPORT or name == "__warningregistry__":
             raise AttributeError(name)
-        with _loading:
-            about = self.__dict__
-            if type(self) is _Late and not about.get("_begun"):  # what is being loaded looks at itself, too
-                about["_begun"] = True
-                about["__spec__"].loader.real.exec_module(self)
-                self.__class__ = ModuleType  # type: ignore[assignment]
+        about = self.__dict__
+        try:  # by the import's own lock: it knows when two threads wait for each other, and lets one of them go on
+            with _bootstrap._ModuleLockManager(self.__name__):
+                _load(self)
+        except _bootstrap._DeadlockError:
+            pass  # with what is there by now, as in any import
         if name in about:
             return about[name]
+        if name != "__getattr__" and "__getattr__" in about:  # some say what is in them when they are asked
+            return about["__getattr__"](name)
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+
+def _load(module: ModuleType) -> None:
+    about = module.__dict__
+    if type(module) is _Late and not about.get("_begun"):  # what is being loaded looks at itself, too
+        about["_begun"] = True
+        about["__spec__"].loader.real.exec_module(module)
+        module.__class__ = ModuleType  # type: ignore[assignment]
 
 
 class _Loader(Loader):

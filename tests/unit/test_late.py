@@ -18,12 +18,36 @@ loaded = [name for name in sys.modules if name.split(".")[0] in (*OF_RAY, "urlli
 assert sorted(loaded) == sorted(OF_RAY), loaded
 assert len([f for f in sys.meta_path if "late" in type(f).__module__]) == 1
 """
+CROSSED = """
+import pathlib, sys, tempfile, threading
+folder = pathlib.Path(tempfile.mkdtemp())
+late = "import __main__ as m; m.begun.set(); m.go.wait(60); import plain_one; x = 1"
+plain = "import __main__ as m; m.go.set(); import late_one; y = getattr(late_one, 'x', None)"
+(folder / "late_one.py").write_text(late)
+(folder / "plain_one.py").write_text(plain)
+sys.path.insert(0, str(folder))
+sys.modules["__main__"].begun, sys.modules["__main__"].go = threading.Event(), threading.Event()
+sys.meta_path[0]._names |= {"late_one"}
+import late_one
+first = threading.Thread(target=lambda: late_one.x, daemon=True)
+first.start()
+assert begun.wait(60)
+second = threading.Thread(target=lambda: __import__("plain_one"), daemon=True)
+second.start()
+first.join(60); second.join(60)
+assert not first.is_alive() and not second.is_alive(), "they wait for ever"
+assert late_one.x == 1
+"""
 USED = {
     "jsonschema": "import jsonschema; jsonschema.validate(1, {'type': 'integer'})",
     "requests": "from requests import Session; Session().close()",
     "a part of one": "import yaml.nodes; import yaml; assert yaml.safe_load('a: [1]') == {'a': [1]}",
     "all of one": "from yaml import *; assert safe_load('1') == 1",
     "what it has not": "import yaml; assert not hasattr(yaml, 'colour') and yaml.safe_load('1') == 1",
+    "its version": "import requests, yaml; assert requests.__version__ and yaml.__version__ and requests.__title__",
+    "what it makes when it is asked": "import warnings; warnings.simplefilter('ignore')\n"
+    "import jsonschema; assert jsonschema.RefResolver and jsonschema.__version__",
+    "two that wait for each other": CROSSED,
     "two at once": "import threading, requests\n"
     "found = []\n"
     "ways = [threading.Thread(target=lambda: found.append(requests.Session)) for _ in range(8)]\n"

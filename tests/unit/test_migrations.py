@@ -1,5 +1,6 @@
 """The schema that migrations make is the one that the code expects."""
 
+import inspect
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from farm.db import FLOOR, HEAD, BadDatabase, Database, migrate, revision
 from farm.integrity import look
 from farm.tables import Base
 from tests.postgres import Postgres
+
+TAKES = ("drop_index", "drop_column", "drop_table", "drop_constraint", "rename", "alter_column")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -112,6 +115,14 @@ def test_the_floor_is_no_higher_than_the_version_before() -> None:
     newest = scripts.get_revision(HEAD)
     assert newest is not None
     assert str(newest.down_revision) >= FLOOR
+
+
+def test_nothing_that_a_farm_above_the_floor_uses_is_taken_away() -> None:
+    """An index that covers less than before is one that is gone: whoever relied on it looks at every row instead."""
+    scripts = ScriptDirectory(str(Path(__file__).parents[2] / "farm" / "migrations"))
+    later = [script for script in scripts.walk_revisions() if script.revision > FLOOR]
+    found = [(one.revision, word) for one in later for word in TAKES if word in inspect.getsource(one.module.upgrade)]
+    assert not found, "raise FLOOR to it"
 
 
 def test_two_that_migrate_at_once_do_it_once(bare: Database) -> None:
