@@ -2,13 +2,20 @@
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from executors.registry import shares_devices
 from farm import fleet
+from farm import tables as t
 from farm.config import FarmConfig, PoolConfig
-from farm.queue.needs import GPUS, held_of, offer_text
+from farm.queue.needs import GPUS, given_of, held_of, offer_text
 from schedules.needs import MEMORY, Offer, free_ones
+
+_LOST = (
+    select(t.Ending.given, t.Executor.pool)
+    .join(t.Executor, t.Executor.id == t.Ending.executor)
+    .where(t.Ending.given.is_not(None), t.Executor.state.not_in(fleet.ALIVE))
+)
 
 
 def of_pool(pool: PoolConfig) -> Offer:
@@ -36,5 +43,16 @@ def _taken(tx: Connection, config: FarmConfig, pool: PoolConfig) -> list[Collect
     """Devices of this machine that its executors have; those of other machines are their executor's alone."""
     if not pool.gpus or not shares_devices(pool.provider):
         return []
-    here = {name for name, one in config.pools.items() if shares_devices(one.provider)}
+    here = _on_this_machine(config)
     return [held_of(row.offer).gpus for row in fleet.alive(tx) if row.pool in here]
+
+
+def _on_this_machine(config: FarmConfig) -> set[str]:
+    return {name for name, one in config.pools.items() if shares_devices(one.provider)}
+
+
+def held_back(tx: Connection, config: FarmConfig) -> Collection[str]:
+    """Pools from which nothing is placed now: theirs are devices that a task of a lost executor may still have."""
+    here = _on_this_machine(config)
+    lost = any(row.pool in here and given_of(row.given)[1] for row in tx.execute(_LOST))
+    return {name for name in here if config.pools[name].gpus} if lost else ()

@@ -298,9 +298,10 @@ def _remember(tx: Connection, wheel: Fleet, seen: Snapshot, decision: Decision) 
 def settle(wheel: Fleet) -> None:
     """Place every open order, old or new. No provider is called inside a transaction."""
     with wheel.db.read() as tx:
-        found = orders.due(tx, wheel.clock.now())
+        found, later = orders.due(tx, wheel.clock.now()), offers.held_back(tx, wheel.config)
     for row, order in found:
-        _place(wheel, row, order)
+        if row.pool not in later:
+            _place(wheel, row, order)
 
 
 def _place(wheel: Fleet, row: AnyRow, order: Order) -> None:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, insert, select, update
 
 from executors.contract import Running, Work
-from farm import fleet
+from farm import fleet, offers
 from farm import tables as t
 from farm.config import FarmConfig
 from farm.dispatch import Dispatcher
@@ -247,3 +247,23 @@ def test_the_policy_sees_what_is_still_in_use_and_no_slot_of_it(farm: QueueFarm)
     (executor,) = seen.executors
     assert (executor.state, executor.busy_slots) == (ExecutorState.READY, 0)
     assert used_on(executor, seen) == (("gpus", 1),)
+
+
+def test_no_executor_of_the_same_machine_gets_the_devices_of_a_lost_one_before_that_has_ended(farm: QueueFarm) -> None:
+    """All of them see the same devices; a frozen one goes on with its own."""
+    pools = {"local": {"gpus": 1}, "plain": {}, "far": {"gpus": 1, "provider": "simulated"}}
+    config = FarmConfig.model_validate({"pools": pools})
+
+    def held_back() -> list[str]:
+        with farm.db.read() as tx:
+            return sorted(offers.held_back(tx, config))
+
+    there(farm, "graphic", gpus=1)
+    farm.submit(array(1, needs={"gpus": 1}))
+    assign(farm)
+    assert held_back() == []
+    with farm.db.write() as tx:
+        fleet.lost(tx, "graphic", "frozen", farm.clock.now())
+    assert held_back() == ["local"]
+    look(farm, "graphic")
+    assert held_back() == []

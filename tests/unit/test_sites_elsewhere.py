@@ -9,7 +9,7 @@ from executors.contract import Event, EventKind, Ready, Running, Work
 from executors.packed import Works
 from executors.simulated import SimulatedOptions
 from executors.site.protocol import Message, Report
-from farm import fleet
+from farm import fleet, offers
 from farm import tables as t
 from farm.clock import micros
 from farm.config import FarmConfig
@@ -282,3 +282,16 @@ def test_when_its_end_is_never_told_it_is_asked_for(farm: SimulatedFarm, restart
     one.sync()
     one.sync()
     assert list(one.works) == [f"{other}.1.1"]
+
+
+def test_an_order_waits_for_devices_that_a_lost_executor_may_still_use(
+    farm: SimulatedFarm, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(offers, "held_back", lambda _tx, _config: {"cloud"})
+    farm.submit({"name": "s", "argv": ["true"], "predicted_s": 600, "needs": {"gpus": 1}}, lane="interactive")
+    reconcile(farm.fleet)
+    assert farm._orders() == 1
+    monkeypatch.undo()
+    reconcile(farm.fleet)
+    assert farm._orders() == 0
+    assert len(farm.alive()) == 1
