@@ -12,6 +12,7 @@ from farm.config import FarmConfig
 from farm.costs import By, Entry, Standing, report
 from farm.reconcile import current_prices
 from farm.refusal import Refusal
+from farm.spending import Spending
 from farm.tables import AnyRow
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def bill(farm: "Farm", by: By, since: datetime | None, until: datetime | None) -
         rows = sorted(ledger.sums(tx, since or EPOCH, until or now), key=lambda row: _place(row, by))
         names = _names(tx, rows) if by == "job" else {}
         span = _span(tx, since, until)
+        budgets = Spending().told(tx, farm.config, now)
     entries = [Entry(row.kind, _key(row, by, names), int(row.micros), int(row.cost)) for row in rows]
-    return report(entries, standing(farm.config), farm.config.currency, by, span)
+    return report(entries, standing(farm.config), farm.config.currency, by, span, budgets)
 
 
 def book(farm: "Farm", tx: Connection, now: datetime) -> None:

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from farm.config_budget import BudgetConfig, check_budgets
 from farm.config_part import Misplaced, Part, duration
 from farm.config_reserve import ReserveConfig
 from farm.config_windows import OF_A_POOL, WindowConfig, check_windows
@@ -185,6 +186,7 @@ class FarmConfig(Part):
     owners: Mapping[str, OwnerConfig] = {}
     licences: Mapping[str, LicenceConfig] = {}
     reserve: ReserveConfig = ReserveConfig()
+    budgets: Mapping[Named, BudgetConfig] = {}
     keep: KeepConfig = KeepConfig()
     schedules: tuple[WindowConfig, ...] = ()
 
@@ -192,6 +194,7 @@ class FarmConfig(Part):
     def _fits_together(self) -> Self:
         check_windows(self.schedules, {n: (p.slots, p.ceiling_slots) for n, p in self.pools.items()}, self.all_lanes())
         self.reserve.check(self.all_lanes())
+        check_budgets(self.budgets, self.all_lanes())
         return self
 
     @property

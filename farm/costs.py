@@ -7,6 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Literal
 
 from farm.ledger import NANO, split
+from schedules.model import Budget
 
 UNITS = 10_000  # parts of the currency in a report
 KINDS = ("boot", "busy", "idle", "drain")
@@ -32,9 +33,14 @@ class Standing:
 
 
 def report(
-    entries: Iterable[Entry], pools: Iterable[Standing], currency: str, by: By, span: tuple[datetime, datetime] | None
+    entries: Iterable[Entry],
+    pools: Iterable[Standing],
+    currency: str,
+    by: By,
+    span: tuple[datetime, datetime] | None,
+    budgets: Iterable[Budget] = (),
 ) -> dict[str, object]:
-    """{currency, by, rows: [{key, boot_s, busy_s, idle_s, drain_s, cost}], total, always_on, since, until}.
+    """{currency, by, rows: [{key, boot_s, busy_s, idle_s, drain_s, cost}], total, always_on, since, until, budgets}.
 
     Costs are decimal strings with four places, so that a minute of a small machine shows; the rows add up to the
     total exactly (largest remainder).
@@ -55,7 +61,15 @@ def report(
         "always_on": money(_units(always_on(pools, span))),
         "since": span[0].isoformat() if span else None,
         "until": span[1].isoformat() if span else None,
+        "budgets": [_budget(budget) for budget in budgets],
     }
+
+
+def _budget(budget: Budget) -> dict[str, object]:
+    """{name, owner, lane, amount, spent, bound, until}: of the period that goes on now."""
+    money = {name: f"{getattr(budget, name):.4f}" for name in ("amount", "spent", "bound")}
+    until = budget.until.isoformat() if budget.until else None
+    return {"name": budget.name, "owner": budget.owner, "lane": budget.lane, **money, "until": until}
 
 
 def always_on(pools: Iterable[Standing], span: tuple[datetime, datetime] | None) -> int:

@@ -25,7 +25,7 @@ from farm.queue.room import Kept
 from farm.tables import AnyRow
 from schedules.demand import expected_end
 from schedules.licences import Uses
-from schedules.model import Busy, Demand, Executor, Pool, Snapshot, Waiting
+from schedules.model import Budget, Busy, Demand, Executor, Pool, Snapshot, Waiting
 from schedules.needs import PLAIN
 from schedules.reserve import Allowed, allowed
 from schedules.windows import closed_lanes, hours, near
@@ -39,7 +39,7 @@ _NOT_HELD = and_(
     t.Job.lane.not_in(bindparam("shut", expanding=True)),  # by the windows that are open now
 )
 _ARRAYS = (
-    select(t.Step.job, t.Step.due, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
+    select(t.Step.job, t.Step.due, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted, t.Job.owner)
     .add_columns((t.Step.total - t.Step.next - t.Step.early).label("waiting"), t.Step.licences, t.Step.needs)
     .join(t.Job, t.Job.id == t.Step.job)
     .where(sql(t.STEP_WAITS), t.Step.next + t.Step.early < t.Step.total, t.Job.state.in_(_OPEN_JOBS))
@@ -49,14 +49,15 @@ _ARRAYS = (
 )
 _LICENCES = cast(t.Step.licences, String)  # JSON has no equality on PostgreSQL
 _TASKS = (
-    select(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted)
+    select(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted, t.Job.owner)
     .add_columns(func.min(t.Task.due).label("due"), func.count().label("waiting"))
     .add_columns(_LICENCES.label("licences"), t.Step.needs)
     .join(t.Step, (t.Step.job == t.Task.job) & (t.Step.ordinal == t.Task.step))
     .join(t.Job, t.Job.id == t.Task.job)
     .where(sql(t.TASK_WAITS), sql(t.TASK_OPEN), t.Job.state.in_(_OPEN_JOBS))  # the second for SQLite, to use its index
     .where(t.Task.not_before.is_(None) | (t.Task.not_before <= bindparam("now", type_=t.Utc())), _NOT_HELD)
-    .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted, _LICENCES, t.Step.needs)
+    .group_by(t.Task.job, t.Step.predicted_s, t.Step.slots, t.Job.lane, t.Job.submitted, t.Job.owner)
+    .group_by(_LICENCES, t.Step.needs)
     .order_by(func.min(t.Task.due))
     .limit(_ROWS)
 )
@@ -72,7 +73,9 @@ _RUNNING = (
 _ORDERS = select(t.Order).where(t.Order.state == OrderState.OPEN)
 
 
-def observe(tx: Connection, config: FarmConfig, now: datetime, open_at: datetime | None = None) -> Snapshot:
+def observe(
+    tx: Connection, config: FarmConfig, now: datetime, open_at: datetime | None = None, budgets: tuple[Budget, ...] = ()
+) -> Snapshot:
     """Everything the policy may know, from the database alone; with what waits in the lanes open then, else now."""
     running, leaving = tx.execute(_RUNNING).all(), tuple(_leaving(row, now) for row in endings.given(tx))
     taken: dict[str, int] = {}
@@ -95,6 +98,7 @@ def observe(tx: Connection, config: FarmConfig, now: datetime, open_at: datetime
         ),
         schedule=near(config.windows(), open_at or now),
         reserve=config.reserve.reserve(),
+        budgets=budgets,
     )
     rooms = {k.executor: k for k in _kept(tx, demand, config, allowed(seen), now, shut)}
     return replace(seen, executors=tuple(_keeping(e, rooms.get(e.id)) for e in executors)) if rooms else seen
@@ -207,7 +211,7 @@ def _demand(
 
 def _waiting(row: AnyRow, count: int) -> Waiting:
     predicted = timedelta(seconds=sane(row.predicted_s))
-    found = Waiting(count, row.submitted, row.due, predicted, row.slots, str(row.job))
+    found = Waiting(count, row.submitted, row.due, predicted, row.slots, str(row.job), owner=row.owner)
     needs = needs_of(row.needs) if row.needs else None
     return replace(found, amounts=needs.amounts, labels=needs.labels) if needs else found
 

@@ -30,6 +30,7 @@ from farm.queue import endings
 from farm.queue.progress import Changed
 from farm.queue.start_after import release_due
 from farm.sites import Sites
+from farm.spending import Spending
 from farm.tables import AnyRow
 from schedules.gaps import Gaps
 from schedules.model import Decision, Drain, Launch, Retire, ScalingPolicy, Snapshot
@@ -70,6 +71,7 @@ class Fleet:
     listings: Listings = field(default_factory=Listings)
     gaps: Gaps = field(default_factory=Gaps)  # learned since the service began
     archive: Archive = field(default_factory=Archive)  # of decisions
+    spending: Spending = field(default_factory=Spending)
     newcomers: Newcomers = field(default_factory=Newcomers)
 
     def list_machines(self, *pools: str) -> None:
@@ -98,7 +100,7 @@ def reconcile(wheel: Fleet) -> Decision:
         _believe(tx, wheel, listing, changed, now)
         rest(tx, now)
         changed.jobs.update(release_due(tx, now))
-        seen = observe(tx, wheel.config, now)
+        seen = observe(tx, wheel.config, now, budgets=wheel.spending.told(tx, wheel.config, now))
         wheel.newcomers.tell(tx, wheel.gaps.arrivals, seen)
         seen = wheel.gaps.told(seen)
         ledger.record(tx, now, _prices(wheel, seen), BOOK_EVERY)

@@ -121,6 +121,7 @@ class Waiting:
     who: str = ""
     amounts: Amounts = ()  # beside the slots, of each task
     labels: tuple[str, ...] = ()  # what has to hold of its executor
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,20 @@ NOTHING = Reserve()
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What work of an owner ("": of all), in a lane ("": in all), may cost until then; None: ever. `bound` is what the
+    machines that are there for it cost from now on though nothing more began."""
+
+    name: str
+    amount: Decimal
+    spent: Decimal
+    bound: Decimal = Decimal(0)
+    owner: str = ""
+    lane: str = ""
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """All a policy may know. Stored with every decision, so that any decision can be replayed."""
 
@@ -163,6 +178,7 @@ class Snapshot:
     demand: tuple[Demand, ...]
     schedule: tuple[Window, ...] = ()
     reserve: Reserve = NOTHING
+    budgets: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +209,7 @@ class Retire:
 Action = Launch | Drain | Retire
 
 
-Obstacle = Literal["size", "breaker", "ceiling", "held", "spending", "schedule", "reserve"]
+Obstacle = Literal["size", "breaker", "ceiling", "held", "spending", "schedule", "reserve", "budget"]
 
 
 @dataclass(frozen=True, slots=True)

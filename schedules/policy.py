@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from schedules.budgets import affordable
 from schedules.demand import Row, rows
 from schedules.expansion import Expansion, Source, expand, ordered, sources
 from schedules.floors import orders
@@ -17,6 +18,7 @@ from schedules.windows import OpenHours, aimed, closed_by, hours
 
 def default(seen: Snapshot) -> Decision:
     """What should change now. Pure: the same snapshot gives the same decision."""
+    seen, unpaid = affordable(seen)
     seen, barred = admitted(seen)
     open_hours = {p.name: aimed(hours(p, seen.schedule, seen.now), p.name, seen.executors) for p in seen.pools}
     seen = replace(seen, pools=tuple(closed_by(p, open_hours[p.name]) for p in seen.pools))
@@ -28,7 +30,8 @@ def default(seen: Snapshot) -> Decision:
     plan = orders(waiting, rooms(seen, kept) if waiting else [], pools, kept, seen.now)
     plan = expand_kinds(plan, seen, kept, pools)
     gone, leaving = _retirements(seen, open_hours, kept, plan, pools, waiting)
-    return Decision((*plan.launches, *over, *gone), _look_again(seen, open_hours, leaving), (*plan.unmet, *barred))
+    unmet = (*plan.unmet, *barred, *unpaid)
+    return Decision((*plan.launches, *over, *gone), _look_again(seen, open_hours, leaving), unmet)
 
 
 def _over(pool: Pool, found: OpenHours, executors: Sequence[Executor]) -> list[Retire | Drain]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from math import ceil
 
+from schedules.budgets import exhausted
 from schedules.demand import SHORTEST, micro, packed
 from schedules.model import Demand, Pool, Snapshot, Unmet, Waiting
 from schedules.windows import hours
@@ -14,10 +15,14 @@ from schedules.words import plural
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What these lanes may have at once, all of them together."""
+    """What these lanes may have at once, all of them together; and whose money is spent: (owner, lane), "" is all."""
 
     lanes: frozenset[str]
     slots: int
+    broke: tuple[tuple[str, str], ...] = ()
+
+    def pays(self, owner: str, lane: str) -> bool:
+        return not any(who in ("", owner) and where in ("", lane) for who, where in self.broke)
 
     def room(self, used: int, slots: int) -> int:
         """How many more tasks of so many slots may begin. One that is larger than all of it begins alone."""
@@ -31,16 +36,17 @@ class Allowed:
 
 
 def allowed(seen: Snapshot) -> Allowed | None:
-    """What the pools may have in all less what is reserved, and one slot at least; None where nothing is reserved.
+    """What the pools may have in all less what is reserved, and one slot at least; None where all have all.
 
     A pool that orders nothing now counts with what it has: what can't be ordered is no reserve, and for it nothing is
     taken away that is there.
     """
     about = seen.reserve
+    broke = tuple((b.owner, b.lane) for b in seen.budgets if exhausted(b))
     if not about.lanes or not (about.slots or about.part):
-        return None
+        return Allowed(frozenset(), 0, broke) if broke else None
     whole = sum(_whole(pool, seen) for pool in seen.pools)
-    return Allowed(about.lanes, max(1, whole - max(about.slots, ceil(about.part * whole))))
+    return Allowed(about.lanes, max(1, whole - max(about.slots, ceil(about.part * whole))), broke)
 
 
 def _whole(pool: Pool, seen: Snapshot) -> int:

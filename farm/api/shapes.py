@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from farm.api.shape import Shape
 from farm.api.shapes_access import Listening
+from farm.api.shapes_money import BudgetNow
 from farm.api.shapes_schedule import Hours
 from farm.model import AttemptState, ExecutorState, File, JobState, TaskState
 
@@ -344,6 +345,7 @@ class Bill(Shape):
     always_on: str
     since: str | None
     until: str | None
+    budgets: list[BudgetNow]
 
 
 class Admitted(Shape):

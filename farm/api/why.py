@@ -18,7 +18,8 @@ router = APIRouter(route_class=Checked)
 def _look(farm: Farmed, tx: Connection) -> why.Look:
     closing = farm.wheel is not None and farm.wheel.closing
     gaps = farm.wheel.gaps if farm.wheel is not None else Gaps()
-    return why.Look(tx, farm.config, farm.clock.now(), farm.wheel is not None, closing, gaps)
+    budgets = farm.wheel.spending.now if farm.wheel is not None else ()
+    return why.Look(tx, farm.config, farm.clock.now(), farm.wheel is not None, closing, gaps, budgets)
 
 
 @router.get("/why/{ref}")

@@ -42,6 +42,9 @@ def cost(
     if not (json or as_csv):
         table(("key", *PHASES, "cost"), _rows(found), numbers=(*PHASES, "cost"))
         print(f"total {found['total']} {found['currency']}; always on it would be {found['always_on']}")
+        for one in found["budgets"]:
+            whose = " ".join(word for word in (one["owner"], one["lane"] and f"in lane {one['lane']}") if word) or "all"
+            print(f"budget {one['name']} ({whose}): {one['spent']} of {one['amount']} spent, {one['bound']} bound")
         return 0
     _machine(found, ("key", *PHASES, "cost"), as_csv)
     return 0

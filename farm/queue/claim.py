@@ -160,6 +160,7 @@ class Claim:
         """Whose turn it is, as it was left at the last claim."""
         standing = self._standing
         pairs = {pair for pair in standing.pairs if pair[0] not in self._held} | self._needy.pairs()
+        pairs = self._reserved.paid(pairs)
         lanes = sorted({lane for lane, _ in pairs})
         owners = {lane: shares_of(standing.owners.get(lane, {}), self._owner_weight) for lane in lanes}
         table = Table(waiting, limit, shares_of(standing.lanes, self._weight), owners, self._needy)
@@ -311,7 +312,7 @@ class Claim:
         if left is None:
             self._entry.write(self._tx)
             left = Waiting(self._tx, self._now, largest, held=self._held).pairs() | self._needy.left()
-        self._entry.spend(table, self._standing, left - self._lacking, self._reserved)
+        self._entry.spend(table, self._standing, self._reserved.paid(left) - self._lacking, self._reserved)
         self._entry.write(self._tx)
 
 

@@ -33,10 +33,16 @@ class Reserved:
     @staticmethod
     def look(tx: Connection, most: Allowed | None, depth: Mapping[tuple[int, int], int]) -> "Reserved":
         """`depth` names the steps whose tasks are short."""
-        if most is None:
-            return Reserved()
+        if most is None or not most.lanes:
+            return Reserved(most)
         rows = tx.execute(_USED, {"lanes": sorted(most.lanes)})
         return Reserved(most, sum(int(row.slots) for row in rows if (row.job, row.step) not in depth), bool(depth))
+
+    def paid(self, pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those lanes and owners whose money is not spent."""
+        if self.most is None or not self.most.broke:
+            return pairs
+        return {(lane, owner) for lane, owner in pairs if self.most.pays(owner, lane)}
 
     @property
     def full(self) -> frozenset[str]:

@@ -51,6 +51,7 @@ class Cause(StrEnum):
     TOO_LARGE = "too-large"
     CEILING = "ceiling"
     BREAKER = "breaker"
+    BUDGET = "budget"  # its money is spent
     RESERVE = "reserve"  # its lane leaves the slots that are left to others
     SOLD_OUT = "sold-out"  # its provider has no machines now; of a pool too
     QUOTA = "quota"  # of the account at the provider; of a pool too

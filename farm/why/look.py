@@ -11,13 +11,14 @@ from farm.decisions import decided, last
 from farm.observe import observe
 from farm.policies import is_own
 from schedules.gaps import Gaps
-from schedules.model import Decision, Snapshot
+from schedules.model import Budget, Decision, Snapshot
 from schedules.policy import default
 
 
 @dataclass
 class Look:
-    """`running`: a farm runs. `closing`: it drains before it goes down. `gaps`: what it learned."""
+    """`running`: a farm runs. `closing`: it drains before it goes down. `gaps`: what it learned.
+    `budgets`: as they were last."""
 
     tx: Connection
     config: FarmConfig
@@ -25,10 +26,11 @@ class Look:
     running: bool = True
     closing: bool = False
     gaps: Gaps = field(default_factory=Gaps)
+    budgets: tuple[Budget, ...] = ()
 
     @cached_property
     def seen(self) -> Snapshot:
-        return self.gaps.known(observe(self.tx, self.config, self.now))
+        return self.gaps.known(observe(self.tx, self.config, self.now, budgets=self.budgets))
 
     @cached_property
     def decision(self) -> Decision:

@@ -123,8 +123,9 @@ def _slot(look: Look, about: str, state: str, subject: str, step: AnyRow, number
 
 
 def _all_barred(look: Look, step: AnyRow, unmet: Sequence[Unmet]) -> bool:
-    """Whether what is on its way is for others alone: nothing of the job may begin beside what its lane has."""
-    barred = sum(u.slots for u in unmet if u.obstacles == ("reserve",))
+    """Whether what is on its way is for others alone: nothing of the job may begin beside what its lane has,
+    or is paid for."""
+    barred = sum(u.slots for u in unmet if u.obstacles in (("reserve",), ("budget",)))
     waits = (w for d in look.seen.demand for w in d.waiting if w.who == str(step.job))
     return barred > 0 and barred >= sum(w.count * w.slots for w in waits)
 
@@ -136,6 +137,7 @@ def _unmet(look: Look, about: str, state: str, subject: str, unmet: Unmet, numbe
 
 
 _IN_THE_WAY = {
+    "budget": Cause.BUDGET,
     "reserve": Cause.RESERVE,
     "ceiling": Cause.CEILING,
     "held": Cause.POOL_HELD,
@@ -167,6 +169,7 @@ def _remedy(look: Look, cause: Cause) -> str:
     return {
         Cause.TOO_LARGE: "a pool with larger executors in farm.toml (max_slots)",
         Cause.NO_POOL: "a pool in farm.toml",
+        Cause.BUDGET: "its next period begins, or [budgets] in farm.toml allows more",
         Cause.RESERVE: "work of its lane ends",
         Cause.CEILING: "a slot becomes free, or a window opens",
         Cause.BREAKER: again,

@@ -114,3 +114,19 @@ def test_a_long_row_of_bulk_jobs_hides_nobody_from_the_policy(farm: QueueFarm) -
         hidden = {d.lane for d in observe(tx, FarmConfig(), farm.clock.now()).demand}
     assert lanes == {"bulk": 500, "interactive": 1}
     assert hidden == {"bulk"}
+
+
+def test_whose_money_is_spent_gets_nothing_and_others_go_on(farm: QueueFarm) -> None:
+    mine = [farm.submit(array(9), owner="ada", lane=lane) for lane in ("default", "bulk")]
+    other = farm.submit(array(2), owner="bob", lane="default")
+
+    def begun(*broke: tuple[str, str]) -> list[int]:
+        with farm.db.write() as tx:
+            most = Allowed(frozenset(), 0, broke)
+            works = Claim(tx, LANES, 1, farm.clock.now(), allowed=most).fill([Room("e1", 4, 0)], {(mine[0], 0): 4})
+        return sorted({of(work) for given in works.values() for work in given})
+
+    assert begun(("ada", "")) == [other]
+    assert begun(("", "")) == []
+    assert begun(("", "default")) == [mine[1]]
+    assert begun(("ada", "bulk")) == [mine[0]]

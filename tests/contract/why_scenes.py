@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -29,6 +30,7 @@ from farm.queue.verdict import HOSTS, LOSSES
 from farm.reference import parse_reference
 from farm.steering import Steering
 from farm.why import Cause, Why
+from schedules.model import Budget
 from tests.contract.queue_farm import LANES, QueueFarm, made
 
 Scene = Callable[[QueueFarm], Why]
@@ -977,3 +979,17 @@ def pool_whose_account_may_have_no_more(farm: QueueFarm) -> Why:
     refuses(farm, "VcpuLimitExceeded: ask Amazon for a higher quota")
     assert ask(farm, str(farm.submit(step()))).cause is Cause.QUOTA
     return ask(farm, "pool local")
+
+
+@shows(Cause.BUDGET)
+def job_whose_budget_is_spent(farm: QueueFarm) -> Why:
+    there(farm, "e1")
+    job = farm.submit(step(predicted_s=600))
+    with farm.db.write() as tx:
+        spent = Budget("films", Decimal(20), Decimal("20.5"), owner="ada")
+        look = why.Look(tx, LOCAL, farm.clock.now(), budgets=(spent,))
+        answer = why.job(look, job)
+        other = why.job(why.Look(tx, LOCAL, farm.clock.now(), budgets=(replace(spent, owner="bob"),)), job)
+    assert answer.sentence.startswith(f"Job {job} waits: budget films of 20.00 is spent.")
+    assert other.cause is Cause.QUEUE
+    return answer
