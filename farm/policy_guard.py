@@ -36,7 +36,7 @@ class Guarded:
     name: str
     asked: Asked
     last: Decision = field(default_factory=lambda: Decision(()))
-    trouble: str = ""
+    trouble: str = ""  # the last failure, or the first thing that was left out
     _failures: int = 0
     _since: datetime | None = None  # it fails
     _again: datetime | None = None  # it is asked
@@ -49,7 +49,8 @@ class Guarded:
         except (PolicyFailed, NoDecision) as error:
             self._failed(seen.now, str(error))
             return self._instead(seen)
-        self._failures, self._since, self._again, self.trouble = 0, None, None, ""
+        self._failures, self._since, self._again = 0, None, None
+        self.trouble = self.trouble or next(iter(self.last.notes), "")
         return replace(self.last, notes=tuple(f"policy {self.name}: {note}" for note in self.last.notes))
 
     def _failed(self, now: datetime, error: str) -> None:

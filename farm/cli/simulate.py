@@ -107,6 +107,9 @@ def _show(found: dict[str, Any]) -> None:
     if found["bound_ratio_b1"] is not None:
         wait = format_duration(found["bound_wait_s"])
         say(f"no schedule in which all waits are {wait} at most costs less than {found['bound_ratio_b1']:.4f} × work")
+    for policy in found["policies"]:
+        if policy.get("trouble"):
+            say(f"policy {policy['name']}: {policy['trouble']}")
     table(COLUMNS, [_row(policy) for policy in found["policies"]], numbers=COLUMNS[1:])
 
 

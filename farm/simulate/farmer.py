@@ -24,6 +24,9 @@ from schedules.reserve import Allowed, allowed
 
 GAP = SECOND // 5  # between two turns of the wheel
 SOON = SECOND // 2  # the clock alone turns it no sooner
+EVERY = 5 * SECOND  # and no later
+MANY = 12
+DAY = 86_400 * SECOND
 MICROSECOND = timedelta(microseconds=1)
 
 
@@ -48,6 +51,7 @@ class Farmer:
     _gaps: Gaps = field(default_factory=Gaps)
     _allowed: Allowed | None = None
     _stirred: bool = False
+    _stirred_at: int = 0
     _turned: int = -GAP
     _look: int | None = None
 
@@ -121,10 +125,22 @@ class Farmer:
 
     def wish(self, world: World) -> int | None:
         if self._stirred:
+            self._stirred_at = world.now
             return self._turned + GAP
+        if self.policy is not default:
+            return self._by_the_clock(world.now)
         if self.preset.ahead:  # what is learned changes with the hour
             return min(self._look or next_hour(self._turned), next_hour(self._turned))
         return self._look
+
+    def _by_the_clock(self, now: int) -> int | None:
+        """Somebody's own policy need not say when it wants to look again: a farm asks it every few seconds. What it has
+        left waiting for a day it leaves for ever."""
+        idle = now - self._stirred_at
+        if idle >= DAY:
+            return None
+        at = self._turned + (EVERY if idle < MANY * EVERY else MANY * EVERY)
+        return at if self._look is None else min(at, max(self._look, now + SOON))
 
     def turn(self, world: World) -> None:
         self._turned, self._stirred = world.now, False

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from farm.refusal import Refusal
 from farm.simulate.trace import SECOND, Job
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ def play(world: "World") -> dict[str, Any]:
 
     began = perf_counter()
     world.run(timed)
+    if len(world.done) < len(world.jobs):
+        left = len(world.jobs) - len(world.done)
+        what = f"policy {world.mind.name} leaves {left:,} of {len(world.jobs):,} jobs waiting for ever"
+        raise Refusal(what, "farm simulate", "look at what it orders, or raise the ceiling")
     return {**score(world), "decision_ms_p99": _ms(turns), "seconds_to_run": round(perf_counter() - began, 3)}
 
 

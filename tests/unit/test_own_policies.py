@@ -1,26 +1,33 @@
 """Policies of one's own: found by entry points, run beside the farm, bounded, and never believed when they fail."""
 
-import sys
+import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from farm import policies
+from farm.cli import main
 from farm.config import BadConfig, load
 from farm.policy_guard import STANDS, Guarded, PolicyFailed
 from farm.policy_process import PolicyProcess
 from schedules.bounds import NoDecision, bounded
 from schedules.model import Decision, Demand, Drain, Executor, Launch, Pool, Retire, Snapshot, Unmet, Waiting
 from schedules.policy import default
+from tests.recorded_days import bursts
+from tests.unit.test_simulate import write
+
+ROOT = Path(__file__).parents[2]
 
 NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)
 S = timedelta(seconds=1)
 CLOUD = Pool("cloud", Decimal("0.50"), 2, 16, 2, 60 * S, 90 * S)
 WRITTEN = """
 import os, time
-from schedules.model import Decision, Launch
+from schedules.model import Decision, Launch, Retire
 
 def one_each(seen):
     waiting = sum(w.count for d in seen.demand for w in d.waiting)
@@ -40,6 +47,11 @@ def hangs(seen):
 def greedy(seen):
     return Decision((Launch("cloud", 10_000, 2, "more"),))
 
+def many(seen):
+    idle = tuple(Retire(e.id, "") for e in seen.executors if e.state == "ready" and not e.busy_slots)
+    waiting = any(d.waiting for d in seen.demand)
+    return Decision((Launch("pool", 10_000, 1, "more"),) if waiting and not seen.executors else idle)
+
 def prints(seen):
     print("hello" * 10000)
     return Decision(())
@@ -50,23 +62,24 @@ def ends(seen):
 def odd(seen):
     return lambda: None
 """
-NAMES = ("one_each", "raises", "hangs", "greedy", "prints", "ends", "odd")
+NAMES = ("one_each", "raises", "hangs", "greedy", "many", "prints", "ends", "odd")
+
+
+def install(site, monkeypatch, module, text, names):
+    """As if somebody had installed a package with them."""
+    info = site / f"{module}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / f"{module}.py").write_text(text)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    lines = [f"{name} = {module}:{name}" for name in names]
+    (info / "entry_points.txt").write_text("\n".join(["[farm.policies]", *lines]) + "\n")
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site))
 
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """As if somebody had installed a package with them."""
-    site = tmp_path / "site"
-    info = site / "mine-1.0.dist-info"
-    info.mkdir(parents=True)
-    (site / "mine_policies.py").write_text(WRITTEN)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    lines = [f"{name} = mine_policies:{name}" for name in (*NAMES, "gone")]
-    (info / "entry_points.txt").write_text("\n".join(["[farm.policies]", *lines]) + "\n")
-    monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setenv("PYTHONPATH", str(site))
-    yield site
-    sys.modules.pop("mine_policies", None)
+    install(tmp_path / "site", monkeypatch, "mine_policies", WRITTEN, (*NAMES, "gone"))
 
 
 def see(*executors, waiting=0, pool=CLOUD, now=NOW):
@@ -107,6 +120,30 @@ def test_farm_toml_may_name_it_and_refuses_what_nobody_installed(installed, tmp_
 def test_without_one_the_farms_own_decides():
     assert policies.policy_of(None) is default
     assert policies.policy_of("thrifty") is default
+
+
+def test_the_one_in_the_documentation_runs_in_the_simulator(tmp_path, monkeypatch, capsys):
+    (text,) = re.findall(r"```python\n# mine.py\n(.*?)```", (ROOT / "docs" / "policies.md").read_text(), re.DOTALL)
+    install(tmp_path / "site", monkeypatch, "mine", text, ["eager"])
+    trace = write(tmp_path / "day.csv", bursts(30))
+    assert main(["simulate", trace, "--preset", "thrifty,eager", "--json"]) == 0
+    thrifty, eager = json.loads(capsys.readouterr().out)["policies"]
+    assert (eager["name"], eager["trouble"]) == ("eager", "")
+    assert eager["wait_max"] <= 61 < thrifty["wait_max"]
+
+
+def test_the_simulator_says_what_went_wrong(installed, tmp_path, capsys):
+    trace = write(tmp_path / "day.csv", bursts(5))
+    assert main(["simulate", trace, "--preset", "many,raises", "--ceiling", "3"]) == 0
+    said = capsys.readouterr().err
+    assert "policy many: 10,000 executors asked of pool pool, 3 ordered: its ceiling" in said
+    assert "policy raises: it raised TypeError" in said
+
+
+def test_the_simulator_says_of_which_policy_jobs_wait_for_ever(installed, tmp_path, capsys):
+    trace = write(tmp_path / "day.csv", bursts(5))
+    assert main(["simulate", trace, "--preset", "prints"]) == 2
+    assert "policy prints leaves 5 of 5 jobs waiting for ever" in capsys.readouterr().err
 
 
 # ── beside the farm ──

@@ -247,8 +247,26 @@ def test_the_command_prints_a_table(asked):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("--boot", "0s", "--min-billing", "0s", "--preset", "all", "--against", "all"),
+        ("--price", "0", "--spot-rate", "3"),
+        ("--pool", "a:0", "--pool", "b:0", "--boot", "0s", "--boot-spread", "0.4"),
+    ],
+)
+def test_what_is_for_nothing_and_there_at_once_is_reckoned_with_too(asked, words):
+    status, out, _ = asked(week(12), *words, "--json")
+    assert status == 0
+    assert all(1 <= policy["cost_ratio"] < 1000 for policy in json.loads(out)["policies"])
+
+
+@pytest.mark.parametrize(
     ("words", "what"),
     [
+        (("--pool", "cloud"), "no pool with its price"),
+        (("--pool", "a:1", "--pool", "a:2"), "two pools have the same name"),
+        (("--sold-out", "pool:3h-1h"), "ends before it begins"),
+        (("--boot", "400d"), "longer than a day"),
         (("--preset", "thirfty"), "there is no 'thirfty'"),
         (("--against", "slurm"), "there is no 'slurm'"),
         (("--boot", "soon"), "no duration"),
