@@ -39,6 +39,46 @@ def test_bytes_and_files_come_back(store: FolderStore, tmp_path: Path, data: byt
         assert stored.read() == data
 
 
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What was synced and what got its name, in order."""
+    done: list[tuple[str, str]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        done.append(("sync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def named(source: Path, target: Path) -> None:
+        done.append(("name", str(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", named)
+    return done
+
+
+def test_what_was_put_in_outlives_a_power_cut(store: FolderStore, disk: list[tuple[str, str]]):
+    """Its bytes are on the disk before it has its name, and its name before anybody is told of it."""
+    final = store.path(store.put_bytes(b"an output"))
+    (what, written), *rest = disk
+    assert (what, Path(written).parent.name) == ("sync", "incoming")
+    assert rest == [("sync", str(store.root)), ("name", str(final)), ("sync", str(final.parent))]
+
+
+def test_so_do_many_at_once(store: FolderStore, disk: list[tuple[str, str]]):
+    coming = [store.incoming() for _ in range(3)]
+    for n, one in enumerate(coming):
+        one.write(b"%d" % n)
+    store.take_all(coming)
+    names = [at for at, (what, _) in enumerate(disk) if what == "name"]
+    assert len(names) == 3
+    assert {where for what, where in disk[: names[0]] if what == "sync"} >= {str(one.path) for one in coming}
+    assert {where for _, where in disk[names[-1] + 1 :]} >= {str(store.path(one.digest).parent) for one in coming}
+    for one in coming:
+        one.drop()
+
+
 def test_nothing_is_shared_with_the_file_that_was_put_in(store: FolderStore, tmp_path: Path):
     file = tmp_path / "file"
     file.write_bytes(b"before")
