@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from executors.contract import Event, EventKind, Ready, Work
 from executors.packed import Works
 from executors.site.protocol import Answer, Message, Report
+from farm import bulk
 from farm import tables as t
 from farm.clock import Clock
 from farm.db import Database, after_commit
@@ -362,7 +363,7 @@ class Sites:
                 after_commit(tx, lambda: self.tell(Message(0, "cancel", attempts=tuple(bad.attempts))))
             upto = {executor: list_[-1].seq for executor, list_ in events.items() if list_}
             if upto:
-                tx.execute(_SEEN, [{"e": executor, "s": seq} for executor, seq in upto.items()])
+                bulk.tuples(tx, _SEEN, ("e", "s"), list(upto.items()))
             self._dispatcher.learn(settled)
             if settled.freed or settled.returned:
                 self.dispatch(tx, now)

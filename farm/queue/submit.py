@@ -1,12 +1,14 @@
 """A new job: rows for its steps; rows for its tasks only where they have something of their own."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, bindparam, insert, select
 
+from farm import bulk
 from farm import tables as t
 from farm.acts import By, record
 from farm.model import Item, JobSpec, JobState, StepSpec, TaskState
@@ -19,8 +21,10 @@ from schedules.model import Lane
 from schedules.ordering import due
 
 MOST_TASKS = 1_000_000  # of one job: a typo must not fill the queue
+TOGETHER = 2000  # rows of one statement
 LONGEST = 10  # names of a cycle that are told
 
+Row = TypeVar("Row")
 _INSERT_JOB = insert(t.Job).returning(t.Job.id)
 _INSERT_JOB_EDGE = insert(t.JobEdge)
 _INSERT_STEP = insert(t.Step)
@@ -229,15 +233,21 @@ def _insert_items(
     tx: Connection, place: _Place, step: StepSpec, plan: campaign.Plan, *, blocked: bool, own: Mapping[str, Any]
 ) -> None:
     number = {item.name: place.first_number + i for i, item in enumerate(step.items)}
-    rows = [{**own, **_item_row(place, i, item, blocked)} for i, item in enumerate(step.items)]
-    tx.execute(_INSERT_TASK, [{**row, **plan.row(row["name"], row["due"])} for row in rows])
-    edges = [
-        {"job": place.job, "number": number[item.name], "before": number[before]}
-        for item in step.items
-        for before in dict.fromkeys(item.after)
-    ]
-    if edges:
-        tx.execute(_INSERT_EDGE, edges)
+    made = ({**own, **_item_row(place, i, item, blocked)} for i, item in enumerate(step.items))
+    rows = ({**row, **plan.row(row["name"], row["due"])} for row in made)
+    for part in _parts(rows):
+        bulk.execute(tx, _INSERT_TASK, part)
+    edges = (
+        (place.job, number[item.name], number[before]) for item in step.items for before in dict.fromkeys(item.after)
+    )
+    for pairs in _parts(edges):
+        bulk.tuples(tx, _INSERT_EDGE, ("job", "number", "before"), pairs)
+
+
+def _parts(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """All rows of a large graph at once would be most of the service's memory."""
+    while part := list(islice(rows, TOGETHER)):
+        yield part
 
 
 def _item_row(place: _Place, position: int, item: Item, blocked: bool) -> dict[str, Any]:
