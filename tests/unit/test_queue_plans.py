@@ -117,6 +117,15 @@ def test_no_more_is_read_than_is_open_or_asked_for(farm, name):
     assert reads_all(farm, ACTS[name](farm, job)) == []
 
 
+@pytest.mark.parametrize("state", ["blocked", "ready"])
+def test_the_few_that_wait_are_not_looked_for_among_the_many_that_have_ended(farm, state):
+    """A limit does not bound what is passed over on the way to it."""
+    job = array(farm)
+    found = plans(farm, reading(farm, read.tasks, job, state, 50, 0))
+    assert [plan for plan in found if "USING INDEX task_open" in plan]
+    assert [plan for plan in found if OF_A_JOB.match(plan)] == []
+
+
 def test_a_held_job_goes_on_without_a_look_at_what_has_ended(farm):
     job = array(farm)
     writing(farm, hold, job)()
