@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, func, select
 from farm import tables as t
 from farm.config import FarmConfig
 from farm.config_budget import BudgetConfig
-from farm.fleet import ALIVE, pool_fact
+from farm.fleet import pool_fact
 from farm.ledger import NANO
 from farm.model import ExecutorState, OrderState
 from farm.tables import AnyRow
@@ -25,7 +25,7 @@ _SINCE = (
     .where(t.Ledger.id <= bindparam("upto"))
     .group_by(t.Ledger.owner, t.Job.lane)
 )
-_LIVING = select(t.Executor).where(t.Executor.state.in_(ALIVE))
+_PAID_FOR = select(t.Executor).where(t.Executor.closed.is_(False))  # also what has ended and is not booked yet
 _AT_WORK = (
     select(t.Attempt.executor, func.max(t.Attempt.job).label("job"))
     .where(t.Attempt.finished.is_(None))
@@ -87,7 +87,7 @@ def _bound(tx: Connection, config: FarmConfig, now: datetime) -> Mapping[tuple[s
     """(owner, lane) → what the machines that work for it, did so last or were ordered for it cost from now on."""
     at_work = {row.executor: row.job for row in tx.execute(_AT_WORK)}
     costs = [(row.job, row.machines * _new(tx, config, row.pool)) for row in tx.execute(_ORDERED).all()]
-    for row in tx.execute(_LIVING).all():
+    for row in tx.execute(_PAID_FOR).all():
         costs.append((at_work.get(row.id, row.job), _rest(tx, config, row, now) * row.price_nano / NANO))
     jobs = {row.id: (row.owner, row.lane) for row in tx.execute(_JOBS, {"ids": [job for job, _ in costs if job]})}
     found: dict[tuple[str, str], Decimal] = {}
@@ -99,6 +99,8 @@ def _bound(tx: Connection, config: FarmConfig, now: datetime) -> Mapping[tuple[s
 
 def _rest(tx: Connection, config: FarmConfig, row: AnyRow, now: datetime) -> Decimal:
     """Hours that it is paid for, were nothing handed out any more; with those that are not booked yet."""
+    if row.ended is not None:
+        return Decimal(max(timedelta(), row.ended - row.billed_until).total_seconds()) / HOUR_S
     boot, kept = _times(tx, config, row.pool)
     age, least = now - row.launched, config.pools[row.pool].min_bill if row.pool in config.pools else timedelta()
     rest = kept if row.state != ExecutorState.BOOTING else max(timedelta(), boot - age) + kept

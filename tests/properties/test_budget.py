@@ -13,10 +13,12 @@ import pytest
 from sqlalchemy import func, select
 
 from executors.simulated import SimulatedOptions
+from farm import fleet
 from farm import tables as t
 from farm.config import FarmConfig
 from farm.ledger import NANO
 from farm.model import Range, StepSpec
+from farm.spending import Spending
 from schedules.budgets import exhausted
 from tests.properties.simulated_farm import SimulatedFarm
 
@@ -105,4 +107,19 @@ def test_a_budget_too_small_for_any_machine_buys_none(new: Callable[..., Any]) -
     with farm.db.read() as tx:
         assert tx.execute(select(func.count()).select_from(t.Order)).scalar_one() == 0
     assert spent(farm) == 0
+    farm.db.close()
+
+
+def test_what_has_ended_and_is_not_booked_yet_is_bound(new: Callable[..., Any]) -> None:
+    farm = new(7)
+    farm.submit(array(60))
+    while not farm.gateway.running:
+        farm.turn(1)
+    farm.clock.turn(9)
+    now = farm.clock.now()
+    with farm.db.write() as tx:
+        for executor in farm.alive():
+            fleet.ended(tx, executor, "it went", now)
+        (before,) = Spending().told(tx, farm.config, now)
+    assert before.spent + before.bound >= spent(farm) > before.spent
     farm.db.close()
