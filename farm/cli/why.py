@@ -35,7 +35,9 @@ def why(
 
 
 def _listed(value: Any) -> Any:
-    return ", ".join(map(str, value)) if isinstance(value, list) else value
+    if isinstance(value, dict):
+        return " ".join(str(each) for each in value.values() if each not in (None, "", [], {}))
+    return ", ".join(str(_listed(each) or "?") for each in value) if isinstance(value, list) else value
 
 
 def _paths(about: list[str]) -> list[str]:

@@ -10,7 +10,7 @@ from farm import tables as t
 from farm.model import ExecutorState, OrderState
 from farm.refusal import NotFound
 from farm.tables import AnyRow
-from farm.why.answer import Why, at
+from farm.why.answer import Why, at, change
 from farm.why.cause import Cause
 from farm.why.look import Look
 from farm.why.rooms import words
@@ -135,7 +135,7 @@ def _kept(
     if mine.id not in {e.id for e in spare(pool, found, there, needed)}:
         sentence = f"{idle}; {keeps(found, pool.name)}."
         rule = "an idle target is so many beside those that work" if found.targeted else "a floor is a total"
-        edge = f"the hours change at {at(found.until)}, or work comes" if found.until else "work comes"
+        edge = ", or ".join(filter(None, (change(found.until, look.now), "work comes")))
         return Why(name, mine.state, Cause.FLOOR, rule, sentence, edge, numbers)
     goes = f"it goes at {at(leaves)}"
     if leaves == mine.since + pool.min_bill and pool.min_bill:

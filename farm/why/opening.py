@@ -1,9 +1,10 @@
 """What the windows of farm.toml keep from starting: lanes that are closed, pools that may order nothing."""
 
+from datetime import datetime
 from typing import Any
 
 from farm import read
-from farm.why.answer import Why, at, many
+from farm.why.answer import Why, at, change, many
 from farm.why.cause import Cause
 from farm.why.look import Look
 from schedules.windows import OpenHours, closed_lanes, lane_opens
@@ -27,12 +28,12 @@ def closed_lane(look: Look, about: str, state: str, lane: str) -> Why | None:
     return Why(about, state, Cause.SCHEDULE, rule, sentence, following, numbers)
 
 
-def shut_pool(name: str, found: OpenHours, numbers: dict[str, Any]) -> Why:
+def shut_pool(name: str, found: OpenHours, numbers: dict[str, Any], now: datetime) -> Why:
     """Of a pool that may order nothing now."""
     goes = "; they go when their work ends" if numbers["executors"] else ""
     has = f"Pool {name} has {many(numbers['executors'], 'executor')}"
     sentence = f"{has} and orders none: {found.shut}{goes}."
     rule = "windows say which pools are asked and what an hour may cost; what runs goes on to its end"
-    end = f"the hours change at {at(found.until)}" if found.until else "edit farm.toml"
+    end = change(found.until, now)
     window = found.of("price_cap" if " pays " in found.shut else "allowed")
     return Why(f"pool {name}", "closed", Cause.SCHEDULE, rule, sentence, end, numbers | {"window": window})

@@ -14,7 +14,7 @@ from farm.joining import last_failures
 from farm.model import OrderState
 from farm.queue import quarantine
 from farm.refusal import NotFound
-from farm.why.answer import Why, at, many
+from farm.why.answer import Why, at, change, many
 from farm.why.asked import asked
 from farm.why.cause import Cause
 from farm.why.decided import decided
@@ -72,7 +72,7 @@ def _pool(look: Look, name: str) -> Why:
     if seen.closed:
         return closed_pool(look, name, Cause.POOL_HELD if seen.closed == "held" else Cause.SPENDING, numbers)
     if found.shut:
-        return shut_pool(name, found, numbers)
+        return shut_pool(name, found, numbers, look.now)
     if seen.breaker_open_until and seen.breaker_open_until > look.now:
         return _shut(look, seen, numbers)
     if numbers["quarantined"] >= quarantine.MOST:
@@ -84,7 +84,7 @@ def _pool(look: Look, name: str) -> Why:
         return Why(f"pool {name}", "open", Cause.SUSPECTS, rule, sentence, "an hour passes", numbers)
     window = f" in window {found.of('ceiling')}" if found.of("ceiling") else ""
     has = f"Pool {name} has {many(numbers['executors'], 'executor')} with {many(numbers['slots'], 'slot')}"
-    following = f"the hours change at {at(found.until)}" if found.until else ""
+    following = change(found.until, look.now)
     if found.ceiling - numbers["slots"] < seen.slots:
         sentence = f"{has}, which is all that its ceiling of {found.ceiling}{window} allows."
         return Why(f"pool {name}", "full", Cause.CEILING, "nothing goes above a ceiling", sentence, following, numbers)

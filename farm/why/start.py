@@ -27,10 +27,16 @@ def told(look: Look, step: AnyRow, why: Why, least: datetime | None = None) -> W
         found = _later(found, look, least)
     if found is None:
         return why
-    worst = f" and {at(found.worst)}" if found.worst else ""
-    between = "between" if found.worst else "at"
-    sentence = f"{why.sentence} It is expected to begin {between} {at(found.best)}{worst or ' at the earliest'}."
+    sentence = f"{why.sentence} It is expected to begin {_words(found)}."
     return replace(why, sentence=sentence, numbers={**why.numbers, "starts": _shown(found)})
+
+
+def _words(found: Start) -> str:
+    if found.worst is None:
+        return f"at {at(found.best)} at the earliest"
+    if at(found.worst) == at(found.best):
+        return f"at {at(found.best)}"
+    return f"between {at(found.best)} and {at(found.worst)}"
 
 
 def _shown(found: Start) -> list[str | None]:

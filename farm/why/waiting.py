@@ -12,7 +12,7 @@ from farm import tables as t
 from farm.fleet import pool_fact
 from farm.model import TaskState
 from farm.tables import AnyRow
-from farm.why.answer import Why, at, many
+from farm.why.answer import Why, at, change, many
 from farm.why.blocked import blocked_host
 from farm.why.cause import Cause
 from farm.why.holding import held_lane
@@ -177,7 +177,7 @@ def _remedy(look: Look, cause: Cause) -> str:
         Cause.QUOTA: f"{again}; or a higher quota",
         Cause.POOL_HELD: "farm release pool:" + next((p.name for p in look.seen.pools if p.closed == "held"), ""),
         Cause.SPENDING: "farm resume-spending",
-        Cause.SCHEDULE: f"the hours change at {at(_edge(look))}",
+        Cause.SCHEDULE: change(_edge(look), look.now),
     }[cause]
 
 

@@ -9,7 +9,7 @@ from farm.queue.start_after import release_due
 from farm.refusal import Refusal
 from farm.why import Cause
 from tests.contract.queue_farm import ON_ONE, QueueFarm
-from tests.contract.why_scenes import ask, full, pools, steer, step, there
+from tests.contract.why_scenes import ask, full, opening, pools, steer, step, there
 
 pytestmark = ON_ONE
 
@@ -30,8 +30,9 @@ def test_at_best_the_first_slot_that_is_expected_back_and_at_worst_after_all_bef
 
 def test_an_executor_on_its_way_is_counted(farm: QueueFarm) -> None:
     there(farm, state="booting", ready=None)
-    best, worst = interval(farm, str(farm.submit(step())), boot=30)
-    assert (best, worst) == (30, 30)
+    job = farm.submit(step())
+    assert interval(farm, str(job), boot=30) == [30, 30]
+    assert "It is expected to begin at 12:00:30 UTC on Jan 05." in ask(farm, str(job), pools(boot=30)).sentence
 
 
 def test_what_the_policy_would_order_now_is_counted_too(farm: QueueFarm) -> None:
@@ -39,7 +40,7 @@ def test_what_the_policy_would_order_now_is_counted_too(farm: QueueFarm) -> None
     answer = ask(farm, str(job), pools(boot=30))
     assert answer.cause is Cause.QUEUE
     assert interval(farm, str(job), boot=30)[0] == 30
-    assert "It is expected to begin between 12:00:30 UTC" in answer.sentence
+    assert "It is expected to begin at 12:00:30 UTC" in answer.sentence
 
 
 def test_without_a_slot_in_sight_nothing_is_promised(farm: QueueFarm) -> None:
@@ -110,3 +111,10 @@ def test_many_jobs_at_once_begin_when_they_may(farm: QueueFarm) -> None:
     job = {"name": "a", "owner": "ada", "steps": [{"argv": ["x"]}], "start_after": "2026-01-05T12:00:00Z"}
     with pytest.raises(Refusal, match="begins later"):
         check_many(ManyJobs.model_validate({"job": job, "commands": [["a"]]}))
+
+
+def test_where_no_window_has_an_edge_for_long_that_is_said(farm: QueueFarm) -> None:
+    there(farm)
+    config = opening(hours="00:00-24:00", pools={"local": {"floor": 1}})
+    assert ask(farm, "executor e1", config).next == "no window opens or closes within 8 days, or work comes"
+    assert ask(farm, "pool local", config).next == "no window opens or closes within 8 days"
