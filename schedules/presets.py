@@ -44,7 +44,7 @@ KNOBS = (
         "weight", "share", "interactive 4, default 2, bulk 1", "How much of a full farm a lane gets beside the others."
     ),
     Knob("alpha", "W ÷ length", "0.5", "A longer task may wait for longer: so much of its predicted length."),
-    Knob("w_min", "seconds", "100", "So long any task may wait for one that ends soon before a machine is ordered."),
+    Knob("w_min", "seconds", "105", "So long any task may wait for one that ends soon before a machine is ordered."),
     Knob("w_max", "seconds", "900", "So long at most."),
     Knob(
         "value",
@@ -82,7 +82,7 @@ PRESETS: Mapping[str, Preset] = {
         Preset(
             "default",
             "A task waits in proportion to its length, a minute and a half at least where that saves a machine.",
-            _lanes(0.5, 100, 900),
+            _lanes(0.5, 105, 900),
             0.25,
             False,
         ),
