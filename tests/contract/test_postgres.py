@@ -425,3 +425,22 @@ def test_prepared_statements_can_be_switched_off(postgres: Postgres, name: str) 
                 tx.execute(select(t.Job.id))
             counts.append(tx.execute(text(prepared)).scalar_one())
     assert counts[0] > counts[1] == 0
+
+
+def stand_still(frozen: Database, other: Database) -> None:
+    """In the middle of a change; goes on once somebody else has written."""
+    with frozen.write() as tx:
+        tx.exec_driver_sql("UPDATE meta SET value = 'undone' WHERE key = 'floor'")
+        with other.write() as second:  # as soon as the server has let go of the writer's lock
+            assert second.exec_driver_sql("SELECT value FROM meta WHERE key = 'floor'").scalar_one() != "undone"
+        tx.exec_driver_sql("SELECT 1")
+
+
+def test_one_that_hurries_and_stands_still_in_the_middle_of_a_change_is_cut_off(postgres: Postgres) -> None:
+    """Others that want to write wait for it no longer than that; it notices, and its change is undone."""
+    url = postgres.url(postgres.fresh())
+    with closing(Database.url(url)) as frozen, closing(Database.url(url)) as other:
+        frozen.hurry(0.5)
+        with pytest.raises(DBAPIError) as caught:
+            stand_still(frozen, other)
+        assert pg.returns(caught.value)
