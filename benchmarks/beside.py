@@ -85,7 +85,7 @@ def main() -> None:
     text = json.dumps(
         {"database": "postgresql" if os.environ.get("FARM_DATABASE_URL") else "sqlite", **result}, indent=2
     )
-    print(text)
+    sys.stdout.write(text + "\n")
     if given.json:
         given.json.write_text(text + "\n")
 
