@@ -11,6 +11,7 @@ from farm import tables as t
 from farm.model import ExecutorState
 from farm.queue import endings, settle
 from farm.tables import AnyRow
+from schedules.learning import Boots, booted
 
 WENT = "it was told on its own machine to go"
 ALIVE = (ExecutorState.BOOTING, ExecutorState.READY, ExecutorState.DRAINING)
@@ -139,12 +140,9 @@ def ready(tx: Connection, executors: Sequence[str], now: datetime) -> bool:
 
 
 def learn_boot(tx: Connection, pool: str, seconds: float) -> None:
-    """Exponentially forgotten mean, and a p95 that jumps up at once and comes down slowly."""
     fact = pool_row(tx, pool)
-    weight = max(0.2, 1 / (fact.boots + 1))
-    mean = fact.boot_s + weight * (seconds - fact.boot_s)
-    high = max(seconds, fact.boot_p95_s + 0.05 * (seconds - fact.boot_p95_s))
-    tx.execute(_LEARN, {"p": pool, "n": fact.boots + 1, "m": mean, "q": high})
+    known = booted(Boots(fact.boots, fact.boot_s, fact.boot_p95_s), seconds)
+    tx.execute(_LEARN, {"p": pool, "n": known.seen, "m": known.mean, "q": known.high})
 
 
 def pool_fact(tx: Connection, pool: str) -> PoolFact:
