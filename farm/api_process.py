@@ -20,6 +20,7 @@ from farm.lease import ENDED, LEADS, Member
 from farm.listening import Listener
 from farm.news import News
 from farm.place import parse_place
+from farm.postgres import first_line
 from farm.server import Server
 from farm.watch import check_session
 
@@ -160,7 +161,7 @@ class ApiProcess:
                 if turns % DOORS_EVERY == 0:
                     self._look_after_doors()
             except (SQLAlchemyError, OSError) as error:
-                log.info("who leads can't be told: %s", error)
+                log.info("who leads can't be told: %s", first_line(getattr(error, "orig", error)))
             if self._went_down():
                 log.info("the farm goes down, and this process with it")
                 self.hand_over()

@@ -187,11 +187,12 @@ def _did_not_start(home: Home, code: int, begin: int) -> Refusal:
     with home.service_log.open("rb") as log:
         log.seek(begin)
         lines = log.read()[-20_000:].decode(errors="replace").strip().splitlines()
-    try:
-        said = json_of(lines[-1])["error"]
-        return Unavailable(said["what"], said["where"], said["remedy"])
-    except (IndexError, ValueError, KeyError, TypeError):
-        pass
+    for line in reversed(lines):  # others of this home write there, too
+        try:
+            said = json_of(line)["error"]
+            return Unavailable(said["what"], said["where"], said["remedy"])
+        except (ValueError, KeyError, TypeError):
+            continue
     free = os.statvfs(home.path)
     if free.f_bavail * free.f_frsize < LITTLE:
         return Unavailable("the disk is full", str(home.path), "make room there, or choose another home with --home")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from farm.cli.service import _did_not_start
 from farm.home import Home
 from tests.contract.yard import eventually
 
@@ -39,3 +40,10 @@ def test_a_signal_while_it_starts_is_heeded_when_it_has(home: Home, number: sign
     finally:
         process.kill()
     assert (process.returncode, out) == (0, b"ready\n")
+
+
+def test_why_a_start_failed_is_found_among_what_others_of_the_home_write(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    said = '{"error": {"what": "the database is away", "where": "there", "remedy": "start it"}}'
+    home.service_log.write_text(f"before\n{said}\nINFO another process\nKeyError: 'x'\n")
+    assert str(_did_not_start(home, 3, 0)) == "there: the database is away; start it"
