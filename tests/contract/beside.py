@@ -98,6 +98,7 @@ def beside(url: str = "") -> Iterator[Beside]:
         finally:
             for process in made.others():
                 process.signal(signal.SIGCONT)
+            made.shell("up")  # where a test has killed the leader, its gateway and executors wait for the next one
             made.shell("down", "--terminate")
             for process in made.others():
                 process.end(PATIENCE_S)
