@@ -99,8 +99,8 @@ class Keeper:
             slim()
         if self.done:
             done, self.done = self.done, []
-            if text := self.spool.complaint():
-                for end in done:
+            for end in done:
+                if text := self.spool.complaint(*end[8:11]):
                     end[5] = f"{end[5]}; {text}" if end[5] else text
             self.say(done=done)
 

@@ -18,7 +18,7 @@ class Spooler:
         numbers = [int(n.rpartition("-")[2]) for n in os.listdir(folder) if n.rpartition("-")[0] == slot]
         self.number, self.size, self.file, self.owner = max(numbers, default=0), 0, -1, ""
         self.held: list[bytes] = []
-        self.missing = 0
+        self.gaps: list[tuple[str, int, int]] = []  # name and range of what the disk had no room for
         self._fresh(0)
         self.roll()
 
@@ -78,9 +78,12 @@ class Spooler:
         self.add(tail)
         return f"{cut:,} bytes were cut from the middle of its log" if cut else ""
 
-    def complaint(self) -> str:
-        """A sentence if the disk had no room for some of what was flushed since it was asked last."""
-        missing, self.missing = self.missing, 0
+    def complaint(self, name: str, lo: int, hi: int) -> str:
+        """A sentence if the disk had no room for some of that range. What it had none for before that is forgotten."""
+        if not self.gaps:
+            return ""
+        missing = sum(max(0, min(hi, to) - max(lo, of)) for file, of, to in self.gaps if file == name)
+        self.gaps = [gap for gap in self.gaps if not (gap[0] == name and gap[2] <= hi)]
         return f"the executor's disk is full: {missing:,} bytes of output are missing" if missing else ""
 
     def flush(self) -> None:
@@ -89,6 +92,6 @@ class Spooler:
             try:
                 data = data[os.write(self.file, data) :]
             except OSError:  # a full disk must not end the task: the gap reads as zeros
-                self.missing += len(data)
+                self.gaps.append((self.name, self.size - len(data), self.size))
                 os.ftruncate(self.file, self.size)
                 return

@@ -130,5 +130,23 @@ def test_output_that_did_not_reach_the_disk_keeps_its_place(tmp_path: Path, monk
     spool.add(b"two")
     spool.flush()
     assert (tmp_path / spool.name).read_bytes() == b"\0\0\0two"
-    assert "3 bytes of output are missing" in spool.complaint()
-    assert spool.complaint() == ""
+    assert "3 bytes of output are missing" in spool.complaint(spool.name, 0, 3)
+    assert spool.complaint(spool.name, 3, 6) == ""
+
+
+def test_each_attempt_is_told_what_it_misses_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What one has written that still runs may be lost together with the last words of one that has ended."""
+    spool = Spooler(str(tmp_path), "0")
+    monkeypatch.setattr(os, "ftruncate", lambda _, size: os.truncate(tmp_path / spool.name, size))
+    spool.begin("")
+    spool.add(b"one")
+    middle = spool.begin("")
+    spool.add(b"second")
+    file, spool.file = spool.file, os.open("/dev/full", os.O_WRONLY)
+    spool.flush()
+    spool.file = file
+    end = spool.begin("")
+    spool.add(b"third")
+    assert "3 bytes of output are missing" in spool.complaint(spool.name, 0, middle)
+    assert "6 bytes of output are missing" in spool.complaint(spool.name, middle, end)
+    assert spool.complaint(spool.name, end, spool.size) == ""
