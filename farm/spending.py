@@ -1,9 +1,10 @@
 """How much of each budget is spent: what the ledger says since its period began, read once and then row by row."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 
 from sqlalchemy import Connection, bindparam, func, select
 
@@ -27,13 +28,15 @@ _SINCE = (
 )
 _PAID_FOR = select(t.Executor).where(t.Executor.closed.is_(False))  # also what has ended and is not booked yet
 _AT_WORK = (
-    select(t.Attempt.executor, func.max(t.Attempt.job).label("job"))
+    select(t.BY_EXECUTOR, func.max(t.Attempt.job).label("job"))
     .where(t.Attempt.finished.is_(None))
-    .group_by(t.Attempt.executor)
+    .group_by(t.BY_EXECUTOR)
 )
 _JOBS = select(t.Job.id, t.Job.owner, t.Job.lane).where(t.Job.id.in_(bindparam("ids", expanding=True)))
 _ORDERED = select(t.Order.pool, t.Order.machines, t.Order.job).where(t.Order.state == OrderState.OPEN)
 HOUR_S = Decimal(3600)
+Times = Callable[[str], tuple[timedelta, timedelta]]
+"""Pool → how long its machines boot, and idle before they go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +88,11 @@ def _pays(budget: BudgetConfig, owner: str, lane: str) -> bool:
 
 def _bound(tx: Connection, config: FarmConfig, now: datetime) -> Mapping[tuple[str, str], Decimal]:
     """(owner, lane) → what the machines that work for it, did so last or were ordered for it cost from now on."""
+    times = cache(lambda pool: _times(tx, config, pool))
     at_work = {row.executor: row.job for row in tx.execute(_AT_WORK)}
-    costs = [(row.job, row.machines * _new(tx, config, row.pool)) for row in tx.execute(_ORDERED).all()]
+    costs = [(row.job, row.machines * _new(times, config, row.pool)) for row in tx.execute(_ORDERED).all()]
     for row in tx.execute(_PAID_FOR).all():
-        costs.append((at_work.get(row.id, row.job), _rest(tx, config, row, now) * row.price_nano / NANO))
+        costs.append((at_work.get(row.id, row.job), _rest(times, config, row, now) * row.price_nano / NANO))
     jobs = {row.id: (row.owner, row.lane) for row in tx.execute(_JOBS, {"ids": [job for job, _ in costs if job]})}
     found: dict[tuple[str, str], Decimal] = {}
     for job, cost in costs:
@@ -97,27 +101,26 @@ def _bound(tx: Connection, config: FarmConfig, now: datetime) -> Mapping[tuple[s
     return found
 
 
-def _rest(tx: Connection, config: FarmConfig, row: AnyRow, now: datetime) -> Decimal:
+def _rest(times: Times, config: FarmConfig, row: AnyRow, now: datetime) -> Decimal:
     """Hours that it is paid for, were nothing handed out any more; with those that are not booked yet."""
     if row.ended is not None:
         return Decimal(max(timedelta(), row.ended - row.billed_until).total_seconds()) / HOUR_S
-    boot, kept = _times(tx, config, row.pool)
+    boot, kept = times(row.pool)
     age, least = now - row.launched, config.pools[row.pool].min_bill if row.pool in config.pools else timedelta()
     rest = kept if row.state != ExecutorState.BOOTING else max(timedelta(), boot - age) + kept
     return Decimal((max(rest, least - age) + max(timedelta(), now - row.billed_until)).total_seconds()) / HOUR_S
 
 
-def _new(tx: Connection, config: FarmConfig, pool: str) -> Decimal:
+def _new(times: Times, config: FarmConfig, pool: str) -> Decimal:
     """What one that is ordered costs without any work."""
     if pool not in config.pools:
         return Decimal(0)
-    boot, kept = _times(tx, config, pool)
+    boot, kept = times(pool)
     span = max(boot + kept, config.pools[pool].min_bill)
     return config.pools[pool].price_per_hour * Decimal(span.total_seconds()) / HOUR_S
 
 
 def _times(tx: Connection, config: FarmConfig, name: str) -> tuple[timedelta, timedelta]:
-    """How long it boots, and idles before it goes."""
     pool, fact = config.pools.get(name), pool_fact(tx, name)
     boot = timedelta(seconds=fact.boot_s) if fact.boots or pool is None else pool.boot
     return boot, idling(pool.idle if pool is not None else None, boot)

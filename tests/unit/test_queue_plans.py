@@ -20,6 +20,7 @@ from farm.queue.cancel import cancel
 from farm.queue.hold import hold, release
 from farm.queue.setting import Setting, change
 from farm.reference import parse_reference
+from farm.spending import Spending
 from farm.why.look import Look
 from farm.why.work import job as why_job
 from tests.contract.queue_farm import LANES, QueueFarm
@@ -124,6 +125,14 @@ def test_the_few_that_wait_are_not_looked_for_among_the_many_that_have_ended(far
     found = plans(farm, reading(farm, read.tasks, job, state, 50, 0))
     assert [plan for plan in found if "USING INDEX task_open" in plan]
     assert [plan for plan in found if OF_A_JOB.match(plan)] == []
+
+
+def test_what_budgets_have_left_is_known_without_a_look_at_attempts_that_have_ended(farm):
+    array(farm)
+    config = FarmConfig.model_validate({"budgets": {"films": {"amount": 1}}})
+    found = plans(farm, reading(farm, Spending().told, config, farm.clock.now()))
+    assert [plan for plan in found if "USING INDEX attempt_open" in plan]
+    assert [plan for plan in found if plan.startswith("SCAN attempt") and WHOLE.match(plan)] == []
 
 
 def test_a_held_job_goes_on_without_a_look_at_what_has_ended(farm):
