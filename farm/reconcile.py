@@ -90,6 +90,17 @@ class Fleet:
         return self.listings.last()
 
 
+def look_ahead(wheel: Fleet) -> None:
+    """Before the wheel turns first, which waits for the providers' books: what some lanes leave to others, and whose
+    money is spent. Executors ask for work meanwhile."""
+    if not (wheel.config.budgets or wheel.config.reserve.reserves):
+        return
+    now = wheel.clock.now()
+    with wheel.db.read() as tx:
+        seen = observe(tx, wheel.config, now, budgets=wheel.spending.told(tx, wheel.config, now))
+    wheel.sites.allow(allowed(seen))
+
+
 def reconcile(wheel: Fleet) -> Decision:
     """Turn the wheel once."""
     now = wheel.clock.now()

@@ -23,7 +23,7 @@ from farm.porter import Porter
 from farm.prune import Housekeeper
 from farm.publisher import Publisher
 from farm.queue.progress import Changed
-from farm.reconcile import Fleet, current_prices, stop
+from farm.reconcile import Fleet, current_prices, look_ahead, stop
 from farm.server import Server
 from farm.sites import Sites
 from farm.spooled import SpoolReader
@@ -70,6 +70,7 @@ class RunningService:
         farm.wheel = Fleet(farm.db, farm.clock, farm.config, made, self._policy, farm.sites, farm.feed)
         farm.wheel.outbound = outbound_pools(farm.config)
         farm.wheel.began = farm.clock.now()
+        look_ahead(farm.wheel)
         farm.wake, farm.stop = self._wake, self.stop_soon
         if farm.watch is not None:
             farm.watch.woken, farm.watch.lost = self._hear, self._superseded

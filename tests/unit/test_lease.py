@@ -161,6 +161,22 @@ def test_whose_pools_can_not_be_made_leads_nobody(home: Home, tmp_path: Path) ->
     shutil.rmtree(home.run)
 
 
+def test_who_begins_to_lead_knows_whose_money_is_spent_before_anything_is_handed_out(
+    home: Home, tmp_path: Path
+) -> None:
+    """The wheel turns only once the providers are listed, and executors report before that."""
+    home.config_file.write_text('[budgets.films]\namount = 0\nowner = "ada"\n[reserve]\nslots = 1\n')
+    home.make_run()
+    home.socket.touch()
+    with closing(open_farm(home)) as farm, open(tmp_path / "lock", "w") as lock, socket.socket() as listening:
+        service = RunningService(farm, lock, listening, Supervisor(home, "local", "plain"))
+        allowed = service._dispatcher.allowed
+        assert allowed is not None
+        assert not allowed.pays("ada", "default")
+        assert allowed.lanes == {"bulk"}
+    shutil.rmtree(home.run)
+
+
 def test_who_ends_late_leaves_the_socket_of_the_next_one_alone(home: Home) -> None:
     """In one home of one machine: the first was frozen, another machine led, and then this one again."""
     home.make_run()
