@@ -26,7 +26,7 @@ check: env  ## style, types and the borders between the packages
 
 test: ALSO = database  # a PostgreSQL of their own
 test: ready check  ## check, then every test
-	$(PYTHON_HERE) -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(PYTHON_HERE) -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5
 
 test-machines: env  ## what needs machines of its own: executors behind a router, clouds, clusters, clones (root only)
 	@sh tools/programs.sh render scene machines

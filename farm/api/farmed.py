@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from farm.context import Farm
 
 
-def _farm(request: Request) -> Any:
+async def _farm(request: Request) -> Any:  # else each call would wait for a thread
     return request.app.state.farm
 
 

@@ -1,6 +1,5 @@
 """Processes that serve the API beside the one that leads: what is said of them, and their end where nobody leads."""
 
-from farm import roll
 from farm.cli.output import emit, say
 from farm.client import at_socket
 from farm.home import Home
@@ -23,6 +22,8 @@ def tell_beside(home: Home, pid: int, said: str, json: bool) -> int:
 
 def end_beside(home: Home) -> None:
     """Nobody leads: whoever serves in this home is told by its own socket."""
+    from farm import roll
+
     for path, process in roll.living(home):
         try:
             with at_socket(home, path) as client:

@@ -24,7 +24,7 @@ def test_the_cost_at_the_end_is_the_whole_cost(tmp_path: Path) -> None:
         farm.turn()
     farm.clock.turn(9)  # in which no wheel turned
     before = Decimal(farm.job(job)["cost"])
-    parts = SimpleNamespace(db=farm.db, clock=farm.clock, config=config, feed=farm.feed, wheel=farm.fleet)
+    parts = SimpleNamespace(db=farm.db, clock=farm.clock, config=config, feed=farm.feed, wheel=farm.fleet, leader=None)
     said = Decimal(_wait(parts, job, 0, 0, False, lambda: False)["cost"])
     assert said >= before + Decimal("0.09")  # 36 an hour are 0.01 a second
     assert Decimal(farm.job(job)["cost"]) == said
