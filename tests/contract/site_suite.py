@@ -109,7 +109,7 @@ class SiteSuite(SiteGround):
         assert 0.2 <= (end.at - end.started) / 1e9 < 5
 
     def test_cancel_ends_stubborn_trees_and_nothing_else(self, yard: Yard):
-        on, mark = yard.executor(2), "8111.25"
+        on, mark = yard.executor(2), f"8111.{os.getpid()}"
         yard.site.start([yard.work("6.1.1", "sh", "-c", STUBBORN.format(mark=mark))], on)
         yard.site.start([yard.work("6.2.1", "sh", "-c", "echo on; sleep 6; echo still here")], on)
         yard.until_started("6.1.1")
@@ -122,8 +122,9 @@ class SiteSuite(SiteGround):
         assert not yard.commands_with(f"sleep {mark}")
 
     def test_nothing_outlives_its_task(self, yard: Yard, on: str):
-        yard.result(on, yard.work("6.3.1", "sh", "-c", "setsid sleep 8222.5 & nohup sleep 8222.5 &"))
-        assert not yard.commands_with("sleep 8222.5")
+        idle = f"sleep 8222.{os.getpid()}"
+        yard.result(on, yard.work("6.3.1", "sh", "-c", f"setsid {idle} & nohup {idle} &"))
+        assert not yard.commands_with(idle)
 
     def test_waiting_work_can_be_cancelled(self, yard: Yard):
         on = yard.executor(1)
@@ -254,14 +255,14 @@ class SiteSuite(SiteGround):
         assert (well.exit, well.cause, yard.log("18.6.1")) == (0, "", b"well\n")
 
     def test_stop_ends_the_executor(self, yard: Yard):
-        on = yard.executor(1)
-        yard.site.start([yard.work("15.1.1", "sleep", "8333.5")], on)
+        on, long = yard.executor(1), f"8333.{os.getpid()}"
+        yard.site.start([yard.work("15.1.1", "sleep", long)], on)
         yard.until_started("15.1.1")
         yard.site.stop(on, timedelta(seconds=1))
         assert on not in yard.ready()
         eventually(lambda: yard.ended(on))
         assert on not in yard.site.lost()
-        assert not yard.commands_with("sleep 8333.5")
+        assert not yard.commands_with(f"sleep {long}")
         assert not yard.commands_with(on)
         yard.site.stop(on, timedelta(seconds=1))
         yard.site.stop("nobody", timedelta(seconds=1))
@@ -269,15 +270,16 @@ class SiteSuite(SiteGround):
     def test_a_killed_executor_is_lost_and_leaves_nothing(self, yard: Yard):
         on = yard.executor(2)
         yard.site.lost()
-        command = "setsid sleep 8444.5 & sleep 8444.5"
+        idle = f"sleep 8444.{os.getpid()}"
+        command = f"setsid {idle} & {idle}"
         yard.site.start([yard.work("16.1.1", "sh", "-c", command, memory_bytes=1 << 30, processes=50)], on)
         yard.until_started("16.1.1")
         cage = yard.cage(on)
         assert len(cage.inside()) == bool(cage)
-        eventually(lambda: len(yard.commands_with("sleep 8444.5")) >= 2)
+        eventually(lambda: len(yard.commands_with(idle)) >= 2)
         os.kill(yard.process(on), signal.SIGKILL)
         eventually(lambda: yard.site.lost() == [on], within=yard.noticed_s)
-        eventually(lambda: not yard.commands_with("sleep 8444.5") and not yard.commands_with(on), within=yard.noticed_s)
+        eventually(lambda: not yard.commands_with(idle) and not yard.commands_with(on), within=yard.noticed_s)
         with pytest.raises(Lost):
             yard.site.start([yard.work("16.2.1", "true")], on)
         assert on not in yard.ready()
