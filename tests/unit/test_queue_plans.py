@@ -19,6 +19,7 @@ from farm.observe import observe
 from farm.queue.cancel import cancel
 from farm.queue.hold import hold, release
 from farm.queue.setting import Setting, change
+from farm.queue.start_after import release_due
 from farm.reference import parse_reference
 from farm.spending import Spending
 from farm.why.look import Look
@@ -139,6 +140,15 @@ def test_a_held_job_goes_on_without_a_look_at_what_has_ended(farm):
     job = array(farm)
     writing(farm, hold, job)()
     assert reads_all(farm, writing(farm, release, job)) == []
+
+
+def test_whose_time_has_come_is_not_looked_for_among_all_that_people_ever_did(farm):
+    job = array(farm)
+    writing(farm, hold, job)()
+    found = plans(farm, writing(farm, release_due, farm.clock.now()))
+    acts = [plan for plan in found if plan.startswith(("SEARCH act ", "SCAN act"))]
+    assert acts
+    assert [plan for plan in acts if "USING INDEX act_about (kind=? AND name=?)" not in plan] == []
 
 
 def test_what_failed_goes_again_without_a_look_at_what_succeeded(farm):
