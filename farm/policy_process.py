@@ -1,12 +1,15 @@
 """Somebody's own policy in a process of its own, which is ended when it does not answer in time."""
 
+import io
 import logging
 import os
 import pickle
+import select
 import signal
+import struct
 import subprocess
 import sys
-import threading
+import time
 from contextlib import suppress
 from importlib.metadata import entry_points
 from typing import IO, Any
@@ -19,6 +22,11 @@ log = logging.getLogger(__name__)
 GROUP = "farm.policies"
 LIMIT_S = 1.0  # for a decision: who hands out work waits for it
 START_S = 20.0  # for the import of what it needs
+END_S = 5.0  # for a process that was killed to be gone
+LONGEST = 16 << 20  # bytes of an answer
+_SIZE = struct.Struct(">Q")  # before each answer
+_PLAIN = ("schedules.model", "datetime", "decimal", "zoneinfo")  # what answers are made of
+_BUILT_IN = ("getattr", "set", "frozenset")  # by the first a zone is made
 
 
 class PolicyProcess:
@@ -42,43 +50,101 @@ class PolicyProcess:
 
     def _start(self) -> subprocess.Popen[bytes]:
         words = [sys.executable, "-P", "-m", "farm.policy_process", self.name, str(self._limit_s), str(self._start_s)]
-        try:
-            return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        pipe = subprocess.PIPE
+        try:  # a group of its own: what it starts ends with it
+            child = subprocess.Popen(words, stdin=pipe, stdout=pipe, bufsize=0, start_new_session=True)
         except OSError as error:
             raise PolicyFailed(f"it can't be started: {error.strerror}") from error
+        for end in (child.stdin, child.stdout):
+            assert end is not None
+            os.set_blocking(end.fileno(), False)
+        return child
 
     def _talk(self, child: subprocess.Popen[bytes], question: Any, limit_s: float) -> Any:
         """Whatever it is busy with when the time is up, it ends, and so does the conversation."""
-        alarm = threading.Timer(limit_s, child.kill)
-        alarm.start()
         try:
-            kind, answer = _exchange(child, question)
-        except (OSError, EOFError, pickle.PickleError, ValueError, TypeError, AttributeError, ImportError) as error:
+            kind, answer = _exchange(child, question, time.monotonic() + limit_s)
+        except PolicyFailed:
             self.close()
-            late = child.returncode in (-signal.SIGKILL, -signal.SIGALRM)
+            raise
+        except (OSError, EOFError) as error:
+            self.close()
+            late = isinstance(error, TimeoutError) or child.returncode == -signal.SIGALRM
             said = f"no answer within {limit_s:g} s" if late else f"its process ended ({child.returncode})"
             raise PolicyFailed(said) from error
-        finally:
-            alarm.cancel()
         if kind == "raised":
             raise PolicyFailed(str(answer))
         return answer
 
     def close(self) -> None:
+        """Nobody is waited for who holds its pipes but is beyond our reach."""
         child, self._child = self._child, None
-        if child is not None:
-            child.kill()
-            with suppress(OSError):
-                child.communicate()
+        if child is None:
+            return
+        with suppress(OSError):
+            os.killpg(child.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(END_S)
+        for end in (child.stdin, child.stdout):
+            if end is not None:
+                end.close()
 
 
-def _exchange(child: subprocess.Popen[bytes], question: Any) -> tuple[str, Any]:
+def _exchange(child: subprocess.Popen[bytes], question: Any, until: float) -> tuple[str, Any]:
+    """Raises PolicyFailed, OSError, EOFError. `until` is monotonic."""
     assert child.stdin is not None
     assert child.stdout is not None
     if question is not None:
-        pickle.dump(question, child.stdin)
-        child.stdin.flush()
-    kind, answer = pickle.load(child.stdout)
+        _write(child.stdin.fileno(), pickle.dumps(question), until)
+    (size,) = _SIZE.unpack(_read(child.stdout.fileno(), _SIZE.size, until))
+    if size > LONGEST:
+        raise PolicyFailed(f"its answer has more than {LONGEST:,} bytes")
+    return _understood(_read(child.stdout.fileno(), size, until))
+
+
+def _write(descriptor: int, data: bytes, until: float) -> None:
+    left = memoryview(data)
+    while left:
+        _await(descriptor, select.POLLOUT, until)
+        left = left[os.write(descriptor, left) :]
+
+
+def _read(descriptor: int, count: int, until: float) -> bytes:
+    found = bytearray()
+    while len(found) < count:
+        _await(descriptor, select.POLLIN, until)
+        part = os.read(descriptor, count - len(found))
+        if not part:
+            raise EOFError
+        found += part
+    return bytes(found)
+
+
+def _await(descriptor: int, event: int, until: float) -> None:
+    """Raises TimeoutError."""
+    line = select.poll()
+    line.register(descriptor, event)
+    if not line.poll(max(0.0, until - time.monotonic()) * 1000):
+        raise TimeoutError
+
+
+class _Answers(pickle.Unpickler):
+    """Of plain things alone: what is of a policy's own module would run that module here."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module in _PLAIN or (module == "builtins" and name in _BUILT_IN):
+            return super().find_class(module, name)
+        raise PolicyFailed(f"it gave a {module}.{name}, of which no decision is made; give plain numbers and texts")
+
+
+def _understood(text: bytes) -> tuple[str, Any]:
+    """Raises PolicyFailed."""
+    try:
+        kind, answer = _Answers(io.BytesIO(text)).load()
+    except PolicyFailed:
+        raise
+    except Exception as error:
+        raise PolicyFailed(f"its answer can't be understood: {str(error)[:200]}") from error
     return kind, answer
 
 
@@ -87,7 +153,7 @@ def _exchange(child: subprocess.Popen[bytes], question: Any) -> tuple[str, Any]:
 
 def main(name: str, limit_s: float, start_s: float) -> None:
     """Answers until nobody asks any more."""
-    answers = os.fdopen(os.dup(1), "wb")
+    answers, me = os.fdopen(os.dup(1), "wb"), os.getpid()
     os.dup2(2, 1)  # what it prints is no answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.setitimer(signal.ITIMER_REAL, 2 * start_s)  # should whoever asks be gone
@@ -100,7 +166,10 @@ def main(name: str, limit_s: float, start_s: float) -> None:
         except EOFError:
             return
         signal.setitimer(signal.ITIMER_REAL, 2 * limit_s)
-        _answer(answers, _try(policy, seen))
+        answer = _try(policy, seen)
+        if os.getpid() != me:  # a process that the policy has started is not the one that was asked
+            os._exit(0)
+        _answer(answers, answer)
 
 
 def _load(name: str) -> Any:
@@ -123,7 +192,7 @@ def _answer(answers: IO[bytes], answer: tuple[str, Any]) -> None:
         text = pickle.dumps(answer)
     except Exception as error:
         text = pickle.dumps(("raised", f"what it gave can't be told: {str(error)[:200]}"))
-    answers.write(text)
+    answers.write(_SIZE.pack(len(text)) + text)
     answers.flush()
 
 

@@ -1,7 +1,12 @@
 """Policies of one's own: found by entry points, run beside the farm, bounded, and never believed when they fail."""
 
 import json
+import os
 import re
+import signal
+import sys
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -61,8 +66,44 @@ def ends(seen):
 
 def odd(seen):
     return lambda: None
+
+def forks(seen):
+    if not os.fork():
+        stay()
+    while True:
+        pass
+
+def escapes(seen):
+    if not os.fork():
+        os.setsid()
+        stay()
+    os._exit(0)
+
+def stay():
+    with open(os.environ["STAYS"], "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(300)
+    os._exit(0)
+
+def twice(seen):
+    os.fork()
+    return Decision((), None, (), (seen.now.isoformat(),))
+
+def floods(seen):
+    return Decision((), None, (), ("x" * (17 << 20),))
+
+class Mine:
+    pass
+
+def own_kind(seen):
+    return Decision((), None, (), (Mine(),))
+
+def elsewhere(seen):
+    from zoneinfo import ZoneInfo
+    return Decision((), (seen.now + seen.pools[0].boot).astimezone(ZoneInfo("Europe/Prague")))
 """
-NAMES = ("one_each", "raises", "hangs", "greedy", "many", "prints", "ends", "odd")
+ODD = ("forks", "escapes", "twice", "floods", "own_kind", "elsewhere")
+NAMES = ("one_each", "raises", "hangs", "greedy", "many", "prints", "ends", "odd", *ODD)
 
 
 def install(site, monkeypatch, module, text, names):
@@ -173,6 +214,58 @@ def test_what_it_prints_is_no_answer(installed):
     asked = PolicyProcess("prints", limit_s=60)
     try:
         assert asked.ask(see()) == Decision(())
+    finally:
+        asked.close()
+
+
+@pytest.mark.parametrize("name", ["forks", "escapes"])
+def test_what_it_has_started_and_left_holds_up_nobody(installed, monkeypatch, tmp_path, name):
+    monkeypatch.setenv("STAYS", str(tmp_path / "stays"))
+    asked, said = PolicyProcess(name, limit_s=3, start_s=60), []
+
+    def ask():
+        try:
+            asked.ask(see())
+        except PolicyFailed as failed:
+            said.append(str(failed))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        thread.join(150)  # what it has started stays for 300 s
+        assert said == ["no answer within 3 s"]
+    finally:
+        asked.close()
+        with suppress(OSError, ValueError):
+            os.kill(int((tmp_path / "stays").read_text()), signal.SIGKILL)
+
+
+def test_a_process_that_it_has_started_answers_nothing(installed):
+    asked = PolicyProcess("twice", limit_s=60)
+    try:
+        for n in range(5):
+            assert asked.ask(see(now=NOW + n * S)).notes == ((NOW + n * S).isoformat(),)
+    finally:
+        asked.close()
+
+
+def test_an_answer_beyond_all_bounds_is_not_taken_in(installed):
+    asked = PolicyProcess("floods", limit_s=60)
+    with pytest.raises(PolicyFailed, match="its answer has more than 16,777,216 bytes"):
+        asked.ask(see())
+
+
+def test_its_module_is_never_run_by_the_farm_itself(installed):
+    asked = PolicyProcess("own_kind", limit_s=60)
+    with pytest.raises(PolicyFailed, match=r"it gave a mine_policies\.Mine, of which no decision is made"):
+        asked.ask(see())
+    assert "mine_policies" not in sys.modules
+
+
+def test_it_may_speak_of_times_in_any_zone(installed):
+    asked = PolicyProcess("elsewhere", limit_s=60)
+    try:
+        assert asked.ask(see()).look_again == NOW + CLOUD.boot
     finally:
         asked.close()
 
