@@ -183,11 +183,12 @@ class LeaderLink:
             raise _deaf(way, error, began and asked.method == "POST") from error
 
     async def _bytes(self, way: _Way, asked: Asked) -> bytes:
-        length = str(len(asked.body))
-        told = {"host": "farm", "connection": "close", FORWARDED: "1", "content-length": length, **asked.headers}
+        there, own = urlsplit(way.url), {"connection": "close", FORWARDED: "1", "content-length": str(len(asked.body))}
+        told = {"host": there.netloc or "farm", **own, **asked.headers}  # a proxy goes by it, and by the path
         if way.url and asked.who is not None and asked.who.kind == Kind.HOME:  # that token is good on its machine only
             told["authorization"] = f"Bearer {await asyncio.to_thread(self._own_token, asked.who.owner)}"
-        lines = [f"{asked.method} {asked.target} HTTP/1.1", *(f"{name}: {value}" for name, value in told.items())]
+        first = f"{asked.method} {there.path}{asked.target} HTTP/1.1"
+        lines = [first, *(f"{name}: {value}" for name, value in told.items())]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + asked.body
 
     def _own_token(self, owner: str) -> str:

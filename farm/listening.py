@@ -43,7 +43,7 @@ class Listener:
             self.plain = ip_address(host).is_loopback
             self._host = host if place.host in EVERYWHERE else place.host
             self.url = (config.url or self._own_url()).rstrip("/")
-            self.straight = self.url if config.certificate else self._own_url()  # past whatever `url` leads through
+            self.straight = self._straight(config)
             own = "" if leads else f"{socket.gethostname()}-{self.port}"
             self.tls = None if self.plain else _certificates(home, config, clock, self._names(config), own)
             self._given_ca = home.path / config.ca if self.plain and config.ca else None
@@ -84,6 +84,13 @@ class Listener:
         self.socket.close()
         if self._file is not None:
             self._file.unlink(missing_ok=True)
+
+    def _straight(self, config: ListenConfig) -> str:
+        """For the farm's own processes on other machines: past whatever `url` leads through, where there is a way. ""
+        where there is none: on their machine our loopback's port is of somebody else."""
+        if self.plain:
+            return self.url if self.url.startswith("https://") else ""
+        return self.url if config.certificate else self._own_url()
 
     def _own_url(self) -> str:
         host = socket.gethostname() if self._host in EVERYWHERE else self._host

@@ -81,3 +81,23 @@ def test_nobody_leads(served: TlsFarm) -> None:
     with pytest.raises(NoLeader) as caught:
         asked(link, served, "/v1/jobs")
     assert "farm up" in caught.value.remedy
+
+
+def test_behind_a_proxy_it_is_asked_by_its_name_and_below_its_path(served: TlsFarm) -> None:
+    heard: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+
+    async def ask() -> None:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            link = Abroad(served, f"http://127.0.0.1:{port}/f", "")
+            await link.ask(Asked("GET", "/v1/jobs?limit=2", {}), PATIENCE_S)
+            assert heard[0].startswith(b"GET /f/v1/jobs?limit=2 HTTP/1.1\r\n")
+            assert f"host: 127.0.0.1:{port}\r\n".encode() in heard[0]
+
+    asyncio.run(ask())

@@ -433,3 +433,18 @@ def test_answers_do_not_wait_to_be_acknowledged(tmp_path, place):
             assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     finally:
         listener.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "straight"),
+    [(None, ""), ("http://farm.example.org", ""), ("https://farm.example.org/f/", "https://farm.example.org/f")],
+)
+def test_on_loopback_nobody_is_sent_elsewhere_but_to_the_proxy(tmp_path, url, straight):
+    """On another machine that port is of somebody else, who would be given tokens."""
+    home = Home(tmp_path / "home")
+    home.make()
+    listener = Listener(home, ListenConfig(url=url), parse_place("127.0.0.1:0"), SystemClock())
+    try:
+        assert listener.straight == straight
+    finally:
+        listener.close()
