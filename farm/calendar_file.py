@@ -105,7 +105,7 @@ def _days(event: _Event) -> Iterator[date]:
     left_out = {_day(event, number, one) for number, text in event.said.get("EXDATE", ()) for one in text.split(",")}
     more = (_day(event, number, one) for number, text in event.said.get("RDATE", ()) for one in text.split(","))
     for day in {first, *_repeated(event, first), *more} - left_out:
-        yield from (day + timedelta(days=n) for n in range(length))
+        yield from (day + timedelta(days=n) for n in range(min(length, (date.max - day).days + 1)))
 
 
 def _day(event: _Event, number: int, text: str) -> date:
@@ -151,6 +151,8 @@ def _by_rule(event: _Event, number: int, rule: str, parts: Mapping[str, str], fi
         often = ", ".join(_OFTEN)
         raise BadCalendar(f"line {number}: {event.name} repeats by {rule[:60]!r}; only FREQ={often} are understood")
     try:
+        if int(parts.get("INTERVAL") or 1) < 1:
+            raise ValueError(rule)  # it would come again and again on the same day, for ever
         found = rrulestr(_UNTIL.sub(r"\1", rule), dtstart=datetime.combine(first, time()))
         for at in found.xafter(datetime.combine(first, time()), inc=True):
             if at.year > LAST_YEAR:

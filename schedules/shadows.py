@@ -26,7 +26,8 @@ def never_opens(window: Window) -> bool:
     """Where it has dates, none of them is one of its days and no holiday, or its hours happen on none of them."""
     if window.dates is None:
         return not window.days
-    days = [day for text in sorted(window.dates) if starts(window, day := date.fromisoformat(text))]
+    dates = [day for text in sorted(window.dates) if 1 < (day := date.fromisoformat(text)).year < date.max.year]
+    days = [day for day in dates if starts(window, day)]
     return not any(_happens(window, day) for day in islice(days, _LOOKED))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from farm.calendar_file import MOST, BadCalendar, read_calendar
+from farm.config import BadConfig, load
 from farm.days import read_days
 
 EVENT = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nSUMMARY:Feast\r\n{}\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n"
@@ -96,6 +97,8 @@ def test_long_lines_go_on_and_what_was_cancelled_is_none(calendar):
         ("LOCATION:here", "line 3: the event 'Feast' has no DTSTART"),
         ("DTSTART:20261225\nRRULE:FREQ=HOURLY", "line 6: the event 'Feast' repeats by 'FREQ=HOURLY'; only FREQ=YEARLY"),
         ("DTSTART:20261225\nRRULE:FREQ=YEARLY;BYMOON=1", "line 6: the rule 'FREQ=YEARLY;BYMOON=1'"),
+        ("DTSTART:20261225\nRRULE:FREQ=YEARLY;INTERVAL=0", "line 6: the rule 'FREQ=YEARLY;INTERVAL=0'"),
+        ("DTSTART:20261225\nRRULE:FREQ=DAILY;INTERVAL=-1", "line 6: the rule 'FREQ=DAILY;INTERVAL=-1'"),
         ("DTSTART:20261225\nRRULE:nonsense", "line 6: the event 'Feast' repeats by 'NONSENSE'"),
         ("DTSTART:20261225\nEXRULE:FREQ=YEARLY", "line 6: the event 'Feast' has EXRULE, which is not understood"),
         ("DTSTART:20261225\nRECURRENCE-ID:20251225", "line 6: the event 'Feast' has RECURRENCE-ID"),
@@ -132,3 +135,14 @@ def test_what_is_no_calendar_is_refused(tmp_path, content, words):
 
 def test_an_event_of_a_million_days_is_cut_short(calendar):
     assert len(calendar("DTSTART:00010101\nDTEND:99991231")) == MOST
+
+
+def test_no_event_goes_on_beyond_the_last_day_of_all(calendar):
+    assert calendar("DTSTART:99991230\nDURATION:P7D") == ["9999-12-30", "9999-12-31"]
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
+def test_the_ends_of_time_are_days_on_which_no_window_opens(tmp_path, day):
+    (tmp_path / "farm.toml").write_text(f'[[schedules]]\nname = "once"\ndates = ["{day}"]\nprice_cap = 1\n')
+    with pytest.raises(BadConfig, match="the window 'once' never opens"):
+        load(tmp_path / "farm.toml")
