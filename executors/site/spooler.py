@@ -86,12 +86,18 @@ class Spooler:
         self.gaps = [gap for gap in self.gaps if not (gap[0] == name and gap[2] <= hi)]
         return f"the executor's disk is full: {missing:,} bytes of output are missing" if missing else ""
 
+    def _gap(self, start: int) -> None:
+        """From there to the end; with what was missing just before it one gap, however long the disk is full."""
+        if self.gaps and self.gaps[-1][0] == self.name and self.gaps[-1][2] == start:
+            start = self.gaps.pop()[1]
+        self.gaps.append((self.name, start, self.size))
+
     def flush(self) -> None:
         data, self.held = b"".join(self.held), []
         while data:
             try:
                 data = data[os.write(self.file, data) :]
             except OSError:  # a full disk must not end the task: the gap reads as zeros
-                self.gaps.append((self.name, self.size - len(data), self.size))
+                self._gap(self.size - len(data))
                 os.ftruncate(self.file, self.size)
                 return

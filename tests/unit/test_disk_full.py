@@ -150,3 +150,20 @@ def test_each_attempt_is_told_what_it_misses_itself(tmp_path: Path, monkeypatch:
     assert "3 bytes of output are missing" in spool.complaint(spool.name, 0, middle)
     assert "6 bytes of output are missing" in spool.complaint(spool.name, middle, end)
     assert spool.complaint(spool.name, end, spool.size) == ""
+
+
+def test_a_disk_that_is_full_for_long_is_one_gap_to_remember(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    spool = Spooler(str(tmp_path), "0")
+    monkeypatch.setattr(os, "ftruncate", lambda _, size: os.truncate(tmp_path / spool.name, size))
+    spool.begin("")
+    file, spool.file = spool.file, os.open("/dev/full", os.O_WRONLY)
+    for _ in range(50):
+        spool.add(b"word")
+        spool.flush()
+    os.close(spool.file)
+    spool.file = file
+    spool.add(b"there")
+    spool.flush()
+    assert len(spool.gaps) == 1
+    assert "200 bytes of output are missing" in spool.complaint(spool.name, 0, spool.size)
+    assert spool.gaps == []
