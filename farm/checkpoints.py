@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from farm.db import Database
 
@@ -36,7 +37,8 @@ class Checkpoints:
         while not self._closed.wait(EVERY_S):
             try:
                 self.look()
-            except (DatabaseError, OSError) as error:  # the next look may be luckier; before the log is large, a commit
+            except (DatabaseError, NoConnection, OSError) as error:
+                # the next look may be luckier; before the log is large, a commit
                 log.info("the log of the database waits: %s", error)
 
     def look(self) -> bool:

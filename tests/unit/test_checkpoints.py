@@ -2,10 +2,13 @@
 
 import shutil
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import TimeoutError as NoConnection
 
+from farm import checkpoints
 from farm.checkpoints import Checkpoints
 from farm.db import Database
 
@@ -56,3 +59,19 @@ def test_it_ends_when_it_is_told(db):
     looks.start()
     looks.stop()
     assert not looks._thread.is_alive()
+
+
+def test_it_looks_again_when_all_connections_were_taken(db, monkeypatch):
+    monkeypatch.setattr(checkpoints, "EVERY_S", 0.01)
+    looks, again, errors = Checkpoints(db), threading.Event(), [NoConnection("QueuePool limit")]
+
+    def look() -> bool:
+        if errors:
+            raise errors.pop()
+        again.set()
+        return True
+
+    monkeypatch.setattr(looks, "look", look)
+    looks.start()
+    assert again.wait(60)
+    looks.stop()
