@@ -34,11 +34,18 @@ class Rest:
         self._bell.bind(str(bell))
         self._awake = threading.Event()
         self._awake.set()
+        self._resting = False
         signal.signal(SIGNAL, lambda *_: self._rest())
         threading.Thread(target=self._listen, name="bell", daemon=True).start()
 
     def _rest(self) -> None:
-        self._awake.wait(2 * REST_S)  # the other thread lets it go before that
+        if self._resting:  # it was let go, and has not got a processor since: it would wait for a lock of its own
+            return
+        self._resting = True
+        try:
+            self._awake.wait(2 * REST_S)  # the other thread lets it go before that
+        finally:
+            self._resting = False
 
     def _listen(self) -> None:
         stay_s = AWAKE_S
