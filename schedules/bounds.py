@@ -27,7 +27,7 @@ def bounded(seen: Snapshot, given: Any) -> Decision:
     actions = [act for action in _listed(given.actions) if (act := bounds.allowed(action)) is not None]
     gone = {act.executor for act in must}
     mine = [act for act in actions if isinstance(act, Launch) or act.executor not in gone]
-    unmet = tuple(u for u in _listed(given.unmet) if isinstance(u, Unmet))
+    unmet = tuple(_told(u) for u in _listed(given.unmet) if isinstance(u, Unmet))
     return Decision((*mine, *must), _later(given.look_again, seen.now), unmet, tuple(bounds.notes))
 
 
@@ -48,6 +48,13 @@ def _listed(given: Any) -> tuple[Any, ...]:
     if not isinstance(given, tuple | list):
         raise NoDecision(f"its actions are a {type(given).__name__}, not a tuple")
     return tuple(given)
+
+
+def _told(given: Unmet) -> Unmet:
+    """As people are told of it: what is no number or no word of ours is left out."""
+    listed: Any = given.obstacles
+    obstacles: Any = tuple(o for o in listed if isinstance(o, str)) if isinstance(listed, tuple | list) else ()
+    return Unmet(_text(given.who), given.slots if _whole(given.slots) else 0, _text(given.why), obstacles)
 
 
 def _later(moment: Any, now: datetime) -> datetime | None:

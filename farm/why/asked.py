@@ -58,6 +58,8 @@ def _more(look: Look, name: str, coming: int) -> str:
     if reasons:
         return f"No more are ordered: {reasons[0]}."
     waits = sum(w.count for d in look.seen.demand for w in d.waiting)
+    if waits and look.own:
+        return f"{many(waits, 'task')} wait{'s' if waits == 1 else ''}, and policy {look.own} orders nothing for them."
     what = f"{many(waits, 'task')} that wait find their slots in time" if waits else "nothing waits"
     return f"No more are ordered: {what}."
 

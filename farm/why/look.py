@@ -33,8 +33,14 @@ class Look:
         return self.gaps.known(observe(self.tx, self.config, self.now, budgets=self.budgets))
 
     @cached_property
+    def own(self) -> str:
+        """The policy of somebody's own that decides here, or ""."""
+        return self.config.policy if self.config.policy and is_own(self.config.policy) else ""
+
+    @cached_property
     def decision(self) -> Decision:
-        """What the policy would do now; somebody's own is not asked, it has decided."""
-        if self.config.policy and is_own(self.config.policy):
-            return next((decided(kept.decision) for kept in last(self.tx, 1)), Decision(()))
+        """What the policy would do now. Somebody's own is not asked: it has decided, and what it did then is done."""
+        if self.own:
+            nothing = {"kinds": (), "actions": ()}
+            return next((decided({**kept.decision, **nothing}) for kept in last(self.tx, 1)), Decision(()))
         return default(self.seen)

@@ -184,3 +184,17 @@ def test_why_a_pool_says_what_a_policy_of_somebodys_own_was_not_given(farm):
         why = pool(Look(tx, farm.config, farm.clock.now()), "cloud")
     assert "Policy mine: it raised Ugh; what it decided last stands." in why.sentence
     assert why.numbers["notes"] == [note]
+
+
+def test_what_a_policy_of_somebodys_own_has_ordered_is_not_still_to_come(farm, monkeypatch):
+    """It is not asked anew, and what it decided last was carried out then."""
+    monkeypatch.setattr("farm.why.look.is_own", lambda name: name == "mine")
+    once = [Decision((Launch("cloud", 2, 1, "to begin with"),))]
+    farm.fleet.policy = lambda _seen: once.pop() if once else Decision(())
+    farm.submit({"argv": ["x"], "array": {"first": 1, "last": 40}})
+    for _ in range(5):
+        farm.turn()
+    with farm.db.read() as tx:
+        why = pool(Look(tx, farm.config.model_copy(update={"policy": "mine"}), farm.clock.now()), "cloud")
+    assert why.numbers["would_order"] == 0
+    assert "tasks wait, and policy mine orders nothing for them." in why.sentence

@@ -383,6 +383,18 @@ def test_what_is_no_decision_is_none(given):
         bounded(see(), given)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (Unmet(7, 2, None, None), Unmet("7", 2, "None")),
+        (Unmet("7", "two", "full", ("ceiling", 3)), Unmet("7", 0, "full", ("ceiling",))),
+        (Unmet("7", 1, "x" * 501, ["ceiling"]), Unmet("7", 1, "x" * 500, ("ceiling",))),
+    ],
+)
+def test_what_it_leaves_waiting_is_told_in_plain_words_whatever_it_gave(given, told):
+    assert bounded(see(), Decision((), None, (given, "nothing"))).unmet == (told,)
+
+
 def test_it_can_look_again_only_later():
     assert bounded(see(), Decision((), NOW - S)).look_again is None
     assert bounded(see(), Decision((), NOW.replace(tzinfo=None))).look_again is None
