@@ -194,7 +194,7 @@ class FarmConfig(Part):
     def _fits_together(self) -> Self:
         check_windows(self.schedules, {n: (p.slots, p.ceiling_slots) for n, p in self.pools.items()}, self.all_lanes())
         self.reserve.check(self.all_lanes())
-        check_budgets(self.budgets, self.all_lanes())
+        check_budgets(self.budgets, self.all_lanes(), self.keep.jobs)
         return self
 
     @property

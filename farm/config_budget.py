@@ -15,6 +15,12 @@ from farm.wording import nearest
 from schedules.windows import midnight
 
 Period = Literal["day", "week", "month", "ever"]
+_LONGEST: Mapping[Period, timedelta | None] = {
+    "day": timedelta(days=1, hours=1),
+    "week": timedelta(days=7),
+    "month": timedelta(days=31),
+    "ever": None,
+}
 
 
 class BudgetConfig(Part):
@@ -51,8 +57,14 @@ def _days(period: Period, today: date) -> tuple[date, date]:
     return first, (first + timedelta(days=32)).replace(day=1)
 
 
-def check_budgets(budgets: Mapping[str, BudgetConfig], lanes: Collection[str]) -> None:
-    """Raises Misplaced for a lane that there is not."""
+def check_budgets(
+    budgets: Mapping[str, BudgetConfig], lanes: Collection[str], jobs_kept: timedelta | None = None
+) -> None:
+    """Raises Misplaced for a lane that there is not, and where nobody knows any more in which lane money was spent."""
     for name, budget in budgets.items():
         if budget.lane and budget.lane not in lanes:
             raise Misplaced(f"there is no lane {budget.lane!r}; {nearest(budget.lane, lanes)}", "budgets", name, "lane")
+        longest = _LONGEST[budget.period]
+        if budget.lane and jobs_kept is not None and (longest is None or jobs_kept < longest):
+            what = "jobs are forgotten before the period is over, and with them in which lane they were"
+            raise Misplaced(f"{what}; a shorter period, or a longer `jobs` below [keep]", "budgets", name, "period")

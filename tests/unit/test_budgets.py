@@ -154,3 +154,24 @@ def test_farm_toml(tmp_path):
     path.write_text("[budgets.night]\n")
     with pytest.raises(BadConfig, match="amount"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("period", "lane", "jobs", "good"),
+    [
+        ("month", "bulk", "30d", False),
+        ("month", "bulk", "31d", True),
+        ("week", "bulk", "7d", True),
+        ("ever", "bulk", "9000d", False),
+        ("ever", "", "1d", True),
+    ],
+)
+def test_what_a_lane_has_spent_is_not_forgotten_with_its_jobs(tmp_path, period, lane, jobs, good):
+    """The bill does not say in which lane a job was."""
+    path = tmp_path / "farm.toml"
+    path.write_text(f'[budgets.b]\namount = 1\nperiod = "{period}"\nlane = "{lane}"\n[keep]\njobs = "{jobs}"\n')
+    if good:
+        assert load(path).budgets["b"].period == period
+    else:
+        with pytest.raises(BadConfig, match="jobs are forgotten before"):
+            load(path)
