@@ -94,8 +94,7 @@ class LeaderLink:
         self.leader: Member | None = None  # the last one
         self.led = False  # it does so now, as far as is known
         self._far = ("", "")
-        self._token = ""
-        self._token_until: datetime | None = None
+        self._tokens: dict[str, tuple[str, datetime]] = {}  # by owner: ours, and until when
 
     # ── who leads ──
 
@@ -194,13 +193,14 @@ class LeaderLink:
     def _own_token(self, owner: str) -> str:
         """One with which this process speaks for the farm's own user."""
         now = self._farm.clock.now()
-        if self._token_until is None or self._token_until - now < TOKEN_LIFE / 4:
+        token, until = self._tokens.get(owner, ("", now))
+        if until - now < TOKEN_LIFE / 4:
             until, name = now + TOKEN_LIFE, f"API on {socket.gethostname()}"
             about = {"owner": owner, "name": name, "scopes": (Scope.ADMIN,), "expires": until}
             with self._farm.db.write() as tx:
-                _, self._token = auth.create_token(tx, Kind.PERSON, now, **about)  # type: ignore[arg-type]
-            self._token_until = until
-        return self._token
+                _, token = auth.create_token(tx, Kind.PERSON, now, **about)  # type: ignore[arg-type]
+            self._tokens[owner] = token, until
+        return token
 
 
 async def _opened(way: _Way) -> "tuple[asyncio.StreamReader, asyncio.StreamWriter]":

@@ -101,3 +101,23 @@ def test_behind_a_proxy_it_is_asked_by_its_name_and_below_its_path(served: TlsFa
             assert f"host: 127.0.0.1:{port}\r\n".encode() in heard[0]
 
     asyncio.run(ask())
+
+
+def test_who_has_asked_before_lends_nobody_the_name(served: TlsFarm) -> None:
+    link = Abroad(served, f"https://127.0.0.1:{served.listener.port}", served.listener.ca())
+
+    def ask(owner: str) -> set[str]:
+        who = Asked("GET", "/v1/tokens", {}, who=home_principal(owner))
+        reply = asyncio.run(link.ask(who, PATIENCE_S))
+        return {one["owner"] for one in json.loads(reply.body)["tokens"]}
+
+    assert ask("farm") == {"farm"}
+    assert ask("ada") == {"ada", "farm"}
+    assert (
+        len(
+            json.loads(
+                asyncio.run(link.ask(Asked("GET", "/v1/tokens", {}, who=home_principal("ada")), PATIENCE_S)).body
+            )["tokens"]
+        )
+        == 2
+    )
