@@ -14,7 +14,7 @@ def tell_beside(home: Home, pid: int, said: str, json: bool) -> int:
     if json:
         emit({"home": str(home.path), "serves": True, "pid": pid, "url": url or None})
         return 0
-    print(f"process {pid} serves the API beside the one that leads: home {home.path}")
+    print(f"process {pid} serves the API beside whoever leads: home {home.path}")
     if url:
         print(f"others reach it at {url}")
     return 0

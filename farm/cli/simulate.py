@@ -31,7 +31,7 @@ def simulate(
         str | None, typer.Option(metavar="30d", help="Instead of a trace what this farm did, with its own pools.")
     ] = None,
     preset: Annotated[
-        str, typer.Option(metavar="NAME,…", help="thrifty, default, fast, all, or a policy of your own.")
+        str, typer.Option(metavar="NAME,…", help="thrifty, default, fast, base, or all; or a policy of your own.")
     ] = "default",
     against: Annotated[str, typer.Option(metavar="NAME,…", help="Other schedulers' rules beside it, or all.")] = "",
     bound: Annotated[

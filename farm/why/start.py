@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from farm import read
 from farm.tables import AnyRow
 from farm.why.answer import Why, at
+from farm.why.cause import Cause
 from farm.why.look import Look
 from farm.why.needs import could
 from schedules.model import Executor, Launch, Pool, Waiting
@@ -22,6 +23,8 @@ class Start:
 
 def told(look: Look, step: AnyRow, why: Why, least: datetime | None = None) -> Why:
     """The answer with the interval, where one is known. `least`: it begins no sooner."""
+    if why.cause is Cause.BUDGET:  # slots that are free or will be are none to it
+        return why
     found = expected(look, step)
     if least is not None:
         found = _later(found, look, least)

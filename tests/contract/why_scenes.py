@@ -991,5 +991,6 @@ def job_whose_budget_is_spent(farm: QueueFarm) -> Why:
         answer = why.job(look, job)
         other = why.job(why.Look(tx, LOCAL, farm.clock.now(), budgets=(replace(spent, owner="bob"),)), job)
     assert answer.sentence.startswith(f"Job {job} waits: budget films of 20.00 is spent.")
+    assert "starts" not in answer.numbers  # a free slot is none to it
     assert other.cause is Cause.QUEUE
     return answer
