@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from executors.site import keeper
+from executors.site.brood import Brood
 from executors.site.cage import Cage
 from executors.site.limits import Limits
 from executors.site.rung import FLOOR, rung
@@ -310,3 +311,19 @@ def test_output_that_its_task_has_read_itself_ends_no_keeper(monkeypatch: pytest
     assert made.drain() == 0
     os.close(source)
     os.close(sink)
+
+
+def test_each_end_is_told_with_the_gap_of_its_own_output(confining: Confining, monkeypatch: pytest.MonkeyPatch):
+    it, said = confining.keeper, []
+    monkeypatch.setattr(it, "say", lambda **words: said.append(words))
+    it.brood, it.bulky = Brood(), False
+    it.spool.gaps = [(it.spool.name, 0, 5)]
+    first, second = [
+        [name, 0, 0, 0, "", "", 0, 0, it.spool.name, *where] for name, *where in (("a", 0, 3), ("b", 3, 5))
+    ]
+    it.done = [first]
+    it.report()
+    it.done = [second]
+    it.report()
+    told = [end[5] for words in said for end in words["done"]]
+    assert [text.split(": ")[1] for text in told] == ["3 bytes of output are missing", "2 bytes of output are missing"]
